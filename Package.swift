@@ -1,0 +1,99 @@
+// swift-tools-version: 6.2
+
+// The shape of the project: each module imports only modules above it in this list.
+// `tools/test` builds with `--explicit-target-dependency-import-check error`, so what is not
+// declared here cannot be imported.
+
+import PackageDescription
+
+/// Every module of ours: warnings are errors, and each unsafe place says so.
+let strict: [SwiftSetting] = [
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// Tests take unsafe pointers where the module under test does; they need not mark each place.
+let tests: [SwiftSetting] = [
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+]
+
+let package = Package(
+  name: "synod",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "Synod", targets: ["Synod"]),
+    .executable(name: "synod", targets: ["Command"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+  ],
+  targets: [
+    // C: what Swift cannot say, and the system's libraries.
+    .target(name: "CSynod"),
+    .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
+
+    .target(name: "Encoding", dependencies: ["CSynod", "CLZ4"], swiftSettings: strict),
+    .target(name: "Paxos", swiftSettings: strict),
+    .target(name: "Platform", dependencies: ["CSynod"], swiftSettings: strict),
+    .target(name: "Log", dependencies: ["Encoding", "Platform"], swiftSettings: strict),
+    .target(name: "Replication", dependencies: ["Encoding", "Platform", "Log", "Paxos"], swiftSettings: strict),
+    .target(name: "Storage", dependencies: ["Encoding", "Platform"], swiftSettings: strict),
+    .target(name: "Transactions", dependencies: ["Encoding", "Platform", "Storage"], swiftSettings: strict),
+    .target(
+      name: "SQL",
+      dependencies: [
+        "Encoding", "Platform", "Storage", "Transactions", "COpenSSL",
+        .product(name: "OrderedCollections", package: "swift-collections"),
+      ],
+      swiftSettings: strict),
+    .target(
+      name: "Synod",
+      dependencies: ["Encoding", "Platform", "Log", "Replication", "Storage", "Transactions", "SQL"],
+      swiftSettings: strict),
+    .target(name: "Shell", dependencies: ["Synod", "CEdit"], swiftSettings: strict),
+    .target(
+      name: "Simulation",
+      dependencies: ["Encoding", "Platform", "Paxos", "Log"],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "Command",
+      dependencies: [
+        "Encoding", "Platform", "Log", "Storage", "Synod", "Shell", "Simulation",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+
+    .testTarget(name: "EncodingTests", dependencies: ["Encoding"], swiftSettings: tests),
+    .testTarget(name: "PaxosTests", dependencies: ["Paxos"], swiftSettings: tests),
+    .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: tests),
+    .testTarget(name: "LogTests", dependencies: ["Log", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
+    .testTarget(
+      name: "ReplicationTests",
+      dependencies: ["Replication", "Log", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
+    .testTarget(
+      name: "StorageTests", dependencies: ["Storage", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
+    .testTarget(
+      name: "TransactionsTests",
+      dependencies: ["Transactions", "Storage", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
+    .testTarget(
+      name: "SQLTests",
+      dependencies: ["SQL", "Transactions", "Storage", "Platform", "Encoding", "Simulation"],
+      exclude: ["Scripts"], swiftSettings: tests),
+    .testTarget(
+      name: "SynodTests", dependencies: ["Synod", "Simulation", "Platform", "Encoding"], swiftSettings: tests),
+    .testTarget(name: "ShellTests", dependencies: ["Shell", "Synod"], swiftSettings: tests),
+    .testTarget(
+      name: "SimulationTests",
+      dependencies: ["Simulation", "Paxos", "Log", "Platform", "Encoding"],
+      exclude: ["Scripts"], swiftSettings: tests),
+    .testTarget(name: "HouseTests", swiftSettings: tests),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,1 @@
+// Paxos: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+// SQL: see ARCHITECTURE.md.

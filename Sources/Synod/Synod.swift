@@ -1,0 +1,1 @@
+// Synod: see ARCHITECTURE.md.

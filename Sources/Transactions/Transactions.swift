@@ -1,0 +1,1 @@
+// Transactions: see ARCHITECTURE.md.

@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct EncodingSkeleton {
+  @Test func builds() {}
+}

@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct HouseSkeleton {
+  @Test func builds() {}
+}

@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct LogSkeleton {
+  @Test func builds() {}
+}

@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct PaxosSkeleton {
+  @Test func builds() {}
+}

@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct PlatformSkeleton {
+  @Test func builds() {}
+}

@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct ReplicationSkeleton {
+  @Test func builds() {}
+}

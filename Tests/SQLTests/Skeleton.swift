@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct SQLSkeleton {
+  @Test func builds() {}
+}

@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct ShellSkeleton {
+  @Test func builds() {}
+}

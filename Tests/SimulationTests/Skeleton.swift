@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct SimulationSkeleton {
+  @Test func builds() {}
+}

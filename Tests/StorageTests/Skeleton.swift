@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct StorageSkeleton {
+  @Test func builds() {}
+}

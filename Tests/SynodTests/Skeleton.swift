@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct SynodSkeleton {
+  @Test func builds() {}
+}
