@@ -1,1 +1,0 @@
-// SQL: see ARCHITECTURE.md.
