@@ -30,7 +30,8 @@ extension ByteWriter {
 
   /// Appends escaped, terminated bytes.
   package mutating func append(key value: UnsafeRawBufferPointer) {
-    for unsafebyte in unsafe value {
+    for index in 0..<value.count {
+      let byte = unsafe value[index]
       append(byte)
       if byte == 0 { append(0xFF as UInt8) }
     }
