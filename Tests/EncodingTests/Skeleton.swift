@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct EncodingSkeleton {
-  @Test func builds() {}
-}

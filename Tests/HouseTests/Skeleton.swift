@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct HouseSkeleton {
-  @Test func builds() {}
-}
