@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct SimulationSkeleton {
-  @Test func builds() {}
-}
