@@ -1,1 +1,0 @@
-// Paxos: see ARCHITECTURE.md.

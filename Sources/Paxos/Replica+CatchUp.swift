@@ -1,0 +1,274 @@
+// Learning what is chosen, from whoever has it.
+//
+// A fact "the log with this chain at this slot is chosen" holds for ever and may come from anyone. A node whose log shows
+// that chain there knows its own log chosen through that slot; any other node fetches. Records learned replace an unchosen
+// tail that contradicts them. They do not raise `accepted`: learning is not voting.
+
+extension Replica {
+  /// Word that the log is chosen through `point`.
+  mutating func learnChosen(
+    _ point: ChainPoint, leaderBallot: Ballot?, from node: NodeID, _ actions: inout Actions
+  ) {
+    guard point.slot > chosen else { return }
+    if let chain = log.chain(at: point.slot), chain == point.chain {
+      advanceChosen(to: point.slot, &actions)
+    } else if let leaderBallot, leaderBallot == accepted || mutation == .chosenBeyondOwnLog, point.slot > log.last {
+      // This log is a prefix of the leader's, so all of it is chosen.
+      if log.last > chosen { advanceChosen(to: log.last, &actions) }
+      considerCatchUp(from: node, point: point, &actions)
+    } else if mutation == .chosenBeyondOwnLog, leaderBallot != nil {
+      advanceChosen(to: min(point.slot, log.last), &actions)
+    } else {
+      considerCatchUp(from: node, point: point, &actions)
+    }
+  }
+
+  /// Fetches, unless something is already coming.
+  mutating func considerCatchUp(from node: NodeID, point: ChainPoint, _ actions: inout Actions) {
+    guard point.slot > chosen, role != .leader else { return }
+    if lastProgress + settings.retry > now { return }
+    if let pending = fetchPending, pending.at + settings.retry > now { return }
+    if let installing, installing.at + settings.transferTimeout > now { return }
+    startFetch(from: node, &actions)
+  }
+
+  mutating func startFetch(from node: NodeID, _ actions: inout Actions) {
+    guard let chain = log.chain(at: chosen) else { return }
+    fetchPending = (node, now)
+    let previous = ChainPoint(slot: chosen, chain: chain)
+    send(.fetch(Fetch(purpose: .learn, previous: previous, ballot: promised, end: previous)), to: node, &actions)
+  }
+
+  mutating func receiveFetch(_ fetch: Fetch, from node: NodeID, _ actions: inout Actions) {
+    let previous = fetch.previous
+    guard previous.slot <= log.last else { return }
+    switch fetch.purpose {
+    case .learn:
+      guard previous.slot < chosen else { return }
+      if previous.slot + 1 < first {
+        guard checkpointPoint.slot > previous.slot, !configuration.isWitness(id) else {
+          return send(.missing(purpose: .learn, previousSlot: previous.slot), to: node, &actions)
+        }
+        return send(.checkpointOffer(checkpointPoint), to: node, &actions)
+      }
+      if let chain = log.chain(at: previous.slot), chain != previous.chain {
+        return send(.missing(purpose: .learn, previousSlot: previous.slot), to: node, &actions)
+      }
+      serve(fetch, through: chosen, limit: settings.fetchEntries, to: node, &actions)
+    case .adopt:
+      guard fetch.ballot == promised, fetch.ballot.node == node, log.chain(at: previous.slot) == previous.chain else {
+        return send(.missing(purpose: .adopt, previousSlot: previous.slot), to: node, &actions)
+      }
+      serve(fetch, through: log.last, limit: .max, to: node, &actions)
+    case .repair:
+      guard log.chain(at: previous.slot) == previous.chain, fetch.end.slot <= log.last, fetch.end.slot > previous.slot,
+        log.chain(at: fetch.end.slot) == fetch.end.chain
+      else { return send(.missing(purpose: .repair, previousSlot: previous.slot), to: node, &actions) }
+      serve(fetch, through: fetch.end.slot, limit: settings.fetchEntries, to: node, &actions)
+    }
+  }
+
+  /// Answers with records behind the point asked for, as far as they are readable, and not beyond a stop record.
+  private func serve(
+    _ fetch: Fetch, through end: SlotNumber, limit: Int, to node: NodeID, _ actions: inout Actions
+  ) {
+    let from = fetch.previous.slot + 1
+    var last = min(end, from - 1 + UInt64(min(limit, 1 << 30)))
+    for bad in damaged where bad >= from { last = min(last, bad - 1) }
+    for stop in stops where stop.slot >= from && fetch.purpose == .learn { last = min(last, stop.slot) }
+    if fetch.purpose != .learn, last < end || from < first {
+      return send(.missing(purpose: fetch.purpose, previousSlot: fetch.previous.slot), to: node, &actions)
+    }
+    guard last >= from || fetch.purpose == .adopt else {
+      return send(.missing(purpose: fetch.purpose, previousSlot: fetch.previous.slot), to: node, &actions)
+    }
+    send(
+      .records(Records(purpose: fetch.purpose, previous: fetch.previous, ballot: fetch.ballot, chosen: chosen)),
+      to: node, records: (from, Int(last + 1 - from)), &actions)
+  }
+
+  mutating func receiveRecords(
+    _ reply: Records, records: [Entry], stop: Configuration?, from node: NodeID, epoch: UInt32,
+    _ actions: inout Actions
+  ) {
+    switch reply.purpose {
+    case .learn: learnRecords(reply, records: records, stop: stop, from: node, &actions)
+    case .adopt:
+      guard epoch == configuration.epoch else { return }
+      finishAdoption(reply, records: records, stop: stop, from: node, &actions)
+    case .repair: repair(reply, records: records, &actions)
+    }
+  }
+
+  private mutating func learnRecords(
+    _ reply: Records, records: [Entry], stop: Configuration?, from node: NodeID, _ actions: inout Actions
+  ) {
+    guard fetchPending?.from == node, role != .leader, !diskFailed else { return }
+    let end = reply.previous.slot + UInt64(records.count)
+    guard end <= reply.chosen, records.last?.kind != .stop || stop != nil else { return }
+    fetchPending = nil
+    guard end > chosen, let cut = learnedDivergence(reply.previous, records) else { return }
+    let start = actions.entries.count
+    if cut < end {
+      if cut < log.last {
+        log.truncate(after: cut)
+        while let last = stops.last, last.slot > cut { stops.removeLast() }
+        while let last = damaged.last, last > cut { damaged.removeLast() }
+        durableLast = min(durableLast, cut)
+        for record in records where record.slot > cut { take(record, stop, &actions) }
+        persist(.replace(after: cut), entriesFrom: start, vowsFrom: actions.vows.count, &actions)
+      } else {
+        for record in records where record.slot > cut { take(record, stop, &actions) }
+        persist(.append, entriesFrom: start, vowsFrom: actions.vows.count, &actions)
+      }
+    }
+    let target = min(end, log.last)
+    advanceChosen(to: target, &actions)
+    // After the stop the role may be another.
+    if role == .candidate, let adopting = adoptingFrom, let i = peerIndex(adopting) {
+      electionDeadline = now + electionTimeout()
+      startAdoption(i, &actions)
+    } else if reply.chosen > chosen, fetchPending == nil {
+      startFetch(from: node, &actions)
+    }
+  }
+
+  /// Like `divergence`, for records that are chosen: nothing after their end need go.
+  private func learnedDivergence(_ previous: ChainPoint, _ records: [Entry]) -> SlotNumber? {
+    guard previous.slot <= log.last, previous.slot >= log.base.slot, log.chain(at: previous.slot) == previous.chain
+    else { return nil }
+    var cut = previous.slot
+    for record in records {
+      guard let mine = log.entry(at: record.slot) else { break }
+      guard mine.chain == record.chain, !isDamaged(record.slot) else {
+        // A damaged copy of the same log is for repair; a different record here must not be chosen.
+        return record.slot <= chosen ? nil : cut
+      }
+      cut = record.slot
+    }
+    return cut
+  }
+
+  // MARK: Checkpoints
+
+  mutating func receiveCheckpointOffer(_ point: ChainPoint, from node: NodeID, _ actions: inout Actions) {
+    guard fetchPending?.from == node, point.slot > chosen, role != .leader, !configuration.isWitness(id) else { return }
+    fetchPending = nil
+    if let installing, installing.at + settings.transferTimeout > now { return }
+    if role != .follower { stepDown(&actions) }
+    installing = (point, now)
+    actions.wanted = (node, point)
+  }
+
+  /// Tells that a transfer asked for by `Actions.wanted` failed, or still goes on.
+  package mutating func transferProgress(failed: Bool, now time: Ticks) {
+    advance(to: time)
+    installing = failed ? nil : installing.map { ($0.point, now) }
+  }
+
+  /// The files of a peer's checkpoint are here and durable: switch to it, as one write.
+  /// - Returns: false if it is older than what this node knows to be chosen; discard it then.
+  package mutating func install(_ checkpoint: Checkpoint, now time: Ticks, into actions: inout Actions) -> Bool {
+    advance(to: time)
+    installing = nil
+    let point = checkpoint.point
+    guard point.slot > chosen, role != .leader, !diskFailed, checkpoint.configuration.epoch >= configuration.epoch
+    else { return false }
+    if role != .follower { stepDown(&actions) }
+    let keeps = log.chain(at: point.slot) == point.chain || (mutation == .installKeepsForeignLog && log.last > point.slot)
+    if keeps {
+      if mutation == .installKeepsForeignLog, log.chain(at: point.slot) != point.chain,
+        var entry = log.entry(at: point.slot)
+      {
+        entry.chain = point.chain
+        log.replaceEntry(entry)
+      }
+      log.forget(through: point.slot)
+    } else {
+      log.restart(at: point)
+      tailCertain = true
+    }
+    stops.removeAll { $0.slot <= point.slot || !keeps }
+    damaged.removeAll { $0 <= point.slot || !keeps }
+    baseCheckpoint = checkpoint
+    checkpointPoint = point
+    first = point.slot + 1
+    chosen = point.slot
+    durableLast = max(min(durableLast, log.last), 0)
+    lastProgress = now
+    let change = Change.install(checkpoint, keepingLog: keeps)
+    if checkpoint.configuration.epoch > configuration.epoch {
+      adoptEpoch(checkpoint.configuration, start: checkpoint.epochStart)
+      actions.standingChanged = true
+    }
+    persist(change, entriesFrom: actions.entries.count, vowsFrom: actions.vows.count, &actions)
+    actions.apply = chosen
+    return true
+  }
+
+  /// The state at `slot` is durable outside the log; records far enough behind it may go.
+  package mutating func checkpointed(_ point: ChainPoint, now time: Ticks, into actions: inout Actions) {
+    advance(to: time)
+    guard point.slot > checkpointPoint.slot, point.slot <= chosen else { return }
+    checkpointPoint = point
+    truncate(through: point.slot - min(point.slot, settings.retainedEntries), &actions)
+  }
+
+  mutating func truncate(through slot: SlotNumber, _ actions: inout Actions) {
+    guard slot >= first, let checkpoint = checkpoint(at: slot) else { return }
+    first = slot + 1
+    actions.truncate = checkpoint
+    damaged.removeAll { $0 <= slot }
+    forgetIndex(through: slot)
+  }
+
+  /// A witness keeps no state; its log may go as far as q2 voters have checkpoints.
+  mutating func truncateAsWitness(_ actions: inout Actions) {
+    var best: SlotNumber = 0
+    for peer in peers where peer.isAcceptor && !peer.isWitness && peer.checkpoint > best {
+      var count = 0
+      for other in peers where other.isAcceptor && !other.isWitness && other.checkpoint >= peer.checkpoint { count += 1 }
+      if count >= min(configuration.replicationQuorum, configuration.voters.count) { best = peer.checkpoint }
+    }
+    guard best > checkpointPoint.slot, best <= chosen, let chain = log.chain(at: best) else { return }
+    checkpointPoint = ChainPoint(slot: best, chain: chain)
+    truncate(through: best - min(best, settings.retainedEntries), &actions)
+  }
+
+  // MARK: Repair
+
+  /// Asks one peer after another for the first run of damaged records.
+  mutating func repairTick(_ actions: inout Actions) {
+    guard let bad = damaged.first, repairAt <= now, !peers.isEmpty else { return }
+    repairAt = now + settings.retry
+    guard let previous = log.chain(at: bad - 1) else { return }
+    var end = bad
+    while let entry = log.entry(at: end), entry.chain == .zero { end += 1 }
+    guard let endChain = log.chain(at: end) else { return }
+    repairCursor = (repairCursor + 1) % peers.count
+    send(
+      .fetch(
+        Fetch(
+          purpose: .repair, previous: ChainPoint(slot: bad - 1, chain: previous), ballot: promised,
+          end: ChainPoint(slot: end, chain: endChain))), to: peers[repairCursor].id, &actions)
+  }
+
+  /// Takes copies of damaged records whose chain proves them.
+  private mutating func repair(_ reply: Records, records: [Entry], _ actions: inout Actions) {
+    guard !diskFailed, let bad = damaged.first, reply.previous.slot + 1 == bad, let end = records.last,
+      log.chain(at: reply.previous.slot) == reply.previous.chain, log.chain(at: end.slot) == end.chain
+    else { return }
+    let start = actions.entries.count
+    for record in records where isDamaged(record.slot) {
+      if let known = log.chain(at: record.slot), known != .zero, known != record.chain { return }
+      actions.entries.append(record)
+    }
+    for record in actions.entries[start...] {
+      log.replaceEntry(record)
+      damaged.removeAll { $0 == record.slot }
+    }
+    persist(.repair, entriesFrom: start, vowsFrom: actions.vows.count, &actions)
+    actions.apply = damaged.first.map { min(chosen, $0 - 1) } ?? chosen
+    repairAt = now
+  }
+}

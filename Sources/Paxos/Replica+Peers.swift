@@ -1,0 +1,174 @@
+// What a node knows of the others, and the heartbeats by which it knows it.
+
+/// How far a leader has brought a follower.
+enum Progress: Sendable {
+  /// Its log is unknown; a prepare went out at `since`.
+  case probing
+  /// An acceptSync went out.
+  case syncing
+  /// Accepts stream.
+  case streaming
+}
+
+/// Another member.
+struct Peer: Sendable {
+  let id: NodeID
+  let isAcceptor: Bool
+  let isWitness: Bool
+  /// Its clock when it last spoke, to be echoed.
+  var sent: Ticks = 0
+  /// Our clock when we said what it last echoed. 0: never.
+  var roundTrip: Ticks = 0
+  var diskFit = true
+  var chosen: SlotNumber = 0
+  var checkpoint: SlotNumber = 0
+
+  // For a candidate
+  var granted = false
+  var promise: Promise?
+  var promisedAt: Ticks = 0
+
+  // For a leader
+  var progress = Progress.probing
+  var since: Ticks = 0
+  var match: SlotNumber = 0
+  var next: SlotNumber = 0
+  /// Entries allowed in flight; doubles with each acceptance, falls back after a loss.
+  var window = 0
+  var ackedRound: UInt64 = 0
+  var ackedAt: Ticks = 0
+  var nearHead = 0
+  /// The moment of the peer's own clock that the last answered round echoes.
+  init(id: NodeID, isAcceptor: Bool, isWitness: Bool) {
+    self.id = id
+    self.isAcceptor = isAcceptor
+    self.isWitness = isWitness
+  }
+}
+
+extension Replica {
+  /// After a change of the configuration; keeps what is known of those who stay.
+  mutating func rebuildPeers() {
+    let old = peers
+    peers = configuration.members.filter { $0 != id }.map { node in
+      var peer = Peer(
+        id: node, isAcceptor: configuration.isAcceptor(node), isWitness: configuration.isWitness(node))
+      if let before = old.first(where: { $0.id == node }) {
+        peer.sent = before.sent
+        peer.roundTrip = before.roundTrip
+        peer.diskFit = before.diskFit
+        peer.chosen = before.chosen
+        peer.checkpoint = before.checkpoint
+      }
+      return peer
+    }
+    isAcceptor = configuration.isAcceptor(id)
+  }
+
+  func peerIndex(_ node: NodeID) -> Int? {
+    for i in peers.indices where peers[i].id == node { return i }
+    return nil
+  }
+
+  /// Acceptors, this node included, with whom messages have lately gone both ways.
+  var isQuorumConnected: Bool {
+    var connected = isAcceptor && diskFit ? 1 : 0
+    if role == .leader {
+      if mutation == .noQuorumCheck { return true }
+      for peer in peers where peer.isAcceptor && peer.ackedAt + settings.election >= now { connected += 1 }
+      return connected >= configuration.replicationQuorum
+    }
+    for peer in peers
+    where peer.isAcceptor && peer.diskFit && peer.roundTrip > 0 && peer.roundTrip + settings.election >= now {
+      connected += 1
+    }
+    return connected >= configuration.electionQuorum
+  }
+
+  /// Sends a heartbeat to every member. A leader begins a round with it.
+  mutating func beat(_ actions: inout Actions) {
+    nextHeartbeat = now + settings.heartbeat
+    guard isAcceptor || configuration.learners.contains(id) else {
+      // Removed, or not yet admitted: say so to the acceptors, who answer with what is missing here.
+      for peer in peers where peer.isAcceptor { send(.heartbeat(heartbeat(for: peer)), to: peer.id, &actions) }
+      return
+    }
+    if role == .leader { beginRound() }
+    for peer in peers { send(.heartbeat(heartbeat(for: peer)), to: peer.id, &actions) }
+    if role == .leader, configuration.replicationQuorum == 1 { countRounds(&actions) }
+  }
+
+  mutating func beginRound() {
+    round += 1
+    if roundSent.isEmpty { roundSent = Array(repeating: 0, count: 16) }
+    roundSent[Int(round & 15)] = now
+  }
+
+  func heartbeat(for peer: Peer) -> Heartbeat {
+    Heartbeat(
+      ballot: promised, leads: role == .leader, quorumConnected: isQuorumConnected, diskFit: diskFit, round: round,
+      chosen: ChainPoint(slot: chosen, chain: log.chain(at: chosen) ?? .zero), checkpoint: checkpointPoint.slot,
+      sent: now, echo: peer.sent, leased: leaseHolds(applied: chosen, now: now))
+  }
+
+  mutating func receiveHeartbeat(_ beat: Heartbeat, from node: NodeID, epoch: UInt32, _ actions: inout Actions) {
+    guard let i = peerIndex(node) else {
+      // A leader that adds us to a configuration of which we know nothing yet.
+      if epoch > configuration.epoch { considerCatchUp(from: node, point: beat.chosen, &actions) }
+      return
+    }
+    peers[i].sent = beat.sent
+    if beat.echo <= now, beat.echo >= started { peers[i].roundTrip = max(peers[i].roundTrip, beat.echo) }
+    peers[i].diskFit = beat.diskFit
+    peers[i].chosen = max(peers[i].chosen, beat.chosen.slot)
+    peers[i].checkpoint = max(peers[i].checkpoint, beat.checkpoint)
+    guard epoch == configuration.epoch else {
+      if epoch > configuration.epoch { considerCatchUp(from: node, point: beat.chosen, &actions) }
+      return
+    }
+    noteRound(beat.ballot)
+    guard beat.leads, beat.ballot.node == node, peers[i].isAcceptor else {
+      learnChosen(beat.chosen, leaderBallot: nil, from: node, &actions)
+      return
+    }
+    if beat.ballot < promised {
+      send(.refused(promised: promised), to: node, &actions)
+      return
+    }
+    if role == .leader || role == .candidate, beat.ballot > promised { stepDown(&actions) }
+    hearLeader(node, beat.ballot, healthy: beat.quorumConnected, &actions)
+    let granted = mayVote && beat.ballot == promised
+    if granted {
+      grantBallot = beat.ballot
+      grantUntil = max(grantUntil, now + settings.grant)
+    }
+    send(
+      .heartbeatAck(
+        HeartbeatAck(
+          ballot: beat.ballot, round: beat.round, granted: granted, accepted: accepted, last: log.last, sent: now,
+          echo: beat.sent)), to: node, &actions)
+    if beat.leased, beat.echo > freshAsOf, beat.echo <= now, beat.echo >= started, beat.ballot >= promised {
+      freshAsOf = beat.echo
+      freshSlot = beat.chosen.slot
+    }
+    learnChosen(beat.chosen, leaderBallot: beat.ballot, from: node, &actions)
+  }
+
+  mutating func noteRound(_ ballot: Ballot) {
+    if ballot.epoch == configuration.epoch { greatestRound = max(greatestRound, ballot.round) }
+  }
+
+  /// Word of a leader. Only a healthy one keeps this node from campaigning.
+  mutating func hearLeader(_ node: NodeID, _ ballot: Ballot, healthy: Bool, _ actions: inout Actions) {
+    if leader != node || leaderBallot != ballot {
+      guard ballot >= leaderBallot else { return }
+      leader = node
+      leaderBallot = ballot
+      actions.standingChanged = true
+    }
+    guard healthy || mutation == .preVoteTrustsAnyLeader else { return }
+    leaderHeard = now
+    if role == .asking { role = .follower }
+    if role == .follower { electionDeadline = now + electionTimeout() }
+  }
+}

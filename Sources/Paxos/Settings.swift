@@ -1,0 +1,63 @@
+// Durations and bounds. All durations in microseconds of the local clock.
+
+/// How a replica behaves in time, and how much it lets itself owe.
+package struct Settings: Sendable, Hashable {
+  /// Every node to every node.
+  package var heartbeat: Ticks = 50_000
+  /// Without word of a leader for so long, a node may campaign; a leader without its quorum for so long steps down.
+  package var election: Ticks = 400_000
+  /// Added at random, so that two seldom campaign at once.
+  package var electionJitter: Ticks = 100_000
+  /// Waited in addition for each step of priority below the highest.
+  package var priorityStep: Ticks = 20_000
+  /// 0 is least. Three steps are told apart in time.
+  package var priority: UInt8 = 3
+  package static let highestPriority: UInt8 = 3
+  /// A lease; shorter than `election`, so that after a crash nobody waits for one.
+  package var lease: Ticks = 350_000
+  /// Two clocks' rates differ by at most one part in so many.
+  package var clockRateDivisor: Ticks = 1000
+  /// A disk that completed nothing for so long, though asked, is not fit to lead with.
+  package var diskStall: Ticks = 2_000_000
+  /// After which something unanswered is sent again.
+  package var retry: Ticks = 150_000
+  package var transferTimeout: Ticks = 1_000_000
+  /// Per peer, sent and not yet accepted.
+  package var windowEntries = 256
+  package var windowBytes = 64 << 20
+  package var batchEntries = 64
+  package var batchBytes = 1 << 20
+  /// Proposed and not yet chosen; beyond, proposals are refused as `busy`.
+  package var unchosenEntries = 1024
+  package var unchosenBytes = 64 << 20
+  /// Records per answer to a fetch.
+  package var fetchEntries = 512
+  /// Entries remembered; older ones are served from the driver's log.
+  package var indexEntries = 65_536
+  /// Records kept behind a checkpoint for peers that lag.
+  package var retainedEntries: UInt64 = 65_536
+  /// Heartbeats in a row that a joining node must be near the head before it may vote.
+  package var caughtUpRounds = 10
+  /// How near is near.
+  package var caughtUpEntries: UInt64 = 64
+  /// Reads waiting for a round; beyond, they are refused as `busy`.
+  package var pendingReads = 4096
+
+  package init() {}
+
+  /// By which a promised duration is stretched, or one relied on is shortened.
+  func drift(_ duration: Ticks) -> Ticks { duration / clockRateDivisor + 1 }
+  /// For how long a voter holds a grant, on its own clock.
+  var grant: Ticks { lease + drift(lease) }
+  /// For how long a leader relies on one, on its own clock.
+  var reliance: Ticks { lease - drift(lease) }
+
+  /// Relations that the algorithm takes for granted.
+  package func check() {
+    precondition(heartbeat > 0 && heartbeat * 2 < election)
+    precondition(lease < election && lease > heartbeat * 2)
+    precondition(clockRateDivisor >= 2 && retry >= heartbeat)
+    precondition(windowEntries >= 1 && batchEntries >= 1 && unchosenEntries >= 1 && fetchEntries >= 1)
+    precondition(indexEntries >= unchosenEntries * 2)
+  }
+}
