@@ -55,7 +55,7 @@ package enum Notice: Hashable, Sendable {
   case readIndex(nonce: UInt64)
   /// `slot` is nil if the receiver does not lead, or is not yet ready.
   case readIndexReply(nonce: UInt64, slot: SlotNumber?)
-  /// "Campaign now; I have given up my lease." 
+  /// "Campaign now; I have given up my lease."
   case timeoutNow(ballot: Ballot, last: SlotNumber)
 }
 

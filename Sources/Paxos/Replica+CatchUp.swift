@@ -175,7 +175,8 @@ extension Replica {
     guard point.slot > chosen, role != .leader, !diskFailed, checkpoint.configuration.epoch >= configuration.epoch
     else { return false }
     if role != .follower { stepDown(&actions) }
-    let keeps = log.chain(at: point.slot) == point.chain || (mutation == .installKeepsForeignLog && log.last > point.slot)
+    let keeps =
+      log.chain(at: point.slot) == point.chain || (mutation == .installKeepsForeignLog && log.last > point.slot)
     if keeps {
       if mutation == .installKeepsForeignLog, log.chain(at: point.slot) != point.chain,
         var entry = log.entry(at: point.slot)
@@ -227,7 +228,9 @@ extension Replica {
     var best: SlotNumber = 0
     for peer in peers where peer.isAcceptor && !peer.isWitness && peer.checkpoint > best {
       var count = 0
-      for other in peers where other.isAcceptor && !other.isWitness && other.checkpoint >= peer.checkpoint { count += 1 }
+      for other in peers where other.isAcceptor && !other.isWitness && other.checkpoint >= peer.checkpoint {
+        count += 1
+      }
       if count >= min(configuration.replicationQuorum, configuration.voters.count) { best = peer.checkpoint }
     }
     guard best > checkpointPoint.slot, best <= chosen, let chain = log.chain(at: best) else { return }
