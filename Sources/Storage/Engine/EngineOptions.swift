@@ -1,0 +1,63 @@
+package import Encoding
+
+/// How an engine is set up. The defaults suit a server with a few GiB; tests shrink everything.
+package struct EngineOptions: Sendable {
+  /// What a memtable holds before it is flushed.
+  package var memtableSizeBytes = 64 << 20
+  /// Full memtables that may wait for the flush before `writePressure` asks for delays; twice as many stop writes.
+  package var waitingMemtables = 2
+  /// The strict budget of cached blocks, indexes and filters.
+  package var blockCacheSizeBytes = 256 << 20
+  /// Called before tables that hold data up to a slot become part of the database: returns when the log is durable
+  /// that far.
+  package var ensureDurable: @Sendable (Slot) throws -> Void = { _ in }
+  /// Called after a flush: the log may forget everything up to the slot.
+  package var onFlush: @Sendable (Slot) -> Void = { _ in }
+  /// Flush and compact on threads of the engine; otherwise only when asked (deterministic tests).
+  package var background = true
+
+  package init() {}
+}
+
+/// What the engine is doing, for people and tests.
+package struct EngineStatistics: Hashable, Sendable {
+  /// Entries and bytes in the memtable that takes writes.
+  package var memtableEntries = 0
+  package var memtableSizeBytes = 0
+  /// Full memtables that wait for the flush.
+  package var waitingMemtables = 0
+  /// Flushes since the engine was opened.
+  package var flushes = 0
+  /// Tables and their bytes, by level.
+  package var tablesPerLevel: [Int] = []
+  package var tableSizeBytesPerLevel: [UInt64] = []
+  /// Compactions since the engine was opened, and what they read and wrote.
+  package var compactions = 0
+  package var compactionReadSizeBytes: UInt64 = 0
+  package var compactionWrittenSizeBytes: UInt64 = 0
+  /// Block cache: use and effect.
+  package var cacheSizeBytes = 0
+  package var cacheHits: UInt64 = 0
+  package var cacheMisses: UInt64 = 0
+  /// Snapshots that are held, and the oldest.
+  package var snapshots = 0
+  package var oldestSnapshot: Version = .zero
+
+  package init() {}
+}
+
+/// Damage that `Engine.verify` found.
+package struct Damage: Hashable, Sendable, CustomStringConvertible {
+  package var path: String
+  /// Bytes from the start of the file; nil when the whole file is meant.
+  package var offset: UInt64?
+  package var message: String
+
+  package init(path: String, offset: UInt64?, message: String) {
+    self.path = path
+    self.offset = offset
+    self.message = message
+  }
+
+  package var description: String { "\(path)\(offset.map { " at offset \($0)" } ?? ""): \(message)" }
+}

@@ -1,0 +1,66 @@
+package import Encoding
+internal import Glibc
+
+// The order of everything in the store ("internal order"):
+//
+//   1. by key: bytes as memcmp has it, a proper prefix first;
+//   2. among the entries of one key, the newest version first.
+//
+// A store holds at most one entry for a (key, version). Range deletions are not entries: they travel beside the cursors
+// as `RangeDeletions` and hide every entry in their interval whose version is *smaller* than theirs; an entry of the same
+// version wins, because a transaction's range deletion that follows its put turns that put into a deletion when the group
+// is applied (see `Memtable`).
+
+/// What an entry says about its key.
+@frozen
+package enum EntryKind: UInt8, Sendable {
+  case put = 1
+  case delete = 2
+}
+
+/// A position among entries in internal order, moving both ways.
+///
+/// 1. A new cursor is not valid; `seek…` makes it so, or leaves it invalid when there is no such entry.
+/// 2. `next` and `previous` need a valid cursor, and leave it invalid when they pass the last or first entry; a cursor
+///    that became invalid must be sought again.
+/// 3. `key` and `value` need a valid cursor. Their memory is the cursor's, until it moves or ends.
+/// 4. A cursor that threw is invalid until it is sought again.
+/// 5. One thread at a time.
+package protocol InternalCursor {
+  mutating func seekToFirst() throws(StorageError)
+  mutating func seekToLast() throws(StorageError)
+  /// The first entry at or after (key, version): the newest version of `key` that is not newer than `version`, else the
+  /// newest version of the next key.
+  mutating func seek(_ key: UnsafeRawBufferPointer, _ version: Version) throws(StorageError)
+  /// The last entry of a key smaller than `key`.
+  mutating func seekBefore(_ key: UnsafeRawBufferPointer) throws(StorageError)
+  mutating func next() throws(StorageError)
+  mutating func previous() throws(StorageError)
+  var isValid: Bool { get }
+  var key: UnsafeRawBufferPointer { get }
+  var version: Version { get }
+  var kind: EntryKind { get }
+  /// The value of a put; empty for a deletion.
+  var value: UnsafeRawBufferPointer { get }
+}
+
+/// Keys as the store orders them: negative, zero or positive as `a` comes before, is, or comes after `b`.
+@inline(__always)
+package func compareKeys(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
+  let common = min(a.count, b.count)
+  if common > 0 {
+    let order = unsafe memcmp(a.baseAddress.unsafelyUnwrapped, b.baseAddress.unsafelyUnwrapped, common)
+    if order != 0 { return Int(order) }
+  }
+  return a.count - b.count
+}
+
+/// The first eight bytes of `key` as a number that orders as the bytes do, missing ones as zero: unequal heads decide a
+/// comparison, equal ones do not.
+@inline(__always)
+package func keyHead(_ key: UnsafeRawBufferPointer) -> UInt64 {
+  if key.count >= 8 { return unsafe UInt64(bigEndian: key.loadUnaligned(as: UInt64.self)) }
+  var head: UInt64 = 0
+  for index in 0..<key.count { head |= unsafe UInt64(key[index]) << UInt64(56 - 8 * index) }
+  return head
+}
