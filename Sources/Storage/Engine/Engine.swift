@@ -62,7 +62,9 @@ package final class Engine: Sendable {
   package func retainVisible() -> SnapshotHold { preconditionFailure("lands next") }
 
   /// Holds the snapshot `version`, if everything that it shows is still kept.
-  package func retain(snapshot version: Version) throws(StorageError) -> SnapshotHold { preconditionFailure("lands next") }
+  package func retain(snapshot version: Version) throws(StorageError) -> SnapshotHold {
+    preconditionFailure("lands next")
+  }
 
   /// Ends a hold; exactly once for each.
   package func release(_ hold: SnapshotHold) { preconditionFailure("lands next") }
