@@ -1,1 +1,0 @@
-// Transactions: see ARCHITECTURE.md.
