@@ -1,0 +1,235 @@
+/// Names, and the constants that clauses take.
+extension SQLParser {
+  // MARK: Simple names
+
+  /// Whether the token may name a column, a table, an alias (`ColId`).
+  @inline(__always)
+  func isColumnName(_ token: Token) -> Bool {
+    if token.kind == .identifier { return true }
+    guard let keyword = token.keyword else { return false }
+    return keyword.isColumnName
+  }
+
+  /// Whether the token may name a type or a function (`type_function_name`).
+  func isTypeFunctionName(_ token: Token) -> Bool {
+    if token.kind == .identifier { return true }
+    guard let keyword = token.keyword else { return false }
+    return keyword.isTypeFunctionName
+  }
+
+  /// `ColId`.
+  @inline(__always)
+  mutating func parseColumnName() throws(SQLError) -> String {
+    guard isColumnName(token) else { throw unexpected() }
+    return try takeName()
+  }
+
+  /// `ColLabel`: any word.
+  mutating func parseLabel() throws(SQLError) -> String {
+    guard token.kind == .identifier || token.kind == .keyword else { throw unexpected() }
+    return try takeName()
+  }
+
+  /// The current token's name; the caller knows that it is one.
+  @inline(__always)
+  mutating func takeName() throws(SQLError) -> String {
+    let name = try lexer.name(token)
+    advance()
+    return name
+  }
+
+  /// `ColId` with its position.
+  mutating func parseName() throws(SQLError) -> Name {
+    let position = here
+    return Name(try parseColumnName(), position: position)
+  }
+
+  /// `ColLabel` with its position.
+  mutating func parseLabelName() throws(SQLError) -> Name {
+    let position = here
+    return Name(try parseLabel(), position: position)
+  }
+
+  /// `NonReservedWord`: any word that is not reserved.
+  mutating func parseNonReserved() throws(SQLError) -> String {
+    if token.kind == .keyword, token.keyword?.category == .reserved { throw unexpected() }
+    return try parseLabel()
+  }
+
+  /// `( a, b )`.
+  mutating func parseNameList() throws(SQLError) -> [Name] {
+    try parenthesized { (parser) throws(SQLError) in try parser.parseName() }
+  }
+
+  /// `( a, b )` if there is a parenthesis.
+  mutating func parseOptionalNameList() throws(SQLError) -> [Name] {
+    at(.leftParen) ? try parseNameList() : []
+  }
+
+  // MARK: Qualified names
+
+  /// `a`, `a.b`, `a.b.c`: tables, types, operators classes, collations.
+  mutating func parseQualifiedName() throws(SQLError) -> QualifiedName {
+    let position = here
+    var parts = [try parseColumnName()]
+    while take(.dot) { parts.append(try parseLabel()) }
+    if parts.count > 3 {
+      throw SQLError(
+        .syntaxError, "improper qualified name (too many dotted names): \(parts.joined(separator: "."))",
+        position: position)
+    }
+    return QualifiedName(parts, position: position)
+  }
+
+  /// A name that may have one part more than a relation: `db.schema.table.column`.
+  mutating func parseAnyName() throws(SQLError) -> QualifiedName {
+    let position = here
+    var parts = [try parseColumnName()]
+    while take(.dot) { parts.append(try parseLabel()) }
+    return QualifiedName(parts, position: position)
+  }
+
+  /// `[ONLY] name [*]`, `ONLY (name)`.
+  mutating func parseRelationName() throws(SQLError) -> Syntax.RelationName {
+    if take(.only) {
+      if take(.leftParen) {
+        let name = try parseQualifiedName()
+        try expect(.rightParen)
+        return Syntax.RelationName(name: name, only: true)
+      }
+      return Syntax.RelationName(name: try parseQualifiedName(), only: true)
+    }
+    let name = try parseQualifiedName()
+    // `t *` says what is meant anyway.
+    if at(.star) { advance() }
+    return Syntax.RelationName(name: name)
+  }
+
+  mutating func parseRoleName() throws(SQLError) -> Syntax.RoleName {
+    let position = here
+    switch token.keyword {
+    case .current_user: advance(); return .currentUser
+    case .current_role: advance(); return .currentRole
+    case .session_user: advance(); return .sessionUser
+    default: break
+    }
+    let isQuoted = token.kind == .identifier && lexer.bytes[Int(token.start)] == UInt8(ascii: "\"")
+    let name = try parseNonReserved()
+    if !isQuoted, name == "public" { return .everyone }
+    if name == "public" || name == "none" {
+      throw SQLError(.reservedName, "role name \"\(name)\" is reserved", position: position)
+    }
+    return .named(Name(name, position: position))
+  }
+
+  // MARK: Constants
+
+  /// A string constant.
+  mutating func parseString() throws(SQLError) -> String {
+    guard token.kind == .string else { throw unexpected() }
+    let value = try lexer.value(token)
+    advance()
+    return value
+  }
+
+  /// An integer constant without a sign (`Iconst`): at most 2147483647, as in PostgreSQL's grammar.
+  mutating func parseInteger() throws(SQLError) -> Int {
+    guard token.kind == .integer, let value = Int32(lexer.source(token)) else { throw unexpected() }
+    advance()
+    return Int(value)
+  }
+
+  /// `SignedIconst`.
+  mutating func parseSignedInteger() throws(SQLError) -> Int {
+    if take(.minus) { return -(try parseInteger()) }
+    _ = take(.plus)
+    return try parseInteger()
+  }
+
+  /// `NumericOnly`: a number with a sign, as text.
+  mutating func parseNumber() throws(SQLError) -> String {
+    var sign = ""
+    if take(.minus) { sign = "-" } else { _ = take(.plus) }
+    guard token.kind == .integer || token.kind == .decimal else { throw unexpected() }
+    let text = lexer.source(token)
+    advance()
+    return sign + text
+  }
+
+  // MARK: Options
+
+  /// `opt_drop_behavior`.
+  mutating func parseDropBehavior() -> Syntax.DropBehavior {
+    if take(.cascade) { return .cascade }
+    _ = take(.restrict)
+    return .restrict
+  }
+
+  mutating func takeIfExists() throws(SQLError) -> Bool {
+    guard at(.if) else { return false }
+    guard peek().keyword == .exists else { return false }
+    advance()
+    advance()
+    return true
+  }
+
+  mutating func takeIfNotExists() throws(SQLError) -> Bool {
+    guard at(.if) else { return false }
+    advance()
+    try expect(.not)
+    try expect(.exists)
+    return true
+  }
+
+  /// `( name = value, … )`: storage parameters.
+  mutating func parseDefinition() throws(SQLError) -> [Option] {
+    try parenthesized { (parser) throws(SQLError) in
+      let position = parser.here
+      var name = try parser.parseLabel()
+      if parser.take(.dot) { name += "." + (try parser.parseLabel()) }
+      guard parser.take(.equals) else { return Option(name: name, position: position) }
+      return Option(name: name, value: try parser.parseDefinitionArgument(), position: position)
+    }
+  }
+
+  private mutating func parseDefinitionArgument() throws(SQLError) -> Syntax.OptionValue {
+    switch token.kind {
+    case .string: return .string(try parseString())
+    case .integer, .decimal, .plus, .minus: return .number(try parseNumber())
+    default: return .word(try parseLabel())
+    }
+  }
+
+  /// `( name [value], … )`: the options of EXPLAIN, VACUUM, COPY.
+  mutating func parseUtilityOptions() throws(SQLError) -> [Option] {
+    try parenthesized { (parser) throws(SQLError) in
+      let position = parser.here
+      let name = try parser.parseLabel()
+      var value: Syntax.OptionValue?
+      switch parser.token.kind {
+      case .string: value = .string(try parser.parseString())
+      case .integer, .decimal, .plus, .minus: value = .number(try parser.parseNumber())
+      case .star:
+        parser.advance()
+        value = .star
+      case .leftParen:
+        value = .list(
+          try parser.parenthesized { (parser) throws(SQLError) in
+            parser.at(.string)
+              ? Syntax.OptionValue.string(try parser.parseString()) : .word(try parser.parseOptionWord())
+          })
+      case .comma, .rightParen: break
+      default: value = .word(try parser.parseOptionWord())
+      }
+      return Option(name: name, value: value, position: position)
+    }
+  }
+
+  /// `opt_boolean_or_string` without the string: TRUE, FALSE, ON, or a word that is not reserved.
+  mutating func parseOptionWord() throws(SQLError) -> String {
+    switch token.keyword {
+    case .true, .false, .on, .default: return try takeName()
+    default: return try parseNonReserved()
+    }
+  }
+}

@@ -1,0 +1,521 @@
+/// SELECT, VALUES, TABLE, and set operations.
+extension SQLParser {
+  // MARK: Whole queries
+
+  /// A query without outer parentheses, or with them: `SelectStmt`.
+  mutating func parseQuery() throws(SQLError) -> Query {
+    try nested { (parser) throws(SQLError) in
+      let position = parser.here
+      let with = parser.at(.with) ? try parser.parseWith() : nil
+      var query = try parser.parseSetOperand()
+      try parser.parseSetOperations(&query, above: 0)
+      try parser.parseQueryTail(&query)
+      if let with {
+        if let inner = query.with {
+          throw SQLError(.syntaxError, "multiple WITH clauses not allowed", position: inner.position)
+        }
+        query.with = with
+        query.position = position
+      }
+      return query
+    }
+  }
+
+  /// The rest of a query that began with a parenthesised one.
+  mutating func parseQuery(continuing first: Query) throws(SQLError) -> Query {
+    var query = first
+    try parseSetOperations(&query, above: 0)
+    try parseQueryTail(&query)
+    return query
+  }
+
+  /// A query that must stand in parentheses or not: `SELECT …` or `( … )`.
+  private mutating func parseSetOperand() throws(SQLError) -> Query {
+    let position = here
+    switch token.keyword {
+    case .select: return Query(body: .select(try parseSelect()), position: position)
+    case .values: return Query(body: .values(try parseValues()), position: position)
+    case .table:
+      advance()
+      return Query(body: .table(try parseRelationName()), position: position)
+    default: break
+    }
+    guard at(.leftParen) else { throw unexpected() }
+    return try parseSubquery()
+  }
+
+  /// UNION and EXCEPT at level 1, INTERSECT at level 2, to the left.
+  private mutating func parseSetOperations(_ left: inout Query, above level: Int) throws(SQLError) {
+    while true {
+      let kind: Syntax.SetOperation.Kind
+      let found: Int
+      switch token.keyword {
+      case .union: (kind, found) = (.union, 1)
+      case .except: (kind, found) = (.except, 1)
+      case .intersect: (kind, found) = (.intersect, 2)
+      default: return
+      }
+      if found <= level { return }
+      try grow()
+      let position = here
+      advance()
+      let all = take(.all)
+      if !all { _ = take(.distinct) }
+      var right = try parseSetOperand()
+      try parseSetOperations(&right, above: found)
+      let operation = Syntax.SetOperation(kind: kind, all: all, left: left, right: right, position: position)
+      left = Query(body: .setOperation(operation), position: left.position)
+    }
+  }
+
+  /// ORDER BY, LIMIT, OFFSET, FETCH, FOR UPDATE: attached to `query`, which may have been parenthesised with its own.
+  private mutating func parseQueryTail(_ query: inout Query) throws(SQLError) {
+    if at(.order) {
+      let position = here
+      let order = try parseOrderBy()
+      if !query.orderBy.isEmpty { throw refused("multiple ORDER BY clauses not allowed", position) }
+      query.orderBy = order
+    }
+    // Limits and locks come in either order, each once.
+    var sawLimit = false
+    while true {
+      switch token.keyword {
+      case .limit, .offset, .fetch:
+        if sawLimit { throw unexpected() }
+        sawLimit = true
+        try parseLimits(&query)
+      case .for:
+        if take(.for, .read) {
+          try expect(.only)
+        } else {
+          while at(.for) { query.locking.append(try parseLocking()) }
+        }
+      default:
+        return try checkTies(query)
+      }
+    }
+  }
+
+  private func refused(_ message: String, _ position: Int) -> SQLError {
+    SQLError(.syntaxError, message, position: position)
+  }
+
+  private func checkTies(_ query: Query) throws(SQLError) {
+    guard let limit = query.limit, limit.withTies else { return }
+    if query.orderBy.isEmpty { throw refused("WITH TIES cannot be specified without ORDER BY clause", limit.position) }
+    for lock in query.locking where lock.wait == .skipLocked {
+      throw refused("SKIP LOCKED and WITH TIES options cannot be used together", lock.position)
+    }
+  }
+
+  /// `LIMIT n`, `OFFSET n`, `FETCH FIRST n ROWS ONLY`, a limit and an offset in either order.
+  private mutating func parseLimits(_ query: inout Query) throws(SQLError) {
+    var sawLimit = false
+    var sawOffset = false
+    while true {
+      let position = here
+      switch token.keyword {
+      case .offset:
+        if sawOffset { throw unexpected() }
+        sawOffset = true
+        advance()
+        let offset = try parseExpression()
+        if at(.row) || at(.rows) { advance() }
+        if query.offset != nil { throw refused("multiple OFFSET clauses not allowed", position) }
+        query.offset = offset
+      case .limit, .fetch:
+        if sawLimit { throw unexpected() }
+        sawLimit = true
+        let limit = at(.limit) ? try parseLimit() : try parseFetchFirst()
+        if query.limit != nil { throw refused("multiple LIMIT clauses not allowed", position) }
+        query.limit = limit
+      default: return
+      }
+    }
+  }
+
+  private mutating func parseLimit() throws(SQLError) -> Syntax.Limit {
+    let position = here
+    try expect(.limit)
+    let count = take(.all) ? nil : try parseExpression()
+    if at(.comma) {
+      throw SQLError(
+        .syntaxError, "LIMIT #,# syntax is not supported", hint: "Use separate LIMIT and OFFSET clauses.",
+        position: position)
+    }
+    return Syntax.Limit(count: count, position: position)
+  }
+
+  private mutating func parseFetchFirst() throws(SQLError) -> Syntax.Limit {
+    let position = here
+    try expect(.fetch)
+    guard take(.first) || take(.next) else { throw unexpected() }
+    var count = Expression(.number("1"), here)
+    if !at(.row), !at(.rows) {
+      if at(.plus) || at(.minus) {
+        let place = here
+        count = Expression(.number(try parseNumber()), place)
+      } else {
+        count = try parsePrimary()
+      }
+    }
+    guard take(.row) || take(.rows) else { throw unexpected() }
+    if take(.only) { return Syntax.Limit(count: count, position: position) }
+    try expect(.with)
+    try expect(.ties)
+    return Syntax.Limit(count: count, withTies: true, position: position)
+  }
+
+  private mutating func parseLocking() throws(SQLError) -> Syntax.Locking {
+    let position = here
+    try expect(.for)
+    let strength: Syntax.Locking.Strength
+    switch token.keyword {
+    case .update: strength = .update
+    case .share: strength = .share
+    case .no:
+      advance()
+      guard at(.key), peek().keyword == .update else { throw unexpected() }
+      advance()
+      strength = .noKeyUpdate
+    case .key:
+      advance()
+      guard at(.share) else { throw unexpected() }
+      strength = .keyShare
+    default: throw unexpected()
+    }
+    advance()
+    var lock = Syntax.Locking(strength: strength, position: position)
+    if take(.of) { lock.tables = try list { (parser) throws(SQLError) in try parser.parseQualifiedName() } }
+    if take(.nowait) {
+      lock.wait = .noWait
+    } else if at(.skip) {
+      advance()
+      try expect(.locked)
+      lock.wait = .skipLocked
+    }
+    return lock
+  }
+
+  // MARK: SELECT
+
+  private mutating func parseSelect() throws(SQLError) -> Syntax.Select {
+    let mayHaveInto = allowsInto
+    allowsInto = false
+    try expect(.select)
+    var select = Syntax.Select()
+    if take(.distinct) {
+      select.distinct = take(.on) ? .on(try parseExpressionList()) : .rows
+    } else {
+      _ = take(.all)
+    }
+    if select.distinct != nil || beginsTarget() { select.targets = try parseTargets() }
+    if at(.into) {
+      guard mayHaveInto else {
+        throw SQLError(.syntaxError, "SELECT ... INTO is not allowed here", position: here)
+      }
+      into = try parseInto()
+    }
+    if take(.from) { select.from = try list { (parser) throws(SQLError) in try parser.parseTableReference() } }
+    if take(.where) { select.condition = try parseExpression() }
+    if at(.group) { try parseGroupBy(&select) }
+    if take(.having) { select.having = try parseExpression() }
+    if take(.window) {
+      select.windows = try list { (parser) throws(SQLError) in
+        let name = try parser.parseName()
+        try parser.expect(.as)
+        return Syntax.NamedWindow(name: name, window: try parser.parseWindow())
+      }
+    }
+    return select
+  }
+
+  /// PostgreSQL takes `SELECT FROM t`: rows without columns.
+  private func beginsTarget() -> Bool {
+    switch token.kind {
+    case .end, .semicolon, .rightParen: return false
+    case .keyword: break
+    default: return true
+    }
+    switch token.keyword {
+    case .from, .into, .where, .group, .having, .window, .union, .intersect, .except, .order, .limit, .offset, .fetch,
+      .for, .on:
+      return false
+    default: return true
+    }
+  }
+
+  private mutating func parseInto() throws(SQLError) -> IntoClause {
+    try expect(.into)
+    let persistence = try parsePersistence()
+    _ = take(.table)
+    return IntoClause(name: try parseQualifiedName(), persistence: persistence)
+  }
+
+  /// `TEMP`, `LOCAL TEMPORARY`, `UNLOGGED`, or nothing.
+  mutating func parsePersistence() throws(SQLError) -> Syntax.Persistence {
+    if at(.local) || at(.global) {
+      guard peek().keyword == .temporary || peek().keyword == .temp else { return .permanent }
+      advance()
+    }
+    if take(.temporary) || take(.temp) { return .temporary }
+    return take(.unlogged) ? .unlogged : .permanent
+  }
+
+  /// The items of a select or RETURNING list.
+  mutating func parseTargets() throws(SQLError) -> [Syntax.Target] {
+    try list { (parser) throws(SQLError) in try parser.parseTarget() }
+  }
+
+  private mutating func parseTarget() throws(SQLError) -> Syntax.Target {
+    let position = here
+    if take(.star) { return Syntax.Target(expression: Expression(.star([]), position), position: position) }
+    let expression = try parseExpression()
+    var alias: String?
+    if take(.as) {
+      alias = try parseLabel()
+    } else if at(.identifier) {
+      alias = try takeName()
+    } else if let keyword = token.keyword, keyword.isBareLabel {
+      alias = try takeName()
+    }
+    return Syntax.Target(expression: expression, alias: alias, position: position)
+  }
+
+  mutating func parseValues() throws(SQLError) -> [[Expression]] {
+    try expect(.values)
+    return try list { (parser) throws(SQLError) in try parser.parseExpressionList() }
+  }
+
+  // MARK: GROUP BY
+
+  private mutating func parseGroupBy(_ select: inout Syntax.Select) throws(SQLError) {
+    try expect(.group)
+    try expect(.by)
+    select.groupByDistinct = take(.distinct)
+    if !select.groupByDistinct { _ = take(.all) }
+    select.groupBy = try list { (parser) throws(SQLError) in try parser.parseGroupingElement() }
+  }
+
+  private mutating func parseGroupingElement() throws(SQLError) -> Syntax.GroupingElement {
+    if at(.leftParen), peek().kind == .rightParen {
+      advance()
+      advance()
+      return .empty
+    }
+    if at(.rollup), peek().kind == .leftParen {
+      advance()
+      return .rollup(try parseExpressionList().map { .expression($0) })
+    }
+    if at(.cube), peek().kind == .leftParen {
+      advance()
+      return .cube(try parseExpressionList().map { .expression($0) })
+    }
+    if at(.grouping), peek().keyword == .sets {
+      advance()
+      advance()
+      return try nested { (parser) throws(SQLError) in
+        .sets(try parser.parenthesized { (parser) throws(SQLError) in try parser.parseGroupingElement() })
+      }
+    }
+    return .expression(try parseExpression())
+  }
+
+  // MARK: ORDER BY
+
+  /// `ORDER BY …`: current is ORDER.
+  mutating func parseOrderBy() throws(SQLError) -> [Syntax.SortItem] {
+    try expect(.order)
+    try expect(.by)
+    return try list { (parser) throws(SQLError) in try parser.parseSortItem() }
+  }
+
+  private mutating func parseSortItem() throws(SQLError) -> Syntax.SortItem {
+    var item = Syntax.SortItem(expression: try parseExpression())
+    if take(.using) {
+      item.direction = .using(at(.operator) ? try parseQualifiedOperator() : try parseSortOperator())
+    } else if take(.asc) {
+      item.direction = .ascending
+    } else if take(.desc) {
+      item.direction = .descending
+    }
+    item.nulls = try parseNulls()
+    return item
+  }
+
+  private mutating func parseSortOperator() throws(SQLError) -> Syntax.OperatorName {
+    guard isOperator(token) else { throw unexpected() }
+    return takeOperator()
+  }
+
+  mutating func parseNulls() throws(SQLError) -> Syntax.SortItem.Nulls? {
+    guard at(.nulls) else { return nil }
+    switch peek().keyword {
+    case .first:
+      advance()
+      advance()
+      return .first
+    case .last:
+      advance()
+      advance()
+      return .last
+    default: return nil
+    }
+  }
+
+  // MARK: WITH
+
+  mutating func parseWith() throws(SQLError) -> Syntax.With {
+    let position = here
+    let mayHaveInto = allowsInto
+    allowsInto = false
+    defer { allowsInto = mayHaveInto }
+    try expect(.with)
+    let recursive = take(.recursive)
+    let tables = try list { (parser) throws(SQLError) in try parser.parseCommonTable() }
+    return Syntax.With(recursive: recursive, tables: tables, position: position)
+  }
+
+  private mutating func parseCommonTable() throws(SQLError) -> Syntax.CommonTable {
+    let name = try parseName()
+    let columns = try parseOptionalNameList()
+    try expect(.as)
+    var materialized: Bool?
+    if take(.materialized) {
+      materialized = true
+    } else if take(.not) {
+      try expect(.materialized)
+      materialized = false
+    }
+    try expect(.leftParen)
+    let statement = try parsePreparable()
+    try expect(.rightParen)
+    if at(.search) { throw unsupported("the SEARCH clause") }
+    if at(.cycle) { throw unsupported("the CYCLE clause") }
+    return Syntax.CommonTable(name: name, columns: columns, materialized: materialized, statement: statement)
+  }
+
+  /// SELECT, INSERT, UPDATE or DELETE: `PreparableStmt`.
+  mutating func parsePreparable() throws(SQLError) -> Statement {
+    try nested { (parser) throws(SQLError) in
+      switch parser.token.keyword {
+      case .insert: return .insert(try parser.parseInsert(with: nil))
+      case .update: return .update(try parser.parseUpdate(with: nil))
+      case .delete: return .delete(try parser.parseDelete(with: nil))
+      case .with: return try parser.parseWithStatement()
+      case .merge: throw parser.unsupported("MERGE")
+      default: return .query(try parser.parseQuery())
+      }
+    }
+  }
+
+  /// A statement that begins with WITH.
+  mutating func parseWithStatement() throws(SQLError) -> Statement {
+    let position = here
+    let with = try parseWith()
+    switch token.keyword {
+    case .insert: return .insert(try parseInsert(with: with))
+    case .update: return .update(try parseUpdate(with: with))
+    case .delete: return .delete(try parseDelete(with: with))
+    case .merge: throw unsupported("MERGE")
+    default: break
+    }
+    var query = try parseQuery()
+    if let inner = query.with {
+      throw SQLError(.syntaxError, "multiple WITH clauses not allowed", position: inner.position)
+    }
+    query.with = with
+    query.position = position
+    return .query(query)
+  }
+
+  // MARK: Windows
+
+  /// `( [name] [PARTITION BY …] [ORDER BY …] [frame] )`.
+  mutating func parseWindow() throws(SQLError) -> Syntax.Window {
+    let position = here
+    try expect(.leftParen)
+    var window = Syntax.Window(position: position)
+    // PARTITION, RANGE, ROWS and GROUPS begin clauses here, although they may be names elsewhere.
+    switch token.keyword {
+    case .partition, .range, .rows, .groups: break
+    default: if isColumnName(token) { window.base = try parseName() }
+    }
+    if at(.partition) {
+      advance()
+      try expect(.by)
+      window.partitionBy = try list { (parser) throws(SQLError) in try parser.parseExpression() }
+    }
+    if at(.order) { window.orderBy = try parseOrderBy() }
+    switch token.keyword {
+    case .rows: window.frame = try parseFrame(.rows)
+    case .range: window.frame = try parseFrame(.range)
+    case .groups: window.frame = try parseFrame(.groups)
+    default: break
+    }
+    try expect(.rightParen)
+    return window
+  }
+
+  private mutating func parseFrame(_ mode: Syntax.WindowFrame.Mode) throws(SQLError) -> Syntax.WindowFrame {
+    var frame = Syntax.WindowFrame(mode: mode, start: .currentRow, position: here)
+    advance()
+    let place = here
+    if take(.between) {
+      frame.start = try parseFrameBound()
+      try expect(.and)
+      frame.end = try parseFrameBound()
+    } else {
+      frame.start = try parseFrameBound()
+    }
+    try checkFrame(frame, place)
+    if take(.exclude) {
+      switch token.keyword {
+      case .current:
+        advance()
+        guard at(.row) else { throw unexpected() }
+        frame.exclusion = .currentRow
+      case .group: frame.exclusion = .group
+      case .ties: frame.exclusion = .ties
+      case .no:
+        advance()
+        guard at(.others) else { throw unexpected() }
+      default: throw unexpected()
+      }
+      advance()
+    }
+    return frame
+  }
+
+  private mutating func parseFrameBound() throws(SQLError) -> Syntax.WindowFrame.Bound {
+    if at(.unbounded), peek().keyword == .preceding || peek().keyword == .following {
+      advance()
+      defer { advance() }
+      return at(.preceding) ? .unboundedPreceding : .unboundedFollowing
+    }
+    if take(.current, .row) { return .currentRow }
+    let offset = try parseExpression()
+    if take(.preceding) { return .preceding(offset) }
+    try expect(.following)
+    return .following(offset)
+  }
+
+  /// The frames that PostgreSQL's grammar refuses.
+  private func checkFrame(_ frame: Syntax.WindowFrame, _ position: Int) throws(SQLError) {
+    func refuse(_ message: String) -> SQLError { SQLError(.windowingError, message, position: position) }
+    switch frame.start {
+    case .unboundedFollowing: throw refuse("frame start cannot be UNBOUNDED FOLLOWING")
+    case .following where frame.end == nil:
+      throw refuse("frame starting from following row cannot end with current row")
+    default: break
+    }
+    guard let end = frame.end else { return }
+    switch (frame.start, end) {
+    case (_, .unboundedPreceding): throw refuse("frame end cannot be UNBOUNDED PRECEDING")
+    case (.currentRow, .preceding): throw refuse("frame starting from current row cannot have preceding rows")
+    case (.following, .preceding), (.following, .currentRow):
+      throw refuse("frame starting from following row cannot have preceding rows")
+    default: return
+    }
+  }
+}
