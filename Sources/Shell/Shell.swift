@@ -1,1 +1,241 @@
-// Shell: see ARCHITECTURE.md.
+internal import Glibc
+import Synod
+
+/// How a shell was started.
+package struct ShellOptions: Sendable {
+  package var isInteractive = false
+  /// Stop at the first error.
+  package var bails = false
+  package var echoes = false
+  package var output = OutputSettings()
+  package var historyPath: String?
+
+  /// The part of the output's settings that flags choose.
+  package struct OutputSettings: Sendable {
+    package var mode: String?
+    package var showsHeaders: Bool?
+    package init() {}
+  }
+  package init() {}
+}
+
+/// The interactive shell: reads statements and commands, sends statements to a connection, writes results.
+///
+/// One instance belongs to one thread; only `interrupt` may be called from another.
+package final class Shell {
+  var connection: any ShellConnection
+  var options = OutputOptions()
+  var settings = ShellSettings()
+  let isInteractive: Bool
+  /// Opens another database for `.open` and `\c`.
+  let open: (String) throws -> any ShellConnection
+  /// True once anything failed: the exit status.
+  package internal(set) var hasFailed = false
+  var wantsToQuit = false
+  var output: OutputTarget = .standardOutput
+  /// The output of the next statement only (`.once`).
+  var outputOnce: OutputTarget?
+  var pending = ScriptReader()
+  var lastStatement = ""
+  let editor: LineEditor?
+  var timing = Timing()
+
+  package init(
+    connection: any ShellConnection, options: ShellOptions, open: @escaping (String) throws -> any ShellConnection
+  ) {
+    self.connection = connection
+    self.open = open
+    isInteractive = options.isInteractive
+    settings.bails = options.bails
+    settings.echoes = options.echoes
+    editor = options.isInteractive ? LineEditor(historyPath: options.historyPath) : nil
+    self.options.mode = options.output.mode.flatMap(OutputMode.init(rawValue:)) ?? (isInteractive ? .box : .list)
+    self.options.showsHeaders = options.output.showsHeaders ?? (isInteractive || self.options.mode != .list)
+    self.options.terminalWidth = isInteractive ? terminalWidth() : nil
+    editor?.complete = { [unowned self] before in self.completions(before) }
+  }
+
+  /// Reads from the terminal until the end of input or `.quit`.
+  package func runInteractively() {
+    guard let editor else { return run(lines: StandardInput(), name: "stdin") }
+    while !wantsToQuit {
+      options.terminalWidth = terminalWidth()
+      switch editor.read(prompt: prompt) {
+      case .end:
+        print()
+        return
+      case .interrupted:
+        pending = ScriptReader()
+      case .line(let line):
+        take(line, from: nil)
+        if pending.isEmpty, !lastStatement.isEmpty {
+          editor.remember(lastStatement)
+          lastStatement = ""
+        }
+      }
+    }
+  }
+
+  /// Runs everything in `lines`; `name` is the file for error messages.
+  package func run(lines: any LineSource, name: String) {
+    let outer = pending
+    pending = ScriptReader()
+    defer { pending = outer }
+    var number = 0
+    while !wantsToQuit, let line = lines.next() {
+      number += 1
+      take(line, from: Place(file: name, line: number, source: lines))
+      if hasFailed && settings.bails { return }
+    }
+    // A last statement without its semicolon is run, as sqlite3 and psql -c do.
+    if !wantsToQuit, let rest = pending.finish() { execute(rest, from: Place(file: name, line: number, source: lines)) }
+  }
+
+  /// Runs one argument of the command line: a command, or statements.
+  package func run(text: String) { run(lines: TextLines(text), name: "command line") }
+
+  /// Where a line came from, for messages, and for COPY data that follows it.
+  struct Place {
+    var file: String
+    var line: Int
+    var source: any LineSource
+  }
+
+  private func take(_ line: String, from place: Place?) {
+    if settings.echoes { write(line + "\n") }
+    if pending.isEmpty {
+      let trimmed = line.drop { $0 == " " || $0 == "\t" }
+      if trimmed.hasPrefix(".") || trimmed.hasPrefix("\\") {
+        lastStatement = line
+        runCommand(String(trimmed), from: place)
+        return
+      }
+      if trimmed.hasPrefix("#!") && place?.line == 1 { return }
+    }
+    for statement in pending.feed(line) {
+      lastStatement = statement
+      execute(statement, from: place)
+      if hasFailed && settings.bails && !isInteractive { return }
+    }
+  }
+
+  /// Runs one statement and writes what comes back.
+  func execute(_ statement: String, from place: Place? = nil) {
+    let sink = PrintingSink(shell: self, copySource: place?.source)
+    let watch = Interrupts.watch { [connection] in connection.cancel() }
+    timing.start()
+    do throws(DatabaseError) {
+      try connection.execute(statement, into: sink)
+    } catch {
+      sink.abandon()
+      report(error, statement: statement, place: place)
+    }
+    timing.stop()
+    watch.end()
+    sink.finish()
+    if settings.timer { writeError(timing.description + "\n") }
+    if outputOnce != nil {
+      outputOnce?.close()
+      outputOnce = nil
+    }
+  }
+
+  /// Says what went wrong, with the line and a mark under the place, as psql does.
+  func report(_ error: DatabaseError, statement: String? = nil, place: Place? = nil) {
+    hasFailed = true
+    var text = place.map { "\($0.file):\($0.line): " } ?? ""
+    text += "ERROR:  \(error.message)"
+    if settings.showsCodes || !isInteractive { text += " (\(error.sqlState))" }
+    text += "\n"
+    if let statement, let position = error.position { text += mark(position, in: statement) }
+    if let detail = error.detail { text += "DETAIL:  \(detail)\n" }
+    if let hint = error.hint { text += "HINT:  \(hint)\n" }
+    writeError(text)
+  }
+
+  /// A problem of the shell's own: a command misused, a file not there.
+  func complain(_ message: String, place: Place? = nil) {
+    hasFailed = true
+    writeError((place.map { "\($0.file):\($0.line): " } ?? "") + "Error: \(message)\n")
+  }
+
+  private func mark(_ position: Int, in statement: String) -> String {
+    let scalars = Array(statement.unicodeScalars)
+    guard position >= 1, position <= scalars.count + 1 else { return "" }
+    let index = position - 1
+    let start = scalars[..<index].lastIndex(of: "\n").map { $0 + 1 } ?? 0
+    let end = scalars[index...].firstIndex(of: "\n") ?? scalars.count
+    let number = scalars[..<index].count { $0 == "\n" } + 1
+    // A window around the place, so that a statement of megabytes does not fill the screen.
+    let from = max(start, index - 60)
+    let to = min(end, index + 60)
+    let head = "LINE \(number): " + (from > start ? "…" : "")
+    var view = String.UnicodeScalarView()
+    view.append(contentsOf: scalars[from..<to])
+    var before = String.UnicodeScalarView()
+    before.append(contentsOf: scalars[from..<index])
+    let indent = displayWidth(head) + displayWidth(displayable(String(before)))
+    return head + displayable(String(view)) + (to < end ? "…" : "") + "\n" + String(repeating: " ", count: indent)
+      + "^\n"
+  }
+
+  /// Writes to where results go.
+  func write(_ text: String) { write([UInt8](text.utf8)) }
+
+  func write(_ bytes: [UInt8]) { (outputOnce ?? output).write(bytes) }
+
+  func writeError(_ text: String) {
+    output.flush()
+    FileHandleOutput.standardError.write([UInt8](text.utf8))
+  }
+}
+
+/// What `.show` shows and commands change.
+struct ShellSettings {
+  var bails = false
+  var echoes = false
+  var timer = false
+  var showsChanges = false
+  var showsCodes = true
+  /// EXPLAIN before every query (`.eqp on`).
+  var explains = false
+  var prompt: String?
+  var continuationPrompt: String?
+  var parameters: [String: String] = [:]
+  var expandedBefore: OutputMode?
+}
+
+/// Wall and processor time of the last statement.
+struct Timing {
+  private var wall: UInt64 = 0
+  private var processor: UInt64 = 0
+  private(set) var wallNanoseconds: UInt64 = 0
+  private(set) var processorNanoseconds: UInt64 = 0
+
+  private static func now(_ clock: clockid_t) -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(clock, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+
+  mutating func start() {
+    wall = Self.now(CLOCK_MONOTONIC)
+    processor = Self.now(CLOCK_PROCESS_CPUTIME_ID)
+  }
+
+  mutating func stop() {
+    wallNanoseconds = Self.now(CLOCK_MONOTONIC) - wall
+    processorNanoseconds = Self.now(CLOCK_PROCESS_CPUTIME_ID) - processor
+  }
+
+  var description: String {
+    "Time: \(milliseconds(wallNanoseconds)) ms (processor \(milliseconds(processorNanoseconds)) ms)"
+  }
+}
+
+/// Milliseconds with three decimals.
+func milliseconds(_ nanoseconds: UInt64) -> String {
+  let thousandths = nanoseconds / 1000
+  let rest = String(thousandths % 1000)
+  return "\(thousandths / 1000)." + String(repeating: "0", count: 3 - rest.count) + rest
+}

@@ -1,0 +1,32 @@
+package import Synod
+
+/// What the shell talks to: a database in this process, or a server.
+package protocol ShellConnection: AnyObject {
+  /// For the prompt and `.show`: the directory's name, or the database's.
+  var name: String { get }
+  /// Whole statements in, results to `sink`. Stops at the first statement that fails and throws its error.
+  func execute(_ sql: String, into sink: any ShellSink) throws(DatabaseError)
+  /// Ends the running statement with 57014. Called from a signal handler's thread.
+  func cancel()
+  var transactionStatus: TransactionState { get }
+  /// The isolation level of the next transaction, or of the one that is open.
+  var isolation: IsolationLevel { get set }
+  /// Tables, indexes, views and sequences, by name.
+  func schemaObjects() throws(DatabaseError) -> [SchemaObject]
+  /// What the session and the database report about themselves, name and value, for `.stats`.
+  func statistics() -> [(String, String)]
+  func close() throws(DatabaseError)
+}
+
+/// Where a statement's results go.
+package protocol ShellSink: AnyObject {
+  func columns(_ columns: [Column])
+  func row(_ fields: [String?])
+  /// The statement is done; the command tag.
+  func completed(_ tag: String)
+  func notice(_ severity: String, _ notice: DatabaseError)
+  /// COPY … TO STDOUT.
+  func copyOut(_ bytes: [UInt8])
+  /// COPY … FROM STDIN: the next piece of data, nil at the end.
+  func copyIn() throws(DatabaseError) -> [UInt8]?
+}

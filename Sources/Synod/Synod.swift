@@ -1,1 +1,0 @@
-// Synod: see ARCHITECTURE.md.
