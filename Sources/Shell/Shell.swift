@@ -91,6 +91,30 @@ package final class Shell {
     if !wantsToQuit, let rest = pending.finish() { execute(rest, from: Place(file: name, line: number, source: lines)) }
   }
 
+  /// Runs the commands and statements in a file.
+  package func runFile(_ path: String) {
+    do throws(ShellProblem) {
+      run(lines: try FileLines(path: path), name: path)
+    } catch {
+      complain(error.message)
+    }
+  }
+
+  /// True once nothing more is to be run: `.quit`, or an error with `-bail`.
+  package var shouldStop: Bool { wantsToQuit || hasFailed && settings.bails }
+
+  /// Ends the output and the connection; false where closing failed, which was reported.
+  package func close() -> Bool {
+    output.close()
+    do throws(DatabaseError) {
+      try connection.close()
+      return true
+    } catch {
+      report(error)
+      return false
+    }
+  }
+
   /// Runs one argument of the command line: a command, or statements.
   package func run(text: String) { run(lines: TextLines(text), name: "command line") }
 

@@ -83,7 +83,7 @@ extension Shell {
 
 /// Splits arguments at white space, keeping what stands in single or double quotes together. In double quotes and
 /// outside of quotes a backslash makes the next character plain, and `\t \n \\` are what they are in C.
-func words(_ text: String) throws(ShellProblem) -> [String] {
+package func words(_ text: String) throws(ShellProblem) -> [String] {
   var words: [String] = []
   var word: String?
   var quote: Character?

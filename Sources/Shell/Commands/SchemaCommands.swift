@@ -63,7 +63,7 @@ extension Shell {
 }
 
 /// Whether `name` matches a pattern in which `*` or `%` stands for any text and `?` or `_` for one character.
-func matches(_ name: String, _ pattern: String) -> Bool {
+package func matches(_ name: String, _ pattern: String) -> Bool {
   let name = Array(name)
   let pattern = Array(pattern)
   // The classic greedy walk: remember the last star, and on a mismatch let it take one character more.

@@ -1,6 +1,6 @@
 /// How many columns of a terminal `text` takes: combining marks none, East Asian wide characters and emoji two
 /// (Unicode Standard Annex 11), control characters as they are shown by `displayable`.
-func displayWidth(_ text: String) -> Int {
+package func displayWidth(_ text: String) -> Int {
   var ascii = true
   var count = 0
   for byte in text.utf8 {
@@ -14,7 +14,7 @@ func displayWidth(_ text: String) -> Int {
   return text.unicodeScalars.reduce(0) { $0 + displayWidth($1) }
 }
 
-func displayWidth(_ scalar: Unicode.Scalar) -> Int {
+package func displayWidth(_ scalar: Unicode.Scalar) -> Int {
   switch scalar.value {
   case 0..<0x300: return 1
   case 0x300...0x36F, 0x200B...0x200F, 0xFE00...0xFE0F, 0x1F3FB...0x1F3FF, 0xE0100...0xE01EF: return 0
@@ -31,7 +31,7 @@ func displayWidth(_ scalar: Unicode.Scalar) -> Int {
 }
 
 /// `text` on one line and harmless to a terminal: control characters are shown as escapes.
-func displayable(_ text: String) -> String {
+package func displayable(_ text: String) -> String {
   guard text.unicodeScalars.contains(where: { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }) else {
     return text
   }
@@ -51,7 +51,7 @@ func displayable(_ text: String) -> String {
 }
 
 /// The longest start of `text` that takes at most `width` columns.
-func cut(_ text: String, toWidth width: Int) -> String {
+package func cut(_ text: String, toWidth width: Int) -> String {
   var used = 0
   var kept = String.UnicodeScalarView()
   for scalar in text.unicodeScalars {

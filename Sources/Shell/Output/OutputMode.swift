@@ -1,37 +1,43 @@
 /// How results are written.
-enum OutputMode: String, CaseIterable, Sendable {
+package enum OutputMode: String, CaseIterable, Sendable {
   case box, table, column, list, line, csv, json, markdown, insert, tabs, html, expanded
 
   /// The modes' names for messages.
-  static var names: String { allCases.map(\.rawValue).joined(separator: " ") }
+  package static var names: String { allCases.map(\.rawValue).joined(separator: " ") }
 }
 
 /// What a writer of results may be told.
-struct OutputOptions: Sendable {
-  var mode = OutputMode.box
-  var showsHeaders = true
+package struct OutputOptions: Sendable {
+  package init() {}
+  package var mode = OutputMode.box
+  package var showsHeaders = true
   /// What stands for NULL where the mode has no word of its own for it.
-  var nullText = ""
+  package var nullText = ""
   /// Between columns in list mode (and csv, when it was set).
-  var columnSeparator = "|"
-  var rowSeparator = "\n"
+  package var columnSeparator = "|"
+  package var rowSeparator = "\n"
   /// Fixed widths by column for the column mode; 0 = as wide as needed; negative = right aligned.
-  var widths: [Int] = []
+  package var widths: [Int] = []
   /// The table that insert mode names.
-  var insertTable = "table"
+  package var insertTable = "table"
   /// The columns of the terminal, where the output is one: wider lines are cut with an ellipsis.
-  var terminalWidth: Int?
+  package var terminalWidth: Int?
 }
 
 /// A column of a result as the shell sees it.
-struct OutputColumn: Sendable {
-  enum Kind: Sendable { case number, boolean, text, json }
-  var name: String
-  var kind: Kind
+package struct OutputColumn: Sendable {
+  package enum Kind: Sendable { case number, boolean, text, json }
+  package var name: String
+  package var kind: Kind
+
+  package init(name: String, kind: Kind) {
+    self.name = name
+    self.kind = kind
+  }
 }
 
 /// Writes one result. `row` may be called any number of times between `begin` and `end`.
-protocol ResultWriter {
+package protocol ResultWriter {
   mutating func begin(_ columns: [OutputColumn], to output: inout OutputBuffer)
   mutating func row(_ fields: [String?], to output: inout OutputBuffer)
   mutating func end(to output: inout OutputBuffer)
@@ -39,7 +45,7 @@ protocol ResultWriter {
 
 extension OutputOptions {
   /// The writer for the mode in force.
-  func makeWriter() -> any ResultWriter {
+  package func makeWriter() -> any ResultWriter {
     switch mode {
     case .box: AlignedWriter(options: self, frame: .box)
     case .table: AlignedWriter(options: self, frame: .ascii)

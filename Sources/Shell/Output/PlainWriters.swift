@@ -46,7 +46,7 @@ struct CSVWriter: ResultWriter {
 }
 
 /// A field as CSV writes it: quoted where it is empty or holds a separator, a quote, or the end of a line.
-func csvField(_ field: String, separator: String) -> String {
+package func csvField(_ field: String, separator: String) -> String {
   let special = field.utf8.contains { $0 == 0x22 || $0 == 0x0A || $0 == 0x0D } || field.contains(separator)
   guard special || field.isEmpty || field.utf8.first == 0x20 || field.utf8.last == 0x20 else { return field }
   return "\"" + field.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
@@ -88,7 +88,7 @@ struct JSONWriter: ResultWriter {
 }
 
 /// `text` as a JSON string (RFC 8259).
-func jsonString(_ text: String) -> String {
+package func jsonString(_ text: String) -> String {
   var quoted = "\""
   for scalar in text.unicodeScalars {
     switch scalar {
@@ -182,7 +182,7 @@ struct InsertWriter: ResultWriter {
 }
 
 /// A field as an SQL literal.
-func sqlLiteral(_ field: String?, _ kind: OutputColumn.Kind) -> String {
+package func sqlLiteral(_ field: String?, _ kind: OutputColumn.Kind) -> String {
   guard let field else { return "NULL" }
   switch kind {
   case .number where field.utf8.allSatisfy { (0x2B...0x39).contains($0) || $0 == 0x65 }: return field
@@ -192,7 +192,7 @@ func sqlLiteral(_ field: String?, _ kind: OutputColumn.Kind) -> String {
 }
 
 /// A name as SQL must write it: quoted unless it is a plain lower-case word.
-func quotedIdentifier(_ name: String) -> String {
+package func quotedIdentifier(_ name: String) -> String {
   let plain =
     name.utf8.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F }
     && !(name.utf8.first.map { (0x30...0x39).contains($0) } ?? true)

@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct ShellSkeleton {
-  @Test func builds() {}
-}
