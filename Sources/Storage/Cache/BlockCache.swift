@@ -76,8 +76,8 @@ package final class BlockCache: @unchecked Sendable {
   }
 
   @inline(__always)
-  private static func hash(_ table: UInt32, _ offset: UInt64) -> UInt64 {
-    var word = (offset ^ UInt64(table) << 40) &* 0x9E37_79B9_7F4A_7C15
+  private static func hash(_ table: UInt64, _ offset: UInt64) -> UInt64 {
+    var word = (offset ^ table << 40) &* 0x9E37_79B9_7F4A_7C15
     word ^= word >> 32
     word = word &* 0xD6E8_FEB8_6659_FD93
     return word ^ word >> 29
@@ -85,7 +85,7 @@ package final class BlockCache: @unchecked Sendable {
 
   /// The block, not pinned: valid until the section of `epochs` in which the caller stands ends.
   @inline(__always)
-  func find(_ table: UInt32, _ offset: UInt64) -> UnsafeMutablePointer<CachedBlock>? {
+  func find(_ table: UInt64, _ offset: UInt64) -> UnsafeMutablePointer<CachedBlock>? {
     let bucket = unsafe buckets + Int(truncatingIfNeeded: Self.hash(table, offset) & bucketMask)
     var address = unsafe bucket.pointee.load(ordering: .acquiring)
     while let block = unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address) {
@@ -108,11 +108,11 @@ package final class BlockCache: @unchecked Sendable {
     let hash = unsafe Self.hash(block.pointee.table, block.pointee.offset)
     let bucket = hash & bucketMask
     let shard = shards[Int(truncatingIfNeeded: bucket & shardShift)]
-    let address = unsafe UInt(bitPattern: block)
+    let address = UInt(bitPattern: block)
     let evicted = unsafe shard.state.withLock { (state) -> [UnsafeMutablePointer<CachedBlock>] in
       let block = unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address)!
-      guard unsafe !contains(block.pointee.table, block.pointee.offset, bucket) else { return [] }
-      var evicted: [UnsafeMutablePointer<CachedBlock>] = []
+      guard unsafe !contains(block.pointee.table, block.pointee.offset, bucket) else { return unsafe [] }
+      var evicted: [UnsafeMutablePointer<CachedBlock>] = unsafe []
       let hasRoom = unsafe state.makeRoom(size, capacity: capacity) { old in
         unsafe unlink(old)
         unsafe evicted.append(old)
@@ -131,7 +131,7 @@ package final class BlockCache: @unchecked Sendable {
   /// Holds `count` bytes of the budget for memory outside the cache; negative to give back.
   func reserve(_ count: Int) { _ = reserved.wrappingAdd(count, ordering: .relaxed) }
 
-  private func contains(_ table: UInt32, _ offset: UInt64, _ bucket: UInt64) -> Bool {
+  private func contains(_ table: UInt64, _ offset: UInt64, _ bucket: UInt64) -> Bool {
     var address = unsafe (buckets + Int(bucket)).pointee.load(ordering: .relaxed)
     while let block = unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address) {
       if unsafe block.pointee.offset == offset && block.pointee.table == table { return true }
@@ -146,13 +146,13 @@ package final class BlockCache: @unchecked Sendable {
     let successor = unsafe block.pointee.nextInBucket.load(ordering: .relaxed)
     let head = unsafe buckets + Int(bucket)
     var address = unsafe head.pointee.load(ordering: .relaxed)
-    if unsafe address == UInt(bitPattern: block) {
+    if address == UInt(bitPattern: block) {
       unsafe head.pointee.store(successor, ordering: .releasing)
       return
     }
     while let current = unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address) {
       address = unsafe current.pointee.nextInBucket.load(ordering: .relaxed)
-      if unsafe address == UInt(bitPattern: block) {
+      if address == UInt(bitPattern: block) {
         unsafe current.pointee.nextInBucket.store(successor, ordering: .releasing)
         return
       }

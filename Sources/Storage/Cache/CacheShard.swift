@@ -1,9 +1,9 @@
 internal import Synchronization
 
 /// One shard's queues behind their lock. The lock is held for memory operations only, never for I/O.
-@unsafe
+@safe
 final class CacheShard: Sendable {
-  let state = Mutex(CacheQueues())
+  let state = unsafe Mutex(CacheQueues())
 }
 
 /// S3-FIFO's two queues and its memory of what left `small` unused (`BlockCache.swift` has the drawing).
@@ -13,8 +13,8 @@ struct CacheQueues: ~Copyable {
   /// How many used or pinned blocks may go round before an insertion gives up.
   private static let maximumRounds = 256
 
-  private var small = Fifo()
-  private var main = Fifo()
+  private var small = unsafe Fifo()
+  private var main = unsafe Fifo()
   private(set) var smallSizeBytes = 0
   private(set) var mainSizeBytes = 0
   private(set) var count = 0
@@ -23,6 +23,7 @@ struct CacheQueues: ~Copyable {
   private var ghosts = [UInt64](repeating: 0, count: ghostCount)
 
   /// A queue through the blocks' own links.
+  @unsafe
   private struct Fifo {
     var newest: UnsafeMutablePointer<CachedBlock>?
     var oldest: UnsafeMutablePointer<CachedBlock>?
@@ -49,7 +50,7 @@ struct CacheQueues: ~Copyable {
 
   /// Adds a block for which there is room.
   mutating func push(_ block: UnsafeMutablePointer<CachedBlock>, hash: UInt64) {
-    let slot = Int(truncatingIfNeeded: hash >> 20) & (Self.ghostCount - 1)
+    let slot = unsafe Int(truncatingIfNeeded: hash >> 20) & (Self.ghostCount - 1)
     unsafe count += 1
     if unsafe ghosts[slot] == hash {
       unsafe ghosts[slot] = 0
@@ -74,7 +75,7 @@ struct CacheQueues: ~Copyable {
   ) -> Bool {
     var rounds = 0
     while unsafe smallSizeBytes + mainSizeBytes + needed > capacity {
-      guard rounds < Self.maximumRounds else { return false }
+      guard unsafe rounds < Self.maximumRounds else { return false }
       rounds += 1
       let fromSmall = unsafe smallSizeBytes > capacity / 10 || mainSizeBytes == 0
       guard let block = unsafe fromSmall ? small.pop() : main.pop() else { return false }

@@ -17,7 +17,7 @@ struct CachedBlock: ~Copyable {
   let uses: Atomic<UInt8>
   /// In which queue it is; guarded by the shard's lock.
   var queue: Queue
-  let table: UInt32
+  let table: UInt64
   let offset: UInt64
   let sizeBytes: Int
   /// The next block in the same bucket; read without a lock.
@@ -28,7 +28,7 @@ struct CachedBlock: ~Copyable {
 
   enum Queue: UInt8 { case none, small, main }
 
-  private init(table: UInt32, offset: UInt64, sizeBytes: Int) {
+  private init(table: UInt64, offset: UInt64, sizeBytes: Int) {
     unsafe references = Atomic(1)
     unsafe uses = Atomic(0)
     unsafe queue = .none
@@ -41,9 +41,9 @@ struct CachedBlock: ~Copyable {
   }
 
   /// A new block with one reference and uninitialised bytes.
-  static func allocate(table: UInt32, offset: UInt64, sizeBytes: Int) -> UnsafeMutablePointer<CachedBlock> {
+  static func allocate(table: UInt64, offset: UInt64, sizeBytes: Int) -> UnsafeMutablePointer<CachedBlock> {
     precondition(unsafe MemoryLayout<CachedBlock>.size <= headerSizeBytes)
-    let memory = UnsafeMutableRawPointer.allocate(byteCount: headerSizeBytes + sizeBytes, alignment: 64)
+    let memory = unsafe UnsafeMutableRawPointer.allocate(byteCount: headerSizeBytes + sizeBytes, alignment: 64)
     let block = unsafe memory.bindMemory(to: CachedBlock.self, capacity: 1)
     unsafe block.initialize(to: CachedBlock(table: table, offset: offset, sizeBytes: sizeBytes))
     return unsafe block

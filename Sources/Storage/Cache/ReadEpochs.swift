@@ -59,13 +59,13 @@ final class ReadEpochs: @unchecked Sendable {
 
   @inline(__always)
   private func counter(_ stripe: Int, _ parity: Int) -> UnsafeMutablePointer<Atomic<Int>> {
-    unsafe (counters + stripe &* Self.strideBytes &+ parity &* 8).assumingMemoryBound(to: Atomic<Int>.self)
+    unsafe (counters + (stripe &* Self.strideBytes &+ parity &* 8)).assumingMemoryBound(to: Atomic<Int>.self)
   }
 
   /// Begins a section; the token ends it. Sections are short: no section may wait for another.
   @inline(__always)
   func enter() -> Int {
-    let thread = UInt64(truncatingIfNeeded: Int(bitPattern: UnsafeRawPointer(bitPattern: UInt(pthread_self()))))
+    let thread = UInt64(pthread_self())
     let stripe = Int(truncatingIfNeeded: (thread &* 0x9E37_79B9_7F4A_7C15) >> 58)
     while true {
       let current = epoch.load(ordering: .relaxed)
@@ -84,7 +84,7 @@ final class ReadEpochs: @unchecked Sendable {
   /// Gives away a reference to blocks that no new reader can find, to be released when no reader can stand on them.
   func retire(_ blocks: [UnsafeMutablePointer<CachedBlock>]) {
     guard unsafe !blocks.isEmpty else { return }
-    let addresses = unsafe blocks.map { unsafe UInt(bitPattern: $0) }
+    let addresses = unsafe blocks.map { UInt(bitPattern: $0) }
     let free = waiting.withLock { waiting in
       let now = epoch.load(ordering: .sequentiallyConsistent)
       for address in addresses { waiting.blocks.append((now, address)) }

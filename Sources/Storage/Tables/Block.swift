@@ -77,9 +77,9 @@ struct BlockView {
   /// Nil where the arrays do not fit into the bytes.
   @inline(__always)
   init?(_ start: UnsafeRawPointer, count: Int) {
-    guard count >= Self.fixedSizeBytes else { return nil }
+    guard unsafe count >= Self.fixedSizeBytes else { return nil }
     let n = Int(UInt32(littleEndian: unsafe (start + (count &- 4)).loadUnaligned(as: UInt32.self)))
-    let arrays = n &* 12 &+ Self.fixedSizeBytes
+    let arrays = unsafe n &* 12 &+ Self.fixedSizeBytes
     guard arrays <= count else { return nil }
     unsafe base = unsafe start
     unsafe restartCount = n

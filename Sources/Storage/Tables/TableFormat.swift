@@ -140,30 +140,27 @@ struct TableFooter: Hashable, Sendable {
     guard bytes.count == TableFormat.footerSizeBytes else {
       throw .damaged("the file is shorter than a footer")
     }
-    do throws(DecodingError) {
-      return unsafe try bytes.withUnsafeBytes { (buffer) throws(DecodingError) -> Result<TableFooter, Refusal> in
-        var reader = unsafe ByteReader(buffer)
-        guard unsafe try reader.readInteger(UInt64.self) == TableFormat.magic else {
-          return .failure(.damaged("no table: the footer's magic is missing"))
-        }
-        let format = unsafe try reader.readInteger(UInt32.self)
-        let stored = unsafe buffer.loadUnaligned(fromByteOffset: TableFormat.footerSizeBytes - 4, as: UInt32.self)
-        let actual = unsafe crc32c(UnsafeRawBufferPointer(rebasing: buffer[..<(TableFormat.footerSizeBytes - 4)]))
-        guard UInt32(littleEndian: stored) == actual else {
-          return .failure(
-            .damaged("footer checksum is \(hexadecimal(UInt32(littleEndian: stored))), its bytes have \(hexadecimal(actual))"))
-        }
-        guard format <= TableFormat.version, format > 0 else { return .failure(.newerFormat(format)) }
-        let footer = unsafe TableFooter(
-          root: try reader.readHandle(), properties: try reader.readHandle(), rangeTombstones: try reader.readHandle(),
-          tableNumber: try reader.readInteger(), fileHash: try reader.readInteger(), fileSizeBytes: try reader.readInteger())
-        return .success(footer)
-      }.get()
-    } catch let error as Refusal {
-      throw error
-    } catch {
-      throw .damaged("\(error)")
+    let magic: UInt64 = field(bytes, 0)
+    guard magic == TableFormat.magic else { throw .damaged("no table: the footer's magic is missing") }
+    let format: UInt32 = field(bytes, 8)
+    let stored: UInt32 = field(bytes, TableFormat.footerSizeBytes - 4)
+    let actual = crc32c(Array(bytes.dropLast(4)))
+    guard stored == actual else {
+      throw .damaged("its checksum is \(hexadecimal(stored)), its bytes have \(hexadecimal(actual))")
     }
+    guard format > 0, format <= TableFormat.version else { throw .newerFormat(format) }
+    return TableFooter(
+      root: handle(bytes, 12), properties: handle(bytes, 32), rangeTombstones: handle(bytes, 52),
+      tableNumber: field(bytes, 72), fileHash: field(bytes, 80), fileSizeBytes: field(bytes, 88))
+  }
+
+  /// The little-endian integer at `offset`, which lies within the bytes.
+  private static func field<T: FixedWidthInteger>(_ bytes: [UInt8], _ offset: Int) -> T {
+    unsafe bytes.withUnsafeBytes { T(littleEndian: unsafe $0.loadUnaligned(fromByteOffset: offset, as: T.self)) }
+  }
+
+  private static func handle(_ bytes: [UInt8], _ offset: Int) -> BlockHandle {
+    BlockHandle(offset: field(bytes, offset), sizeBytes: field(bytes, offset + 8), hash: field(bytes, offset + 12))
   }
 }
 
