@@ -74,6 +74,17 @@ struct BlockView {
   let commonPrefixLength: Int
   let baseVersion: UInt64
 
+  /// No entries.
+  static var empty: BlockView { unsafe BlockView() }
+
+  private init() {
+    unsafe base = UnsafeRawPointer(bitPattern: 64).unsafelyUnwrapped
+    unsafe entriesEnd = 0
+    unsafe restartCount = 0
+    unsafe commonPrefixLength = 0
+    unsafe baseVersion = 0
+  }
+
   /// Nil where the arrays do not fit into the bytes.
   @inline(__always)
   init?(_ start: UnsafeRawPointer, count: Int) {

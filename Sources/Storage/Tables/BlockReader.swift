@@ -34,7 +34,9 @@ struct BlockReader {
       throw damage(handle.offset, what, expected: handle.hash, found: actual)
     }
     let stored = UInt64(littleEndian: unsafe raw.loadUnaligned(fromByteOffset: payload + 5, as: UInt64.self))
-    guard stored == actual else { throw damage(handle.offset, "\(what) (its trailer)", expected: stored, found: actual) }
+    guard stored == actual else {
+      throw damage(handle.offset, "\(what) (its trailer)", expected: stored, found: actual)
+    }
     let codec = unsafe raw[payload]
     let size = Int(UInt32(littleEndian: unsafe raw.loadUnaligned(fromByteOffset: payload + 1, as: UInt32.self)))
     let most = codec == TableFormat.codecRaw ? payload : payload * 255 + 64

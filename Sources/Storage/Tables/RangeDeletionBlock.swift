@@ -30,7 +30,9 @@ enum RangeDeletionBlock {
     var reader = unsafe ByteReader(bytes)
     let count = unsafe try reader.readVarint()
     // A fragment takes at least five bytes.
-    guard count <= UInt64(bytes.count) / 5 else { throw .invalid(offset: 0, reason: "too many range deletions announced") }
+    guard count <= UInt64(bytes.count) / 5 else {
+      throw .invalid(offset: 0, reason: "too many range deletions announced")
+    }
     var result: [RangeDeletionBuilder.OwnedFragment] = []
     result.reserveCapacity(Int(count))
     for _ in 0..<count {
@@ -60,7 +62,9 @@ enum RangeDeletionBlock {
     for _ in 1..<count {
       let step = unsafe try reader.readVarint()
       let last = versions[versions.count - 1].rawValue
-      guard step > 0, step <= last else { throw .invalid(offset: offset, reason: "range deletion's versions out of order") }
+      guard step > 0, step <= last else {
+        throw .invalid(offset: offset, reason: "range deletion's versions out of order")
+      }
       versions.append(Version(last - step))
     }
     return versions

@@ -12,7 +12,13 @@ package struct TableLookup {
   /// The value of a put; valid as long as the pin keeps it.
   package var value: UnsafeRawBufferPointer
 
-  static var absent: TableLookup { unsafe TableLookup(outcome: .absent, version: .zero, value: .init(start: nil, count: 0)) }
+  static func deleted(_ version: Version) -> TableLookup {
+    unsafe TableLookup(outcome: .delete, version: version, value: .init(start: nil, count: 0))
+  }
+
+  static var absent: TableLookup {
+    unsafe TableLookup(outcome: .absent, version: .zero, value: .init(start: nil, count: 0))
+  }
 }
 
 /// An open table, read by any number of threads.
@@ -124,7 +130,8 @@ package final class Table: @unchecked Sendable {
     return footer
   }
 
-  private static func readProperties(_ reader: BlockReader, _ handle: BlockHandle) throws(StorageError) -> TableMetadata {
+  private static func readProperties(_ reader: BlockReader, _ handle: BlockHandle) throws(StorageError) -> TableMetadata
+  {
     let block = unsafe try reader.read(handle, "properties")
     defer { unsafe block.release() }
     do throws(DecodingError) {
@@ -146,16 +153,17 @@ package final class Table: @unchecked Sendable {
 
   // MARK: Searching
 
-  /// The newest entry of `key` at or below `version`, range deletions left aside.
+  /// The newest entry of `key` at or below `version`, range deletions left aside. Blocks without a version after `floor`
+  /// are not looked at: an entry at or below it may be missed.
   ///
   /// The caller stands in a section of the cache's epochs. The value is kept by `pin`.
   @inline(__always)
   func find(
-    _ key: UnsafeRawBufferPointer, hash: UInt64, _ version: Version, _ pin: inout BlockPin
+    _ key: UnsafeRawBufferPointer, hash: UInt64, _ version: Version, floor: UInt64, _ pin: inout BlockPin
   ) throws(StorageError) -> TableLookup {
     guard let rootEntry = unsafe root.seekIndex(key, version.rawValue) else { return unsafe .absent }
     let leafChild = unsafe try child(root, rootEntry, ofRoot: true)
-    if leafChild.minimumVersion > version.rawValue { return unsafe .absent }
+    if leafChild.minimumVersion > version.rawValue || leafChild.maximumVersion <= floor { return unsafe .absent }
     let filter = unsafe try cached(leafChild.filter, .filter)
     guard let mayContain = unsafe BloomFilter.mayContain(hash, filter.bytes, count: filter.pointee.sizeBytes) else {
       throw reader.damage(leafChild.filter.offset, "filter block (its size is wrong)")
@@ -164,7 +172,7 @@ package final class Table: @unchecked Sendable {
     let leaf = unsafe try view(leafChild.handle, .leaf)
     guard let leafEntry = unsafe leaf.seekIndex(key, version.rawValue) else { return unsafe .absent }
     let dataChild = unsafe try child(leaf, leafEntry, ofRoot: false)
-    if dataChild.minimumVersion > version.rawValue { return unsafe .absent }
+    if dataChild.minimumVersion > version.rawValue || dataChild.maximumVersion <= floor { return unsafe .absent }
     let block = unsafe try cached(dataChild.handle, .data)
     guard let data = unsafe BlockView(block.bytes, count: block.pointee.sizeBytes) else {
       throw reader.damage(dataChild.handle.offset, "data block (its arrays do not fit)")
@@ -198,7 +206,9 @@ package final class Table: @unchecked Sendable {
   func child(_ index: BlockView, _ entry: BlockEntry, ofRoot isRoot: Bool) throws(StorageError) -> Child {
     let size = 2 * 8 + TableFormat.handleSizeBytes * (isRoot ? 2 : 1)
     guard entry.next >= 0, entry.valueLength == size else {
-      throw reader.damage(isRoot ? footer.root.offset : 0, isRoot ? "root block (an entry makes no sense)" : "index leaf (an entry makes no sense)")
+      throw reader.damage(
+        isRoot ? footer.root.offset : 0,
+        isRoot ? "root block (an entry makes no sense)" : "index leaf (an entry makes no sense)")
     }
     let value = unsafe index.base + entry.valueOffset
     return unsafe Child(
@@ -223,7 +233,8 @@ package final class Table: @unchecked Sendable {
   }
 
   @inline(never)
-  private func load(_ handle: BlockHandle, _ kind: BlockKind) throws(StorageError) -> UnsafeMutablePointer<CachedBlock> {
+  private func load(_ handle: BlockHandle, _ kind: BlockKind) throws(StorageError) -> UnsafeMutablePointer<CachedBlock>
+  {
     let block = unsafe try reader.read(handle, kind.name)
     unsafe cache.insert(block)
     // This thread's reference goes when its section has ended.

@@ -55,7 +55,9 @@ package final class TableBuilder {
   package var isEmpty: Bool { metadata.entryCount == 0 && rangeDeletions.isEmpty }
 
   /// About the size of the file if it were finished now.
-  package var estimatedSizeBytes: Int { Int(written) + output.count + data.estimatedSizeBytes + leaf.estimatedSizeBytes }
+  package var estimatedSizeBytes: Int {
+    Int(written) + output.count + data.estimatedSizeBytes + leaf.estimatedSizeBytes
+  }
 
   /// Adds an entry; entries come in internal order.
   package func add(
