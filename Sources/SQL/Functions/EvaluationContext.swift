@@ -18,15 +18,14 @@ package protocol ObjectNames: AnyObject, Sendable {
   func oid(named text: String, _ kind: TypeID) throws(SQLError) -> UInt32
 }
 
-/// How values are read from and printed as text: what the session's settings say.
+/// How values are read from and printed as text: what the session's settings say. Dates are always printed in ISO style;
+/// `SET datestyle` to another output style is refused by the session.
 package struct TextFormat: Sendable {
   package enum DateOrder: Sendable { case ymd, mdy, dmy }
-  package enum DateStyle: Sendable { case iso, sql, postgres, german }
-  package enum IntervalStyle: Sendable { case postgres, iso8601, sqlStandard, verbose }
+  package enum IntervalStyle: Sendable { case postgres, iso8601 }
 
   package var timeZone: TimeZone = .utc
   package var extraFloatDigits: Int = 1
-  package var dateStyle: DateStyle = .iso
   package var dateOrder: DateOrder = .mdy
   package var intervalStyle: IntervalStyle = .postgres
   package var byteaHex: Bool = true

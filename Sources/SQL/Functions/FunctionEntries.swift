@@ -26,12 +26,16 @@ package final class ScalarFunction: Sendable {
   package let body: ScalarImplementation
   /// For calls that the compiler turns into an instruction of their own.
   package let intrinsic: Intrinsic?
+  /// Makes the function for the actual types of a call, for polymorphic functions whose code depends on them.
+  package let specialise: (@Sendable ([SQLType]) throws(SQLError) -> ScalarFunction)?
 
   package init(
     _ name: String, _ arguments: [TypeID], variadic: TypeID? = nil, returns result: TypeID,
     _ volatility: Volatility = .immutable, strict: Bool = true, defaults: [Datum] = [], intrinsic: Intrinsic? = nil,
+    specialise: (@Sendable ([SQLType]) throws(SQLError) -> ScalarFunction)? = nil,
     _ body: @escaping ScalarImplementation
   ) {
+    self.specialise = specialise
     self.name = name
     self.arguments = arguments
     self.variadic = variadic
@@ -64,12 +68,15 @@ package final class SetFunction: Sendable {
   package let columns: [(name: String, type: TypeID)]
   package let volatility: Volatility
   package let isStrict: Bool
+  /// As `ScalarFunction.specialise`.
+  package let specialise: (@Sendable ([SQLType]) throws(SQLError) -> SetFunction)?
   /// Starts a call. The iterator copies what it needs of its arguments.
   package let begin: @Sendable (Arguments, inout EvaluationContext) throws(SQLError) -> any SetIterator
 
   package init(
     _ name: String, _ arguments: [TypeID], variadic: TypeID? = nil, columns: [(name: String, type: TypeID)],
     _ volatility: Volatility = .immutable, strict: Bool = true,
+    specialise: (@Sendable ([SQLType]) throws(SQLError) -> SetFunction)? = nil,
     _ begin: @escaping @Sendable (Arguments, inout EvaluationContext) throws(SQLError) -> any SetIterator
   ) {
     self.name = name
@@ -79,6 +86,7 @@ package final class SetFunction: Sendable {
     self.volatility = volatility
     isStrict = strict
     self.begin = begin
+    self.specialise = specialise
   }
 }
 
@@ -111,10 +119,13 @@ package protocol SetIterator: AnyObject {
   /// For count(*) and min/max, which planners treat specially.
   package let kind: Kind
   package enum Kind: Sendable { case countAll, minimum, maximum, other }
+  /// As `ScalarFunction.specialise`.
+  package let specialise: (@Sendable ([SQLType]) throws(SQLError) -> AggregateFunction)?
 
   package init(
     _ name: String, _ arguments: [TypeID], variadic: TypeID? = nil, returns result: TypeID, stateSize: Int,
     strict: Bool = true, kind: Kind = .other,
+    specialise: (@Sendable ([SQLType]) throws(SQLError) -> AggregateFunction)? = nil,
     initialize: @escaping @Sendable (State) -> Void = { _ in },
     accumulate: @escaping @Sendable (State, Arguments, inout EvaluationContext) throws(SQLError) -> Void,
     combine: (@Sendable (State, State, inout EvaluationContext) throws(SQLError) -> Void)? = nil,
@@ -127,6 +138,7 @@ package protocol SetIterator: AnyObject {
     self.stateSize = stateSize
     isStrict = strict
     self.kind = kind
+    self.specialise = specialise
     unsafe self.initialize = initialize
     unsafe self.accumulate = accumulate
     unsafe self.combine = combine

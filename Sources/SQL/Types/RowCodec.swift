@@ -131,7 +131,7 @@ package struct RowLayout: Sendable {
     if let failure { throw failure }
   }
 
-  private static func appendFixed(_ value: Value, _ storage: StorageClass, _ buffer: inout ByteBuffer) {
+  static func appendFixed(_ value: Value, _ storage: StorageClass, _ buffer: inout ByteBuffer) {
     switch storage {
     case .bool: buffer.append(value.isTrue ? 1 as UInt8 : 0)
     case .int16: buffer.append(little: Int16(truncatingIfNeeded: value.int))
