@@ -103,6 +103,9 @@ package final class RangeDeletions: @unchecked Sendable {
     return low
   }
 
+  /// Memory in use.
+  package var sizeBytes: Int { unsafe bytes.count + places.count * MemoryLayout<Place>.stride + versions.count * 8 }
+
   /// The newest version not newer than `snapshot` that deletes `key`, or zero. O(log count + log versions).
   package func newestVersion(covering key: UnsafeRawBufferPointer, atMost snapshot: Version) -> Version {
     let index = unsafe firstIndex(endingAfter: key)

@@ -1,0 +1,134 @@
+package import Encoding
+internal import Synchronization
+
+/// A position in a memtable that survives concurrent inserts: it copies the leaf that it stands in, and finds the next
+/// one by the leaf's fence. An entry that is inserted after the cursor came near may or may not show; one that was there
+/// when the cursor was made does.
+@safe
+package final class MemtableCursor: InternalCursor {
+  private let memtable: Memtable
+  private let tree: MemtableTree
+  /// The records of the current leaf, as they were when it was read.
+  private let records: UnsafeMutablePointer<UInt32>
+  private var count = 0
+  private var index = 0
+  private var lowFence: UInt32 = 0
+  private var highFence: UInt32 = 0
+  private var current: MemtableRecord
+
+  package init(_ memtable: Memtable) {
+    self.memtable = memtable
+    unsafe tree = memtable.tree
+    unsafe records = .allocate(capacity: NodeLayout.capacity)
+    unsafe current = MemtableRecord(UnsafeRawPointer(tree.base))
+  }
+
+  deinit { unsafe records.deallocate() }
+
+  @inline(__always) package var isValid: Bool { index < count }
+  @inline(__always) package var key: UnsafeRawBufferPointer { unsafe current.key }
+  @inline(__always) package var version: Version { unsafe current.version }
+  @inline(__always) package var kind: EntryKind { unsafe current.kind }
+  @inline(__always) package var value: UnsafeRawBufferPointer { unsafe current.value }
+
+  @inline(__always)
+  private func stand(at place: Int) {
+    index = place
+    unsafe current = MemtableRecord(tree.base, records[place])
+  }
+
+  private func invalidate() {
+    count = 0
+    index = 0
+  }
+
+  /// Copies the leaf where `target` belongs (`leftmost`: where what precedes it ends) and returns how many of its keys
+  /// come before `target`.
+  private func load(_ target: SeekTarget, leftmost: Bool) -> Int {
+    while true {
+      guard let (leaf, version) = unsafe tree.descend(target, leftmost: leftmost) else { continue }
+      let before = unsafe leaf.keys(before: target, orEqual: false, tree.base)
+      let count = unsafe leaf.count
+      for index in 0..<count { unsafe records[index] = unsafe leaf.record(index) }
+      let low = unsafe leaf.lowFence
+      let high = unsafe leaf.highFence
+      guard unsafe leaf.isUnchanged(version) else { continue }
+      self.count = count
+      lowFence = low
+      highFence = high
+      return before
+    }
+  }
+
+  private func seek(notBefore target: SeekTarget) {
+    var before = unsafe load(target, leftmost: false)
+    while before == count {
+      guard highFence != 0 else { return invalidate() }
+      before = unsafe load(SeekTarget(MemtableRecord(tree.base, highFence)), leftmost: false)
+    }
+    stand(at: before)
+  }
+
+  private func seek(before target: SeekTarget) {
+    var before = unsafe load(target, leftmost: true)
+    while before == 0 {
+      guard lowFence != 0 else { return invalidate() }
+      before = unsafe load(SeekTarget(MemtableRecord(tree.base, lowFence)), leftmost: true)
+    }
+    stand(at: before - 1)
+  }
+
+  package func seekToFirst() {
+    unsafe seek(notBefore: .before(UnsafeRawBufferPointer(start: nil, count: 0)))
+  }
+
+  package func seekToLast() {
+    while true {
+      let root = unsafe tree.rootOffset
+      var node = unsafe tree.node(root)
+      var version = unsafe node.stableVersion()
+      guard unsafe tree.rootOffset == root else { continue }
+      var isWhole = true
+      while unsafe isWhole && node.level > 0 {
+        let child = unsafe tree.node(node.child(node.count))
+        let childVersion = unsafe child.stableVersion()
+        isWhole = unsafe node.isUnchanged(version)
+        unsafe node = unsafe child
+        version = childVersion
+      }
+      let count = unsafe node.count
+      let last = unsafe count > 0 ? node.record(count - 1) : 0
+      guard unsafe isWhole && node.isUnchanged(version) else { continue }
+      guard last != 0 else { return invalidate() }
+      return unsafe seek(notBefore: SeekTarget(MemtableRecord(tree.base, last)))
+    }
+  }
+
+  package func seek(_ key: UnsafeRawBufferPointer, _ version: Version) {
+    unsafe seek(notBefore: SeekTarget(key, version))
+  }
+
+  package func seekBefore(_ key: UnsafeRawBufferPointer) { unsafe seek(before: .before(key)) }
+
+  @inline(__always)
+  package func next() {
+    if index &+ 1 < count { return stand(at: index &+ 1) }
+    nextLeaf()
+  }
+
+  @inline(__always)
+  package func previous() {
+    if index > 0 { return stand(at: index &- 1) }
+    previousLeaf()
+  }
+
+  private func nextLeaf() {
+    guard highFence != 0 else { return invalidate() }
+    unsafe seek(notBefore: SeekTarget(MemtableRecord(tree.base, highFence)))
+  }
+
+  private func previousLeaf() {
+    guard lowFence != 0 else { return invalidate() }
+    unsafe seek(before: SeekTarget(MemtableRecord(tree.base, lowFence)))
+  }
+}
