@@ -28,7 +28,11 @@ final class OwnedBytes: @unchecked Sendable {
   @inline(__always)
   func assign(_ bytes: UnsafeRawBufferPointer) {
     let size = bytes.count
-    if unsafe size > capacity { unsafe grow(size, bytes) } else if let source = bytes.baseAddress { unsafe memmove(memory, source, size) }
+    if unsafe size > capacity {
+      unsafe grow(size, bytes)
+    } else if let source = bytes.baseAddress {
+      unsafe memmove(memory, source, size)
+    }
     unsafe count = size
   }
 

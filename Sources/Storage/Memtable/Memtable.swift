@@ -98,7 +98,8 @@ package final class Memtable: @unchecked Sendable {
   ) {
     let offset = arena.allocate(RecordLayout.headSizeBytes + key.count + value.count)
     unsafe MemtableRecord.write(key, version, kind, value, at: arenaAddress(arena.base, offset))
-    let target = unsafe SeekTarget(UnsafeRawBufferPointer(start: MemtableRecord(arena.base, offset).key.baseAddress, count: key.count), version)
+    let target = unsafe SeekTarget(
+      UnsafeRawBufferPointer(start: MemtableRecord(arena.base, offset).key.baseAddress, count: key.count), version)
     unsafe insert(target, offset)
     entries.store(entries.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
     note(version)

@@ -65,7 +65,8 @@ struct MemtableRecord {
     let common = unsafe min(count, target.key.count)
     if common > skip + 8 {
       let order = unsafe memcmp(
-        address + RecordLayout.headSizeBytes + skip + 8, target.key.baseAddress.unsafelyUnwrapped + skip + 8, common - skip - 8)
+        address + RecordLayout.headSizeBytes + skip + 8, target.key.baseAddress.unsafelyUnwrapped + skip + 8,
+        common - skip - 8)
       if order != 0 { return Int(order) }
     }
     // Where one key ends within the eight bytes, the other has zeros there: the shorter comes first.

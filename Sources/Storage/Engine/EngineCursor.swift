@@ -1,0 +1,104 @@
+package import Encoding
+
+/// What an engine's cursor merges.
+enum EngineSource: InternalCursor {
+  case memtable(MemtableCursor)
+
+  @inline(__always) mutating func seekToFirst() throws(StorageError) {
+    switch self {
+    case .memtable(let cursor): cursor.seekToFirst()
+    }
+  }
+
+  @inline(__always) mutating func seekToLast() throws(StorageError) {
+    switch self {
+    case .memtable(let cursor): cursor.seekToLast()
+    }
+  }
+
+  @inline(__always) mutating func seek(_ key: UnsafeRawBufferPointer, _ version: Version) throws(StorageError) {
+    switch self {
+    case .memtable(let cursor): unsafe cursor.seek(key, version)
+    }
+  }
+
+  @inline(__always) mutating func seekBefore(_ key: UnsafeRawBufferPointer) throws(StorageError) {
+    switch self {
+    case .memtable(let cursor): unsafe cursor.seekBefore(key)
+    }
+  }
+
+  @inline(__always) mutating func next() throws(StorageError) {
+    switch self {
+    case .memtable(let cursor): cursor.next()
+    }
+  }
+
+  @inline(__always) mutating func previous() throws(StorageError) {
+    switch self {
+    case .memtable(let cursor): cursor.previous()
+    }
+  }
+
+  @inline(__always) var isValid: Bool {
+    switch self {
+    case .memtable(let cursor): cursor.isValid
+    }
+  }
+
+  @inline(__always) var key: UnsafeRawBufferPointer {
+    switch self {
+    case .memtable(let cursor): unsafe cursor.key
+    }
+  }
+
+  @inline(__always) var version: Version {
+    switch self {
+    case .memtable(let cursor): cursor.version
+    }
+  }
+
+  @inline(__always) var kind: EntryKind {
+    switch self {
+    case .memtable(let cursor): cursor.kind
+    }
+  }
+
+  @inline(__always) var value: UnsafeRawBufferPointer {
+    switch self {
+    case .memtable(let cursor): unsafe cursor.value
+    }
+  }
+}
+
+/// Which way a cursor goes.
+package enum Direction: Sendable {
+  case forward, reverse
+}
+
+/// The visible keys and values of a range in one snapshot. One thread at a time.
+@safe
+package final class EngineCursor {
+  private let cursor: VisibleCursor<EngineSource>
+  /// Keeps memtables and tables.
+  private let holder: ReadStateHolder
+
+  init(_ cursor: VisibleCursor<EngineSource>, _ holder: ReadStateHolder) {
+    self.cursor = cursor
+    self.holder = holder
+  }
+
+  /// Moves to the next key (the previous one for a reverse cursor), or returns false at the end. After an error the
+  /// cursor is at its end.
+  package func next() throws(StorageError) -> Bool { try cursor.next() }
+
+  /// Makes the next `next()` return the first key at or after `key` (for a reverse cursor: at or before it). Never goes
+  /// back over what was passed.
+  package func seek(to key: UnsafeRawBufferPointer) throws(StorageError) { unsafe try cursor.seek(to: key) }
+
+  /// The key and the value; valid after `next()` returned true, until the next call.
+  package var key: UnsafeRawBufferPointer { unsafe cursor.key }
+  package var value: UnsafeRawBufferPointer { unsafe cursor.value }
+  /// The version that wrote the value.
+  package var version: Version { cursor.version }
+}

@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct StorageSkeleton {
-  @Test func builds() {}
-}
