@@ -1,5 +1,4 @@
 package import Encoding
-internal import Glibc
 
 // The order of everything in the store ("internal order"):
 //
@@ -42,17 +41,6 @@ package protocol InternalCursor {
   var kind: EntryKind { get }
   /// The value of a put; empty for a deletion.
   var value: UnsafeRawBufferPointer { get }
-}
-
-/// Keys as the store orders them: negative, zero or positive as `a` comes before, is, or comes after `b`.
-@inline(__always)
-package func compareKeys(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
-  let common = min(a.count, b.count)
-  if common > 0 {
-    let order = unsafe memcmp(a.baseAddress.unsafelyUnwrapped, b.baseAddress.unsafelyUnwrapped, common)
-    if order != 0 { return Int(order) }
-  }
-  return a.count - b.count
 }
 
 /// The first eight bytes of `key` as a number that orders as the bytes do, missing ones as zero: unequal heads decide a

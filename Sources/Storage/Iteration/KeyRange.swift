@@ -1,3 +1,5 @@
+internal import Encoding
+
 /// An interval of keys: from `lower`, inclusive, to `upper`, exclusive; no `upper` means no end.
 ///
 /// Keys are arbitrary bytes ordered by memcmp, shorter first.
