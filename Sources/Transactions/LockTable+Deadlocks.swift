@@ -30,8 +30,8 @@ extension LockTable {
 
   /// Whether anybody waits for what `owner` holds. May say yes wrongly.
   private func isAwaited(_ owner: LockOwner) -> Bool {
-    guard unsafe owner.held.count <= 64, unsafe owner.rangeLocks.isEmpty, unsafe owner.waitRange == nil,
-      unsafe rangeLocks.isEmpty
+    guard unsafe owner.held.count <= 64, owner.rangeLocks.isEmpty, owner.waitRange == nil,
+      rangeLocks.isEmpty
     else {
       return true
     }
@@ -76,7 +76,7 @@ extension LockTable {
 
   /// Those whom a waiter waits for. Under `waitLatch`.
   func blockers(of waiter: LockOwner) -> [LockOwner] {
-    if let range = unsafe waiter.waitRange { return unsafe blockers(of: range) }
+    if let range = waiter.waitRange { return blockers(of: range) }
     guard let node = unsafe waiter.waitNode else { return [] }
     var result: [LockOwner] = []
     let stripe = unsafe stripe(of: node.pointee.hash)
@@ -91,7 +91,7 @@ extension LockTable {
       }
     }
     unsafe unlatch(stripe)
-    for unsafelock in unsafe rangeLocks where unsafe lock.owner.takeUnretainedValue() !== waiter {
+    for lock in rangeLocks where unsafe lock.owner.takeUnretainedValue() !== waiter {
       if unsafe lock.range.contains(node.pointee.keyBytes) { unsafe result.append(lock.owner.takeUnretainedValue()) }
     }
     return result

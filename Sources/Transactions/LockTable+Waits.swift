@@ -118,17 +118,17 @@ extension LockTable {
       leaveQueue(owner, failure, &ended)
       unsafe grantQueue(stripe, node, &ended)
       unsafe unlatch(stripe)
-    } else if let range = unsafe owner.waitRange {
-      unsafe owner.rangeLocks.removeAll { unsafe $0 === range }
+    } else if let range = owner.waitRange {
+      owner.rangeLocks.removeAll { $0 === range }
       leaveQueue(owner, failure, &ended)
-      unsafe forgetRange(range, &ended)
+      forgetRange(range, &ended)
     }
   }
 
   /// Under `waitLatch`.
   private func leaveQueue(_ owner: LockOwner, _ failure: TransactionError?, _ ended: inout [LockOwner]) {
     unsafe owner.waitNode = nil
-    unsafe owner.waitRange = nil
+    owner.waitRange = nil
     owner.waitFailure = failure
     let last = unsafe waiting.removeLast()
     if unsafe owner.waitIndex < waiting.count {
@@ -157,7 +157,7 @@ extension LockTable {
     var strongestAhead: UInt8 = 0
     while unsafe index < crowd.waiters.count && strongestAhead < 4 {
       let waiter = unsafe crowd.waiters[index].takeUnretainedValue()
-      var isBlocked = unsafe crowd.strongest(without: waiter.waitOwn) + waiter.waitStrength > 4
+      var isBlocked = crowd.strongest(without: waiter.waitOwn) + waiter.waitStrength > 4
       if !isBlocked && waiter.waitOwn == 0 { isBlocked = strongestAhead + waiter.waitStrength > 4 }
       if !isBlocked { isBlocked = unsafe isRangeLocked(node.pointee.keyBytes, for: waiter) }
       if isBlocked {
@@ -166,7 +166,7 @@ extension LockTable {
         continue
       }
       unsafe crowd.waiters.remove(at: index)
-      unsafe hold(crowd, waiter, waiter.waitStrength, own: waiter.waitOwn)
+      hold(crowd, waiter, waiter.waitStrength, own: waiter.waitOwn)
       unsafe waiter.held.append(HeldLock(node: node, entry: waiter.waitEntry, previous: waiter.waitOwn))
       leaveQueue(waiter, nil, &granted)
     }
@@ -177,7 +177,7 @@ extension LockTable {
 
   /// Under `waitLatch`.
   private func isRangeLocked(_ key: UnsafeRawBufferPointer, for owner: LockOwner) -> Bool {
-    unsafe rangeLocks.contains { unsafe $0.owner.takeUnretainedValue() !== owner && $0.range.contains(key) }
+    rangeLocks.contains { unsafe $0.owner.takeUnretainedValue() !== owner && $0.range.contains(key) }
   }
 
   /// Locks every key of a range, existing or not, against everybody else; waits as asked.
@@ -185,17 +185,17 @@ extension LockTable {
     _ owner: LockOwner, _ range: KeyRange, timeoutNanoseconds: UInt64
   ) throws(TransactionError) {
     var ended: [LockOwner] = []
-    let lock = unsafe RangeLock(owner: owner, range: range)
+    let lock = RangeLock(owner: owner, range: range)
     waitLatch.lock()
-    unsafe rangeLocks.append(lock)
+    rangeLocks.append(lock)
     rangeLockCount.wrappingAdd(1, ordering: .sequentiallyConsistent)
-    unsafe owner.rangeLocks.append(lock)
-    if unsafe isFree(lock) {
-      unsafe lock.isGranted = true
+    owner.rangeLocks.append(lock)
+    if isFree(lock) {
+      lock.isGranted = true
       waitLatch.unlock()
       return
     }
-    unsafe owner.waitRange = unsafe lock
+    owner.waitRange = lock
     owner.waitStrength = 4
     owner.waitOwn = 0
     beginWait(owner, nil)
@@ -213,8 +213,8 @@ extension LockTable {
   func blockers(of lock: RangeLock) -> [LockOwner] {
     let owner = unsafe lock.owner.takeUnretainedValue()
     var result: [LockOwner] = []
-    for unsafeother in unsafe rangeLocks {
-      if unsafe other === lock { break }
+    for other in rangeLocks {
+      if other === lock { break }
       if unsafe other.owner.takeUnretainedValue() !== owner && overlap(other.range, lock.range) {
         unsafe result.append(other.owner.takeUnretainedValue())
       }
@@ -226,19 +226,19 @@ extension LockTable {
     return result
   }
 
-  private func isFree(_ lock: RangeLock) -> Bool { unsafe blockers(of: lock).isEmpty }
+  private func isFree(_ lock: RangeLock) -> Bool { blockers(of: lock).isEmpty }
 
   /// Grants what range locks can be granted. Under `waitLatch`.
   private func grantRanges(_ granted: inout [LockOwner]) {
-    for unsafelock in unsafe rangeLocks where unsafe !lock.isGranted && isFree(lock) {
-      unsafe lock.isGranted = true
+    for lock in rangeLocks where !lock.isGranted && isFree(lock) {
+      lock.isGranted = true
       unsafe leaveQueue(lock.owner.takeUnretainedValue(), nil, &granted)
     }
   }
 
   /// Removes a range lock and lets those who waited for it move up. Under `waitLatch`.
   private func forgetRange(_ lock: RangeLock, _ granted: inout [LockOwner]) {
-    unsafe rangeLocks.removeAll { unsafe $0 === lock }
+    rangeLocks.removeAll { $0 === lock }
     rangeLockCount.wrappingSubtract(1, ordering: .sequentiallyConsistent)
     for waiter in unsafe waiting.map({ unsafe $0.takeUnretainedValue() }) {
       guard let node = unsafe waiter.waitNode else { continue }
@@ -253,7 +253,7 @@ extension LockTable {
   /// Gives back range locks, and wakes those who wait for one, since keys were given back before.
   func unlockRanges(_ owner: LockOwner, downTo mark: Int, _ granted: inout [LockOwner]) {
     waitLatch.lock()
-    while unsafe owner.rangeLocks.count > mark { unsafe forgetRange(owner.rangeLocks.removeLast(), &granted) }
+    while owner.rangeLocks.count > mark { forgetRange(owner.rangeLocks.removeLast(), &granted) }
     grantRanges(&granted)
     waitLatch.unlock()
   }
@@ -266,7 +266,7 @@ extension LockTable {
   ) -> LockRefusal {
     let node = unsafe crowdedNode(stripe, key, hash)
     var others = unsafe holders(of: node).filter { $0.owner !== owner }.map(\.owner.reference)
-    for unsafelock in unsafe rangeLocks where unsafe lock.range.contains(key) {
+    for lock in rangeLocks where unsafe lock.range.contains(key) {
       unsafe others.append(lock.owner.takeUnretainedValue().reference)
     }
     unsafe removeIfUnused(stripe, node)
@@ -283,7 +283,7 @@ extension LockTable {
   /// What a waiter waits for. Under `waitLatch`.
   func waitedKeys(_ owner: LockOwner) -> KeyRange {
     if let node = unsafe owner.waitNode { return unsafe KeyRange(key: Array(node.pointee.keyBytes)) }
-    return unsafe owner.waitRange?.range ?? KeyRange()
+    return owner.waitRange?.range ?? KeyRange()
   }
 }
 

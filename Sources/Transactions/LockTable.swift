@@ -40,7 +40,7 @@ struct LockNode: BitwiseCopyable {
 typealias LockNodePointer = UnsafeMutablePointer<LockNode>
 
 /// The holders and waiters of a key that more than one transaction wants.
-@unsafe
+@safe
 final class LockCrowd {
   @unsafe
   struct Holder {
@@ -55,22 +55,27 @@ final class LockCrowd {
 
   func count(_ strength: UInt8, _ change: Int) {
     switch strength {
-    case 1: unsafe counts.1 += change
-    case 2: unsafe counts.2 += change
-    case 3: unsafe counts.3 += change
-    case 4: unsafe counts.4 += change
-    default: unsafe counts.0 += change
+    case 1: counts.1 += change
+    case 2: counts.2 += change
+    case 3: counts.3 += change
+    case 4: counts.4 += change
+    default: counts.0 += change
     }
   }
 
   /// The strongest that anybody but a holder of `own` has; 0 if nobody.
   func strongest(without own: UInt8) -> UInt8 {
-    if unsafe counts.4 > (own == 4 ? 1 : 0) { return 4 }
-    if unsafe counts.3 > (own == 3 ? 1 : 0) { return 3 }
-    if unsafe counts.2 > (own == 2 ? 1 : 0) { return 2 }
-    if unsafe counts.1 > (own == 1 ? 1 : 0) { return 1 }
+    if counts.4 > (own == 4 ? 1 : 0) { return 4 }
+    if counts.3 > (own == 3 ? 1 : 0) { return 3 }
+    if counts.2 > (own == 2 ? 1 : 0) { return 2 }
+    if counts.1 > (own == 1 ? 1 : 0) { return 1 }
     return 0
   }
+
+  var waitingOwners: [LockOwner] { unsafe waiters.map { unsafe $0.takeUnretainedValue() } }
+
+  /// The strongest that anybody waits for; 0 if nobody waits.
+  var strongestWaiter: UInt8 { waitingOwners.reduce(0) { max($0, $1.waitStrength) } }
 
   func index(of owner: LockOwner) -> Int? {
     unsafe holders.firstIndex { unsafe $0.owner.toOpaque() == Unmanaged.passUnretained(owner).toOpaque() }
@@ -88,14 +93,14 @@ struct HeldLock: BitwiseCopyable {
 }
 
 /// A locked interval, or one that waits to be.
-@unsafe
+@safe
 final class RangeLock {
   let owner: Unmanaged<LockOwner>
   let range: KeyRange
   var isGranted = false
   init(owner: LockOwner, range: KeyRange) {
     unsafe self.owner = unsafe Unmanaged.passUnretained(owner)
-    unsafe self.range = range
+    self.range = range
   }
 }
 
@@ -107,7 +112,7 @@ package class LockOwner {
   package let session: UInt64
   let attempts: Int
   var held = unsafe RawList<HeldLock>()
-  var rangeLocks: [RangeLock] = unsafe []
+  var rangeLocks: [RangeLock] = []
 
   // The wait, if any: guarded by the table's `waitLatch`, except `phase`.
   var waitNode: LockNodePointer?
@@ -159,7 +164,7 @@ final class LockTable: @unchecked Sendable {
   let waitLatch = Latch()
   /// How many range locks there are, granted or waiting.
   let rangeLockCount = Atomic<Int>(0)
-  var rangeLocks: [RangeLock] = unsafe []
+  var rangeLocks: [RangeLock] = []
   /// Everybody who waits.
   var waiting: [Unmanaged<LockOwner>] = unsafe []
   var visitGeneration: UInt64 = 0
@@ -332,32 +337,27 @@ final class LockTable: @unchecked Sendable {
       if unsafe node.pointee.strength + strength > 4 { return false }
       unsafe makeCrowd(node)
     }
-    let crowd = unsafe node.pointee.crowd.unsafelyUnwrapped._withUnsafeGuaranteedRef { unsafe $0 }
-    if unsafe crowd.strongest(without: own) + strength > 4 { return false }
-    if own == 0 {
-      for unsafewaiter in unsafe crowd.waiters
-      where unsafe waiter._withUnsafeGuaranteedRef({ $0.waitStrength }) + strength > 4 {
-        return false
-      }
-    }
-    unsafe hold(crowd, owner, strength, own: own)
+    let crowd = unsafe node.pointee.crowd.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0 }
+    if crowd.strongest(without: own) + strength > 4 { return false }
+    if own == 0 && crowd.strongestWaiter + strength > 4 { return false }
+    hold(crowd, owner, strength, own: own)
     unsafe owner.held.append(HeldLock(node: node, entry: entry, previous: own))
     return true
   }
 
   func hold(_ crowd: LockCrowd, _ owner: LockOwner, _ strength: UInt8, own: UInt8) {
-    if own > 0, let index = unsafe crowd.index(of: owner) {
-      unsafe crowd.count(own, -1)
+    if own > 0, let index = crowd.index(of: owner) {
+      crowd.count(own, -1)
       unsafe crowd.holders[index].strength = strength
     } else {
       unsafe crowd.holders.append(LockCrowd.Holder(owner: Unmanaged.passUnretained(owner), strength: strength))
     }
-    unsafe crowd.count(strength, 1)
+    crowd.count(strength, 1)
   }
 
   /// From now on the node keeps its holders in a crowd, and its own copy of the key.
   private func makeCrowd(_ node: LockNodePointer) {
-    let crowd = unsafe LockCrowd()
+    let crowd = LockCrowd()
     if let holder = unsafe node.pointee.holder {
       unsafe crowd.holders.append(LockCrowd.Holder(owner: holder, strength: node.pointee.strength))
       unsafe crowd.count(node.pointee.strength, 1)
@@ -431,11 +431,11 @@ final class LockTable: @unchecked Sendable {
     _ stripe: UnsafeMutablePointer<Stripe>, _ node: LockNodePointer, _ owner: LockOwner, _ previous: UInt8
   ) {
     let crowd = unsafe node.pointee.crowd.unsafelyUnwrapped.takeUnretainedValue()
-    guard let index = unsafe crowd.index(of: owner) else { return }
+    guard let index = crowd.index(of: owner) else { return }
     unsafe crowd.count(crowd.holders[index].strength, -1)
     if previous > 0 {
       unsafe crowd.holders[index].strength = previous
-      unsafe crowd.count(previous, 1)
+      crowd.count(previous, 1)
     } else {
       unsafe crowd.holders.swapAt(index, crowd.holders.count - 1)
       unsafe crowd.holders.removeLast()
@@ -490,14 +490,13 @@ final class LockTable: @unchecked Sendable {
         result.append(
           LockInformation(transaction: owner.reference, keys: keys, strength: lockStrength(strength), isGranted: true))
       }
-      for unsafewaiter in unsafe node.pointee.crowd?.takeUnretainedValue().waiters ?? [] {
-        let owner = unsafe waiter.takeUnretainedValue()
+      for owner in unsafe node.pointee.crowd?.takeUnretainedValue().waitingOwners ?? [] {
         result.append(
           LockInformation(
             transaction: owner.reference, keys: keys, strength: lockStrength(owner.waitStrength), isGranted: false))
       }
     }
-    for unsafelock in unsafe rangeLocks {
+    for lock in rangeLocks {
       unsafe result.append(
         LockInformation(
           transaction: lock.owner.takeUnretainedValue().reference, keys: lock.range, strength: .update,

@@ -144,7 +144,8 @@ struct ReadSet {
     for index in unsafe 0..<intervals.count { unsafe sorted.append(intervals[index]) }
     unsafe sorted.sort { unsafe order($0.lowerBytes, $1.lowerBytes) < 0 }
     var joined: [ReadInterval] = unsafe []
-    for unsafeinterval in unsafe sorted {
+    for index in 0..<(unsafe sorted.count) {
+      let interval = unsafe sorted[index]
       if let last = unsafe joined.last, unsafe last.reaches(interval.lowerBytes) {
         unsafe ReadSet.extend(&joined[joined.count - 1], to: interval)
       } else {
@@ -156,7 +157,7 @@ struct ReadSet {
     unsafe points.removeAll()
     unsafe table.removeAll()
     unsafe intervals.removeAll()
-    for unsafeinterval in unsafe joined { unsafe intervals.append(interval) }
+    for index in 0..<(unsafe joined.count) { unsafe intervals.append(joined[index]) }
   }
 
   private static func extend(_ interval: inout ReadInterval, to other: ReadInterval) {

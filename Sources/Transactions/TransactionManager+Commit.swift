@@ -89,7 +89,9 @@ extension TransactionManager {
   /// Steps 1 to 7. Returns the version, or nil when nothing was written: then the transaction is over.
   func sequence(_ transaction: Transaction) throws(TransactionError) -> Version? {
     try transaction.checkActive()
-    for unsafecursor in unsafe transaction.openCursors { unsafe cursor.takeUnretainedValue().notePassed() }
+    for index in 0..<(unsafe transaction.openCursors.count) {
+      unsafe transaction.openCursors[index].takeUnretainedValue().notePassed()
+    }
     guard unsafe transaction.writes.hasWrites else {
       try commitReadOnly(transaction)
       return nil
