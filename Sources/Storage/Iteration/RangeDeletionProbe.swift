@@ -7,6 +7,9 @@ struct RangeDeletionProbe {
   private let snapshot: Version
   /// For each set the first fragment that ends after the last key asked for.
   private var places: [Int]
+  /// The set whose fragment gave the last answer. (Another set may have a fragment of the same deletion further on:
+  /// tables cut range deletions at their bounds.)
+  private var answering = -1
 
   init(_ sets: [RangeDeletions], _ snapshot: Version) {
     self.sets = sets
@@ -19,23 +22,26 @@ struct RangeDeletionProbe {
   /// The newest version not newer than the snapshot that deletes `key`, or zero.
   mutating func newestVersion(covering key: UnsafeRawBufferPointer) -> Version {
     var newest = Version.zero
+    answering = -1
     for index in 0..<sets.count {
       let place = unsafe self.place(index, key)
       guard place < sets[index].count else { continue }
       let fragment = unsafe sets[index][place]
       guard unsafe compareKeys(fragment.start, key) <= 0 else { continue }
-      newest = unsafe max(newest, fragment.newestVersion(atMost: snapshot))
+      let version = unsafe fragment.newestVersion(atMost: snapshot)
+      guard version > newest else { continue }
+      newest = version
+      answering = index
     }
     return newest
   }
 
   /// The interval around `key` in which `version`, which `newestVersion(covering:)` just returned, deletes.
   func interval(of version: Version) -> (start: UnsafeRawBufferPointer, end: UnsafeRawBufferPointer)? {
-    for index in 0..<sets.count where places[index] >= 0 && places[index] < sets[index].count {
-      let fragment = unsafe sets[index][places[index]]
-      if unsafe fragment.newestVersion(atMost: snapshot) == version { return unsafe (fragment.start, fragment.end) }
-    }
-    return nil
+    guard answering >= 0 else { return nil }
+    let fragment = unsafe sets[answering][places[answering]]
+    guard unsafe fragment.newestVersion(atMost: snapshot) == version else { return nil }
+    return unsafe (fragment.start, fragment.end)
   }
 
   private mutating func place(_ index: Int, _ key: UnsafeRawBufferPointer) -> Int {

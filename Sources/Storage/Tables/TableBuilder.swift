@@ -67,11 +67,11 @@ package final class TableBuilder {
     let order = metadata.entryCount == 0 ? -1 : unsafe lastKey.withUnsafeBytes { unsafe compareKeys($0, key) }
     precondition(order < 0 || (order == 0 && version.rawValue < lastVersion), "entries out of order")
     if order != 0 { isLastKeyInFilter = false }
-    if data.estimatedSizeBytes >= options.blockSizeBytes {
+    if !data.isEmpty && data.estimatedSizeBytes >= options.blockSizeBytes {
       try finishDataBlock()
     }
     if let entry = waiting { unsafe try addToIndex(entry, before: key) }
-    if !isLastKeyInFilter { unsafe addToFilter(key) }
+    if !isLastKeyInFilter { unsafe addToFilter(key, version) }
     unsafe data.add(key, version: version.rawValue, isDelete: kind == .delete, value: value)
     unsafe note(key, version, kind, value, isOlderVersion: order == 0)
   }
@@ -128,9 +128,10 @@ package final class TableBuilder {
 
   // MARK: Entries
 
-  private func addToFilter(_ key: UnsafeRawBufferPointer) {
+  private func addToFilter(_ key: UnsafeRawBufferPointer, _ version: Version) {
     isLastKeyInFilter = true
-    if options.bloomBitsPerKey > 0 { unsafe keyHashes.append(xxh3(key)) }
+    let seed = options.mutation == .filterOnVersion ? version.rawValue : 0
+    if options.bloomBitsPerKey > 0 { unsafe keyHashes.append(xxh3(key, seed: seed)) }
   }
 
   private func note(

@@ -12,5 +12,24 @@ package struct TableOptions: Hashable, Sendable {
   /// A flush or compaction begins a new table at this many bytes on disk.
   package var tableSizeBytes = 64 << 20
 
+  /// A bug put in on purpose, for tests of the tests; nil outside them.
+  package var mutation: StorageMutation?
+
   package init() {}
+}
+
+/// Bugs that tests put in to see themselves fail (the classic ones of multi-version LSM trees).
+package enum StorageMutation: Hashable, Sendable {
+  /// A deletion is dropped although an older version of its key lies in a deeper level.
+  case droppedDeletion
+  /// A range deletion is written whole to one of the tables that it spans.
+  case untruncatedRangeDeletion
+  /// The Bloom filter holds key and version.
+  case filterOnVersion
+  /// The folder of tables is not synced before the manifest names a new one.
+  case missingSyncDirectory
+  /// Garbage collection keeps the newest version only, whatever snapshots need.
+  case horizonIgnored
+  /// The inputs of a compaction are removed before the edit is durable.
+  case inputsRemovedEarly
 }

@@ -1,0 +1,5 @@
+import Testing
+
+@Suite struct TransactionsSkeleton {
+  @Test func builds() {}
+}
