@@ -20,7 +20,8 @@ extension Engine {
       }
       if let record = unsafe record { return unsafe record.kind == .put ? record.value : nil }
     }
-    return nil
+    let found = unsafe try pin.findInTables(key, snapshot)
+    return unsafe found.outcome == .put ? found.value : nil
   }
 
   /// The newest version after `floor` that put or deleted `key` (range deletions included), or nil when there is none.
@@ -40,7 +41,8 @@ extension Engine {
       }
       if newest != .zero { return newest > floor ? newest : nil }
     }
-    return nil
+    guard let tables = pin.holder?.state.tables else { return nil }
+    return unsafe try tables.newestVersion(of: key, after: floor, &pin.block)
   }
 
   /// A cursor over the keys of `range` that exist in the snapshot `at`; before the first until `next()`. The snapshot must
@@ -58,6 +60,10 @@ extension Engine {
       if memtable.count > 0 { sources.append((.memtable(MemtableCursor(memtable)), bound)) }
       deletions += memtable.rangeDeletions
     }
+    for source in state.tables.makeCursors(maximumVersion: snapshot) {
+      sources.append((.level(source.cursor), source.newestVersion))
+    }
+    deletions += state.tables.rangeDeletions(in: range)
     let merged = MergingCursor(sources)
     return EngineCursor(VisibleCursor(merged, deletions, range, at: snapshot, direction), holder)
   }
@@ -77,6 +83,14 @@ extension Engine {
         guard unsafe report(deletions, in: range, after: after, upTo: upTo, body) else { return }
       }
       var cursor = MemtableCursor(memtable)
+      guard unsafe try report(&cursor, in: range, after: after, upTo: upTo, body) else { return }
+    }
+    guard state.tables.maximumVersion > after else { return }
+    for deletions in state.tables.rangeDeletions(in: range) {
+      guard unsafe report(deletions, in: range, after: after, upTo: upTo, body) else { return }
+    }
+    for source in state.tables.makeCursors(minimumVersion: after.advanced(by: 1), maximumVersion: upTo) {
+      var cursor = source.cursor
       guard unsafe try report(&cursor, in: range, after: after, upTo: upTo, body) else { return }
     }
   }
@@ -117,5 +131,19 @@ extension Engine {
       index += 1
     }
     return true
+  }
+}
+
+extension ReadPin {
+  /// `TableSet.find` without touching the set's reference count.
+  @inline(__always)
+  mutating func findInTables(
+    _ key: UnsafeRawBufferPointer, _ snapshot: Version
+  ) throws(StorageError) -> TableLookup {
+    guard let tables = unsafe tables else { return unsafe .absent }
+    let result = unsafe tables._withUnsafeGuaranteedRef { set in
+      unsafe Result { () throws(StorageError) -> TableLookup in unsafe try set.find(key, at: snapshot, &block) }
+    }
+    return unsafe try result.get()
   }
 }

@@ -19,11 +19,15 @@ internal import Synchronization
 /// The multi-version store: written by one thread in log order, read by any number.
 package final class Engine: Sendable {
   let options: EngineOptions
+  let store: TableStore
   let states: ReadStates
   let snapshots: SnapshotRegistry
   let writer: Mutex<Writer>
-  private let visible: Atomic<UInt64>
-  private let retention = Atomic<UInt64>(Version.latest.rawValue)
+  /// Held by the flush that runs.
+  let flushing = Mutex<Void>(())
+  let flusher = BackgroundThread()
+  /// Changes when a flush succeeds or fails.
+  let progress = FutexWord()
 
   /// What the writing side owns.
   struct Writer {
@@ -36,6 +40,8 @@ package final class Engine: Sendable {
     /// What is in tables.
     var flushed: (slot: Slot, version: Version)
     var flushes = 0
+    /// Why the last flush failed, until one succeeds.
+    var flushFailure: StorageError?
     /// Why nothing more is written.
     var failure: StorageError?
   }
@@ -46,22 +52,55 @@ package final class Engine: Sendable {
     var position: (slot: Slot, version: Version)
   }
 
-  private init(_ options: EngineOptions) {
-    self.options = options
-    let active = Memtable(sizeBytes: options.memtableSizeBytes)
-    let start = (slot: Slot.zero, version: Version.zero)
-    states = ReadStates(ReadState(memtables: [active]))
-    snapshots = SnapshotRegistry(floor: .zero)
-    writer = Mutex(Writer(active: active, position: start, flushed: start))
-    visible = Atomic(start.version.rawValue)
+  /// How the store of tables reaches the engine that owns it.
+  private final class Link: Sendable {
+    struct Reference {
+      weak var engine: Engine?
+    }
+    let reference = Mutex(Reference())
+    func tablesChanged() { reference.withLock { $0.engine }?.refreshTables() }
   }
 
-  /// Opens the store in a database's directory.
+  private init(_ options: EngineOptions, _ store: TableStore, _ snapshots: SnapshotRegistry) {
+    self.options = options
+    self.store = store
+    self.snapshots = snapshots
+    let flushed = store.flushed
+    let start = (slot: flushed.slot, version: flushed.version)
+    snapshots.start(floor: store.garbageFloor, visible: start.version)
+    let active = Memtable(sizeBytes: options.memtableSizeBytes)
+    states = ReadStates(ReadState(memtables: [active], tables: store.current))
+    writer = Mutex(Writer(active: active, position: start, flushed: start))
+  }
+
+  /// Opens the store in a database's directory, which must exist; makes an empty one where there is none.
+  ///
+  /// - Throws: `corruption` for damage of the manifest or a table that is not the one it names; `unsupportedFormat`.
   package static func open(
     _ directory: String, disk: any Disk, options: EngineOptions = EngineOptions()
   ) throws(StorageError) -> Engine {
-    Engine(options)
+    let snapshots = SnapshotRegistry()
+    let link = Link()
+    var tables = TableStoreOptions()
+    tables.table = options.tables
+    tables.compaction = options.compaction
+    tables.blockCacheSizeBytes = options.blockCacheSizeBytes
+    tables.background = options.background
+    tables.horizon = { snapshots.collect() }
+    tables.onInstall = { link.tablesChanged() }
+    let store = try TableStore.open(directory, disk: disk, options: tables)
+    let engine = Engine(options, store, snapshots)
+    link.reference.withLock { $0.engine = engine }
+    // A compaction may have been faster than the link.
+    engine.refreshTables()
+    if options.background { engine.startFlushing() }
+    return engine
   }
+
+  deinit { close() }
+
+  /// Puts the newest set of tables in place for readers.
+  private func refreshTables() { writer.withLock { installState(&$0) } }
 
   /// Everything up to this slot and version is in tables: the log is replayed after it.
   package var flushedPosition: (slot: Slot, version: Version) { writer.withLock { $0.flushed } }
@@ -76,60 +115,81 @@ package final class Engine: Sendable {
   package func apply(
     slot: Slot, firstVersion: Version, transactionCount: Int, payload: UnsafeRawBufferPointer
   ) throws(StorageError) {
-    try writer.withLock { (writer) throws(StorageError) in
-      if let failure = writer.failure { throw failure }
-      guard slot > writer.position.slot else { return }
-      do throws(DecodingError) {
-        guard transactionCount > 0, firstVersion > writer.position.version else {
-          throw .invalid(offset: 0, reason: "group of \(transactionCount) at \(firstVersion) after \(writer.position)")
-        }
-        let operations = unsafe try GroupPayload.countOperations(payload, transactionCount: transactionCount)
-        makeRoom(&writer, operations: operations, payloadSizeBytes: payload.count)
-        var group = unsafe GroupPayload(payload, firstVersion: firstVersion, transactionCount: transactionCount)
-        while let (version, batch) = unsafe try group.next() { unsafe try writer.active.insert(batch, version) }
+    while true {
+      let seen = progress.load()
+      let isDone = try writer.withLock { (writer) throws(StorageError) in
+        if let failure = writer.failure { throw failure }
+        guard slot > writer.position.slot else { return true }
+        let operations: Int
+        do throws(DecodingError) {
+          guard transactionCount > 0, firstVersion > writer.position.version else {
+            throw .invalid(offset: 0, reason: "group of \(transactionCount) at \(firstVersion) after \(writer.position)")
+          }
+          operations = unsafe try GroupPayload.countOperations(payload, transactionCount: transactionCount)
+        } catch { throw stop(&writer, .malformedGroup(slot: slot, error)) }
+        guard try makeRoom(&writer, operations: operations, payloadSizeBytes: payload.count) else { return false }
+        do throws(DecodingError) {
+          var group = unsafe GroupPayload(payload, firstVersion: firstVersion, transactionCount: transactionCount)
+          while let (version, batch) = unsafe try group.next() { unsafe try writer.active.insert(batch, version) }
+        } catch { throw stop(&writer, .malformedGroup(slot: slot, error)) }
         writer.position = (slot, firstVersion.advanced(by: UInt64(transactionCount - 1)))
-      } catch {
-        writer.failure = .malformedGroup(slot: slot, error)
-        throw .malformedGroup(slot: slot, error)
+        return true
       }
+      if isDone { return }
+      progress.wait(while: seen, timeoutNanoseconds: 1_000_000_000)
     }
   }
 
-  /// Puts a new memtable in place where the group does not fit into the active one.
-  private func makeRoom(_ writer: inout Writer, operations: Int, payloadSizeBytes: Int) {
-    let active = writer.active
-    let fits = active.hasRoom(operations: operations, payloadSizeBytes: payloadSizeBytes)
-    if active.isEmpty ? fits : fits && !active.isFull { return }
-    let group = Memtable.bound(operations: operations, payloadSizeBytes: payloadSizeBytes)
-    rotate(&writer, groupSizeBytes: group)
+  private func stop(_ writer: inout Writer, _ failure: StorageError) -> StorageError {
+    writer.failure = failure
+    return failure
   }
 
-  func rotate(_ writer: inout Writer, groupSizeBytes: Int = 0) {
-    if !writer.active.isEmpty {
+  /// Puts a new memtable in place where the group does not fit into the active one; false when too many wait for the
+  /// flush.
+  private func makeRoom(
+    _ writer: inout Writer, operations: Int, payloadSizeBytes: Int
+  ) throws(StorageError) -> Bool {
+    let active = writer.active
+    let fits = active.hasRoom(operations: operations, payloadSizeBytes: payloadSizeBytes)
+    if active.isEmpty ? fits : fits && !active.isFull { return true }
+    if options.background && writer.waiting.count >= 2 * max(1, options.waitingMemtables) {
+      if case .disk(let reason) = writer.flushFailure { throw .full(reason: reason) }
+      return false
+    }
+    let group = Memtable.bound(operations: operations, payloadSizeBytes: payloadSizeBytes)
+    rotate(&writer, groupSizeBytes: group)
+    return true
+  }
+
+  func rotate(_ writer: inout Writer, groupSizeBytes: Int = 0, always: Bool = false) {
+    if always || !writer.active.isEmpty {
       writer.waiting.append(WaitingMemtable(memtable: writer.active, position: writer.position))
     }
     writer.active = Memtable(sizeBytes: options.memtableSizeBytes, groupSizeBytes: groupSizeBytes)
-    installState(writer)
+    installState(&writer)
+    flusher.wake()
   }
 
-  func installState(_ writer: borrowing Writer) {
-    states.install(ReadState(memtables: [writer.active] + writer.waiting.reversed().map(\.memtable)))
+  func installState(_ writer: inout Writer) {
+    let memtables = [writer.active] + writer.waiting.reversed().map(\.memtable)
+    states.install(ReadState(memtables: memtables, tables: store.current))
   }
 
   /// Makes everything up to `version` visible (release); whole groups only, versions never go back.
   package func publish(_ version: Version) {
     assert(version >= visibleVersion)
-    visible.store(version.rawValue, ordering: .releasing)
+    snapshots.visible.store(version.rawValue, ordering: .releasing)
   }
 
   /// The newest version that reads may use (acquire).
   @inline(__always)
-  package var visibleVersion: Version { Version(visible.load(ordering: .acquiring)) }
+  package var visibleVersion: Version { Version(snapshots.visible.load(ordering: .acquiring)) }
 
   // MARK: Snapshots and garbage
 
   /// Takes the newest snapshot and holds it: atomic with respect to garbage collection. A few nanoseconds, no lock.
-  package func retainVisible() -> SnapshotHold { snapshots.retain { visibleVersion } }
+  package func retainVisible() -> SnapshotHold { snapshots.retainVisible() }
 
   /// Holds the snapshot `version`, if everything that it shows is still kept.
   package func retain(snapshot version: Version) throws(StorageError) -> SnapshotHold {
@@ -145,21 +205,49 @@ package final class Engine: Sendable {
   /// Retention: versions above it are kept even if no snapshot needs them (time travel). Starts at `Version.latest`: no
   /// retention beyond the snapshots.
   package var garbageFloor: Version {
-    get { Version(retention.load(ordering: .acquiring)) }
-    set { retention.store(newValue.rawValue, ordering: .releasing) }
+    get { Version(snapshots.retention.load(ordering: .acquiring)) }
+    set { snapshots.retention.store(newValue.rawValue, ordering: .releasing) }
   }
 
   // MARK: Lifecycle
 
-  /// Moves everything published into tables; returns when they are durable.
-  package func flush() throws(StorageError) { writer.withLock { rotate(&$0) } }
+  /// Moves everything applied into tables; returns when they are durable.
+  package func flush() throws(StorageError) {
+    try writer.withLock { (writer) throws(StorageError) in
+      if let failure = writer.failure { throw failure }
+      if !writer.active.isEmpty || writer.position.slot > (writer.waiting.last?.position ?? writer.flushed).slot {
+        rotate(&writer, always: true)
+      }
+    }
+    while try flushOldest() {}
+  }
 
   /// Flushes, and merges all tables into the last level.
-  package func compact() throws(StorageError) { try flush() }
+  package func compact() throws(StorageError) {
+    try flush()
+    try store.compactAll()
+  }
+
+  /// One step of the work that otherwise the background does: a flush, else a compaction; false when there is nothing to
+  /// do.
+  package func work() throws(StorageError) -> Bool {
+    if try flushOldest() { return true }
+    return try store.compactOnce()
+  }
 
   /// Ends the background work, without flushing: the log has what the tables lack. Idempotent. Cursors and pins may still
   /// be ended afterwards, but not used.
-  package func close() { writer.withLock { $0.failure = .closed } }
+  package func close() {
+    let isFirst = writer.withLock { writer in
+      defer { writer.failure = .closed }
+      return writer.failure != .closed
+    }
+    guard isFirst else { return }
+    flusher.stop()
+    flushing.withLock { _ in store.close() }
+    progress.increment()
+    progress.wake()
+  }
 
   package var statistics: EngineStatistics {
     var statistics = EngineStatistics()
@@ -168,16 +256,26 @@ package final class Engine: Sendable {
       statistics.memtableSizeBytes = writer.active.usedBytes
       statistics.waitingMemtables = writer.waiting.count
       statistics.flushes = writer.flushes
+      statistics.flushFailure = writer.flushFailure
     }
     statistics.snapshots = snapshots.count
     statistics.oldestSnapshot = snapshots.oldest ?? .zero
+    let set = store.current
+    statistics.tablesPerLevel = set.levels.map(\.count)
+    statistics.tableSizeBytesPerLevel = set.levels.map { $0.reduce(0) { $0 + $1.metadata.sizeBytes } }
+    statistics.runs = set.runs.count
+    statistics.compaction = store.compactionStatistics
     return statistics
   }
 
   /// How long the sequencer should wait before the next group, in nanoseconds, so that flush and compaction keep up:
-  /// 0 in the good case.
-  package func writePressure() -> UInt64 { 0 }
-
-  /// Reads every byte of every table and returns what is wrong. `progress` is called with the bytes done and to do.
-  package func verify(_ progress: (UInt64, UInt64) -> Void = { _, _ in }) throws(StorageError) -> [Damage] { [] }
+  /// 0 in the good case. Grows with what waits, so that writers slow down long before they are stopped.
+  package func writePressure() -> UInt64 {
+    guard options.background else { return 0 }
+    let waiting = writer.withLock { $0.waiting.count }
+    let sublevels = states.current.tables.sublevels.count
+    let late = max(0, waiting - options.waitingMemtables + 1)
+    let deep = max(0, sublevels - 3 * options.compaction.level0Sublevels)
+    return UInt64(late * late) * 500_000 + UInt64(deep) * 250_000
+  }
 }

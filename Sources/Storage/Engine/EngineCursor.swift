@@ -3,70 +3,82 @@ package import Encoding
 /// What an engine's cursor merges.
 enum EngineSource: InternalCursor {
   case memtable(MemtableCursor)
+  case level(LevelCursor)
 
   @inline(__always) mutating func seekToFirst() throws(StorageError) {
     switch self {
     case .memtable(let cursor): cursor.seekToFirst()
+    case .level(let cursor): try cursor.seekToFirst()
     }
   }
 
   @inline(__always) mutating func seekToLast() throws(StorageError) {
     switch self {
     case .memtable(let cursor): cursor.seekToLast()
+    case .level(let cursor): try cursor.seekToLast()
     }
   }
 
   @inline(__always) mutating func seek(_ key: UnsafeRawBufferPointer, _ version: Version) throws(StorageError) {
     switch self {
     case .memtable(let cursor): unsafe cursor.seek(key, version)
+    case .level(let cursor): unsafe try cursor.seek(key, version)
     }
   }
 
   @inline(__always) mutating func seekBefore(_ key: UnsafeRawBufferPointer) throws(StorageError) {
     switch self {
     case .memtable(let cursor): unsafe cursor.seekBefore(key)
+    case .level(let cursor): unsafe try cursor.seekBefore(key)
     }
   }
 
   @inline(__always) mutating func next() throws(StorageError) {
     switch self {
     case .memtable(let cursor): cursor.next()
+    case .level(let cursor): try cursor.next()
     }
   }
 
   @inline(__always) mutating func previous() throws(StorageError) {
     switch self {
     case .memtable(let cursor): cursor.previous()
+    case .level(let cursor): try cursor.previous()
     }
   }
 
   @inline(__always) var isValid: Bool {
     switch self {
     case .memtable(let cursor): cursor.isValid
+    case .level(let cursor): cursor.isValid
     }
   }
 
   @inline(__always) var key: UnsafeRawBufferPointer {
     switch self {
     case .memtable(let cursor): unsafe cursor.key
+    case .level(let cursor): unsafe cursor.key
     }
   }
 
   @inline(__always) var version: Version {
     switch self {
     case .memtable(let cursor): cursor.version
+    case .level(let cursor): cursor.version
     }
   }
 
   @inline(__always) var kind: EntryKind {
     switch self {
     case .memtable(let cursor): cursor.kind
+    case .level(let cursor): cursor.kind
     }
   }
 
   @inline(__always) var value: UnsafeRawBufferPointer {
     switch self {
     case .memtable(let cursor): unsafe cursor.value
+    case .level(let cursor): unsafe cursor.value
     }
   }
 }

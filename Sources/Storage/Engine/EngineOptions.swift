@@ -8,6 +8,12 @@ package struct EngineOptions: Sendable {
   package var waitingMemtables = 2
   /// The strict budget of cached blocks, indexes and filters.
   package var blockCacheSizeBytes = 256 << 20
+  /// How tables are written.
+  package var tables = TableOptions()
+  /// When levels are compacted.
+  package var compaction = CompactionOptions()
+  /// How long a flush that failed waits before it is tried again.
+  package var flushRetryNanoseconds: UInt64 = 500_000_000
   /// Called before tables that hold data up to a slot become part of the database: returns when the log is durable
   /// that far.
   package var ensureDurable: @Sendable (Slot) throws -> Void = { _ in }
@@ -31,14 +37,12 @@ package struct EngineStatistics: Hashable, Sendable {
   /// Tables and their bytes, by level.
   package var tablesPerLevel: [Int] = []
   package var tableSizeBytesPerLevel: [UInt64] = []
-  /// Compactions since the engine was opened, and what they read and wrote.
-  package var compactions = 0
-  package var compactionReadSizeBytes: UInt64 = 0
-  package var compactionWrittenSizeBytes: UInt64 = 0
-  /// Block cache: use and effect.
-  package var cacheSizeBytes = 0
-  package var cacheHits: UInt64 = 0
-  package var cacheMisses: UInt64 = 0
+  /// Sorted runs that a read may have to look at.
+  package var runs = 0
+  /// Compactions since the engine was opened.
+  package var compaction = CompactionStatistics()
+  /// Why the last flush failed, until one succeeds.
+  package var flushFailure: StorageError?
   /// Snapshots that are held, and the oldest.
   package var snapshots = 0
   package var oldestSnapshot: Version = .zero

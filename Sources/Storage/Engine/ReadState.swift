@@ -25,8 +25,12 @@ final class ReadState: @unchecked Sendable {
   /// Their trees, for reading without touching the objects.
   let trees: UnsafeMutableBufferPointer<MemtableTree>
 
-  init(memtables: [Memtable]) {
+  /// Everything older.
+  let tables: TableSet
+
+  init(memtables: [Memtable], tables: TableSet) {
     self.memtables = memtables
+    self.tables = tables
     unsafe trees = .allocate(capacity: memtables.count)
     for (index, memtable) in memtables.enumerated() { unsafe trees.initializeElement(at: index, to: memtable.tree) }
   }
@@ -92,19 +96,26 @@ final class ReadStates: Sendable {
 ///
 /// `@unchecked Sendable`: it may move between threads, but one at a time uses it.
 @safe
-package struct ReadPin: @unchecked Sendable {
+package struct ReadPin: ~Copyable, @unchecked Sendable {
   var generation: UInt64 = 0
   var holder: ReadStateHolder?
   /// The holder's trees.
   var trees = unsafe UnsafeMutableBufferPointer<MemtableTree>(start: nil, count: 0)
 
+  /// The holder's tables; meaningful when there is a holder.
+  var tables: Unmanaged<TableSet>?
+  /// The block that the last answer lies in.
+  var block = BlockPin()
+
   package init() {}
 
   /// Lets go of everything.
   package mutating func reset() {
+    block.reset()
     generation = 0
-    holder = nil
     unsafe trees = UnsafeMutableBufferPointer(start: nil, count: 0)
+    unsafe tables = nil
+    holder = nil
   }
 
   /// Makes it current.
@@ -116,8 +127,10 @@ package struct ReadPin: @unchecked Sendable {
   @inline(never)
   private mutating func renew(_ states: ReadStates) {
     let (holder, generation) = states.acquire()
+    block.reset()
     self.holder = holder
     self.generation = generation
+    unsafe tables = Unmanaged.passUnretained(holder.state.tables)
     unsafe trees = holder.state.trees
   }
 }

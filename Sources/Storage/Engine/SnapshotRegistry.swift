@@ -37,10 +37,19 @@ final class SnapshotRegistry: @unchecked Sendable {
   /// What a collector uses, or may be about to.
   private let floor = Atomic<UInt64>(0)
   private let collecting = Mutex<Void>(())
+  /// The newest version that reads may use.
+  let visible = Atomic<UInt64>(0)
+  /// Versions above it are kept whether or not a snapshot needs them.
+  let retention = Atomic<UInt64>(Version.latest.rawValue)
 
-  init(floor: Version) {
+  init() {
     unsafe slots = .allocate(byteCount: Self.slotCount * Self.strideBytes, alignment: Self.strideBytes)
     unsafe slots.initializeMemory(as: UInt8.self, repeating: 0, count: Self.slotCount * Self.strideBytes)
+  }
+
+  /// What recovery found: everything up to `visible` is there, and everything above `floor`.
+  func start(floor: Version, visible: Version) {
+    self.visible.store(visible.rawValue, ordering: .sequentiallyConsistent)
     self.floor.store(floor.rawValue, ordering: .sequentiallyConsistent)
   }
 
@@ -54,10 +63,10 @@ final class SnapshotRegistry: @unchecked Sendable {
   /// Versions below it may have lost what they show.
   var oldestAllowed: Version { Version(floor.load(ordering: .sequentiallyConsistent)) }
 
-  /// Holds what `visible` says, which is read again when a collector was faster.
-  func retain(_ visible: () -> Version) -> SnapshotHold {
+  /// Holds the newest visible version, which is read again when a collector was faster.
+  func retainVisible() -> SnapshotHold {
     while true {
-      let version = visible()
+      let version = Version(visible.load(ordering: .acquiring))
       let hold = register(version)
       if floor.load(ordering: .sequentiallyConsistent) <= version.rawValue { return hold }
       release(hold)
@@ -100,9 +109,10 @@ final class SnapshotRegistry: @unchecked Sendable {
     }
   }
 
-  /// The oldest version that must stay readable, at most `candidate`: the new floor. Floors never go back.
-  func collect(upTo candidate: Version) -> Version {
+  /// The oldest version that must stay readable: the new floor. Floors never go back.
+  func collect() -> Version {
     collecting.withLock { _ in
+      let candidate = Version(min(visible.load(ordering: .acquiring), retention.load(ordering: .acquiring)))
       let previous = floor.load(ordering: .sequentiallyConsistent)
       let wanted = max(previous, candidate.rawValue)
       floor.store(wanted, ordering: .sequentiallyConsistent)

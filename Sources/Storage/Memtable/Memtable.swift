@@ -25,13 +25,15 @@ package final class Memtable: @unchecked Sendable {
   package let sizeBytes: Int
   private let entries = Atomic<Int>(0)
 
-  /// The leaf that took the last entry, with the offsets of its fences: runs of neighbouring keys skip the descent.
-  private var lastLeaf: MemtableNode
+  /// The leaf that took the last entry, and whether it took the one before as well: then the next is looked for there
+  /// first, and runs of neighbouring keys skip the descent.
+  @exclusivity(unchecked) private var lastLeaf: MemtableNode
+  @exclusivity(unchecked) private var isRun = false
 
   /// Every list of range deletions that readers may still look at; the last is current.
-  private var keptLists: [RangeDeletionList] = []
-  private var deletionSizeBytes = 0
-  private var nodeSizeBytes = 0
+  @exclusivity(unchecked) private var keptLists: [RangeDeletionList] = []
+  @exclusivity(unchecked) private var deletionSizeBytes = 0
+  @exclusivity(unchecked) private var nodeSizeBytes = 0
 
   /// A memtable to be replaced at `sizeBytes`, with room for a group that needs `groupSizeBytes` (see `bound`) when it is
   /// empty.
@@ -55,7 +57,7 @@ package final class Memtable: @unchecked Sendable {
   /// Nothing at all was written.
   package var isEmpty: Bool { newestVersion == .zero }
   /// Memory in use.
-  package var usedBytes: Int { arena.usedBytes + deletionSizeBytes }
+  package var usedBytes: Int { unsafe arena.usedBytes + deletionSizeBytes }
   /// The version of the oldest write; the largest number when there is none.
   package var oldestVersion: Version { unsafe tree.oldestVersion }
   /// The version of the newest write, or zero.
@@ -86,7 +88,7 @@ package final class Memtable: @unchecked Sendable {
   /// Whether such a group can be inserted as a whole.
   package func hasRoom(operations: Int, payloadSizeBytes: Int) -> Bool {
     let records = Self.recordBound(operations, payloadSizeBytes)
-    let nodes = max(nodeSizeBytes, Self.nodeBound(count + operations)) - nodeSizeBytes
+    let nodes = unsafe max(nodeSizeBytes, Self.nodeBound(count + operations)) - nodeSizeBytes
     return arena.usedBytes + records + nodes + Self.fixedSizeBytes / 2 <= arena.capacityBytes
   }
 
@@ -115,11 +117,18 @@ package final class Memtable: @unchecked Sendable {
   }
 
   private func insert(_ target: SeekTarget, _ offset: UInt32) {
-    if !(unsafe belongs(target, in: lastLeaf)) { unsafe lastLeaf = leaf(for: target) }
+    if !(unsafe isRun && belongs(target, in: lastLeaf)) {
+      let found = unsafe self.leaf(for: target)
+      unsafe isRun = unsafe found.address == lastLeaf.address
+      unsafe lastLeaf = unsafe found
+    }
     let leaf = unsafe lastLeaf
     let count = unsafe leaf.count
     let index = unsafe leaf.keys(before: target, orEqual: false, arena.base)
-    if unsafe index < count && MemtableRecord(arena.base, leaf.record(index)).compareWhole(target) == 0 {
+    let head = unsafe target.head(leaf.skip)
+    if unsafe index < count && leaf.head(index) == head
+      && MemtableRecord(arena.base, leaf.record(index)).compareWhole(target) == 0
+    {
       unsafe leaf.lock()
       unsafe leaf.setRecord(index, offset)
       unsafe leaf.unlock()
@@ -130,7 +139,7 @@ package final class Memtable: @unchecked Sendable {
       return
     }
     unsafe leaf.lock()
-    unsafe leaf.insertKey(at: index, target.head(leaf.skip), offset, count)
+    unsafe leaf.insertKey(at: index, head, offset, count)
     unsafe leaf.count = count + 1
     unsafe leaf.unlock()
   }
@@ -246,7 +255,7 @@ package final class Memtable: @unchecked Sendable {
   private func allocateNode(isLeaf: Bool) -> UInt32 {
     let before = arena.usedBytes
     let node = arena.allocate(isLeaf ? NodeLayout.leafSizeBytes : NodeLayout.innerSizeBytes, alignment: 64)
-    nodeSizeBytes += arena.usedBytes - before
+    unsafe nodeSizeBytes += arena.usedBytes - before
     return node
   }
 
@@ -278,7 +287,7 @@ package final class Memtable: @unchecked Sendable {
   /// Deletes what `start ..< end` held before `version`.
   package func add(_ deletions: RangeDeletions, _ version: Version) {
     guard !deletions.isEmpty else { return }
-    var sets = keptLists.last?.sets ?? []
+    var sets = unsafe keptLists.last?.sets ?? []
     sets.append((1, deletions))
     while sets.count >= 2, sets[sets.count - 2].weight <= sets[sets.count - 1].weight {
       let newer = sets.removeLast()
@@ -289,8 +298,8 @@ package final class Memtable: @unchecked Sendable {
       sets.append((older.weight + newer.weight, builder.build()))
     }
     let list = RangeDeletionList(sets)
-    keptLists.append(list)
-    deletionSizeBytes += sets.last.map { $0.deletions.sizeBytes } ?? 0
+    unsafe keptLists.append(list)
+    unsafe deletionSizeBytes += sets.last.map { $0.deletions.sizeBytes } ?? 0
     let address = unsafe UInt(bitPattern: Unmanaged.passUnretained(list).toOpaque())
     unsafe arena.base.atomic64(TreeLayout.rangeDeletions).pointee.store(UInt64(address), ordering: .releasing)
     note(version)
