@@ -84,13 +84,17 @@ extension TableStore {
     }
     var change = CompactionStatistics()
     switch plan.kind {
-    case .drop: change.drops = 1
+    case .drop:
+      change.drops = 1
+      edit.garbageFloor = horizon
     case .move:
       change.moves = 1
       edit.added = plan.inputs.values.joined().map { ManifestEdit.Addition(level: plan.outputLevel, table: $0) }
     case .merge:
       change.merges = 1
       let outputs = try merge(plan, set, horizon, &change)
+      // What is gone must be known after a restart.
+      edit.garbageFloor = horizon
       edit.added = outputs.map { ManifestEdit.Addition(level: plan.outputLevel, table: $0) }
     }
     try install(edit)

@@ -123,7 +123,8 @@ package final class Engine: Sendable {
         let operations: Int
         do throws(DecodingError) {
           guard transactionCount > 0, firstVersion > writer.position.version else {
-            throw .invalid(offset: 0, reason: "group of \(transactionCount) at \(firstVersion) after \(writer.position)")
+            throw .invalid(
+              offset: 0, reason: "group of \(transactionCount) at \(firstVersion) after \(writer.position)")
           }
           operations = unsafe try GroupPayload.countOperations(payload, transactionCount: transactionCount)
         } catch { throw stop(&writer, .malformedGroup(slot: slot, error)) }

@@ -13,128 +13,111 @@ import Testing
   }
 
   @Test(arguments: [
-    Shape(seed: 1, spread: 4, memtableSizeBytes: 1 << 12), Shape(seed: 2, spread: 30, memtableSizeBytes: 1 << 14),
-    Shape(seed: 3, spread: 300, memtableSizeBytes: 1 << 13), Shape(seed: 4, spread: 3000, memtableSizeBytes: 1 << 20),
+    Shape(seed: 1, spread: 4, memtableSizeBytes: 1 << 11), Shape(seed: 2, spread: 30, memtableSizeBytes: 1 << 12),
+    Shape(seed: 3, spread: 300, memtableSizeBytes: 1 << 11), Shape(seed: 4, spread: 3000, memtableSizeBytes: 1 << 14),
   ])
   func matchesTheModel(_ shape: Shape) throws {
-    var random = SeededRandomness(seed: shape.seed)
-    var options = EngineOptions()
-    options.memtableSizeBytes = shape.memtableSizeBytes
-    options.background = false
-    let engine = try Engine.open("/db", disk: LinuxDisk(), options: options)
-    var model = VersionedModel()
-    var version: UInt64 = 0
-    var pin = ReadPin()
-    var snapshots: [UInt64] = [0]
-    for slot in 1...200 as ClosedRange<UInt64> {
-      let transactions = (0..<random.below(3) + 1).map { _ in Self.writes(&random, spread: shape.spread) }
-      try engine.apply(slot, version + 1, transactions)
-      for (index, writes) in transactions.enumerated() { model.apply(writes, Version(version + 1 + UInt64(index))) }
-      version += UInt64(transactions.count)
-      engine.publish(Version(version))
-      if random.oneIn(4) { snapshots.append(version) }
-      if random.oneIn(20) { try engine.flush() }
-      for _ in 0..<10 {
-        let snapshot = Version(random.oneIn(2) ? version : snapshots.randomElement(using: &random)!)
-        try Self.compare(engine, model, at: snapshot, &random, spread: shape.spread, &pin)
-      }
+    let driver = try EngineDriver(
+      seed: shape.seed, spread: shape.spread,
+      options: EngineDriver.smallOptions(memtableSizeBytes: shape.memtableSizeBytes))
+    for _ in 0..<250 {
+      try driver.applyGroup()
+      try driver.maintain()
+      for _ in 0..<4 { try driver.compare() }
+      try driver.compareVersions()
+      if driver.random.oneIn(40) { try driver.restart() }
     }
+    let statistics = driver.engine.statistics
+    #expect(statistics.compaction.merges > 0 && statistics.runs > 0)
   }
 
-  static func writes(_ random: inout SeededRandomness, spread: Int) -> [VersionedModel.Write] {
-    let keys = AwkwardKeys()
-    var used: Set<[UInt8]> = []
-    var writes: [VersionedModel.Write] = []
-    for _ in 0..<random.below(8) + 1 {
-      let key = keys.key(&random, spread: spread)
-      if random.oneIn(12) {
-        writes.append(.deleteRange(key, random.oneIn(3) ? key + [255] : keys.key(&random, spread: spread)))
-        continue
-      }
-      guard used.insert(key).inserted else { continue }
-      let value = (0..<random.below(40)).map { _ in UInt8(random.below(256)) }
-      writes.append(random.oneIn(5) ? .delete(key) : .put(key, value))
+  /// Ends only when every version that it could see is gone from tables, and nothing else is.
+  @Test func garbageGoesAndSnapshotsStay() throws {
+    let driver = try EngineDriver(seed: 9, spread: 5, options: EngineDriver.smallOptions(memtableSizeBytes: 1 << 12))
+    for _ in 0..<20 { try driver.applyGroup() }
+    let hold = driver.engine.retainVisible()
+    let expected = driver.model.scan(.all, at: hold.version)
+    for _ in 0..<100 { try driver.applyGroup() }
+    try driver.engine.compact()
+    #expect(try driver.engine.entries(.all, at: hold.version) == expected)
+    #expect(throws: StorageError.snapshotTooOld(requested: Version(1), oldest: hold.version)) {
+      _ = try driver.engine.retain(snapshot: Version(1))
     }
-    return writes
+    driver.engine.release(hold)
+    try driver.engine.compact()
+    let now = Version(driver.version)
+    #expect(try driver.engine.entries(.all, at: now) == driver.model.scan(.all, at: now))
+    var versions = 0
+    try driver.engine.forEachVersion(in: .all, after: .zero, upTo: now) { _, _ in
+      versions += 1
+      return true
+    }
+    #expect(versions == driver.model.scan(.all, at: now).count)
+    // The floor is known after a restart.
+    try driver.restart()
+    #expect(throws: StorageError.self) { _ = try driver.engine.retain(snapshot: hold.version) }
   }
 
-  static func compare(
-    _ engine: Engine, _ model: VersionedModel, at snapshot: Version, _ random: inout SeededRandomness, spread: Int,
-    _ pin: inout ReadPin
-  ) throws {
-    let keys = AwkwardKeys()
-    let key = keys.key(&random, spread: spread)
-    #expect(try engine.value(key, at: snapshot, &pin) == model.get(key, at: snapshot))
-    let floor = Version(UInt64(random.below(Int(snapshot.rawValue) + 1)))
-    #expect(
-      try key.withUnsafeBytes { try engine.newestVersion(of: $0, after: floor, &pin) }
-        == model.newestVersion(of: key, after: floor))
-    var range = KeyRange(lower: keys.key(&random, spread: spread), upper: keys.key(&random, spread: spread))
-    if random.oneIn(4) { range.upper = nil }
-    if random.oneIn(4) { range.lower = [] }
-    let expected = model.scan(range, at: snapshot)
-    #expect(try engine.entries(range, at: snapshot) == expected, "\(range) at \(snapshot)")
-    #expect(try engine.entries(range, at: snapshot, .reverse) == expected.reversed(), "\(range) at \(snapshot)")
-    try compareSeeks(engine, expected, range, at: snapshot, &random, spread: spread)
+  @Test func retentionKeepsVersionsForTimeTravel() throws {
+    let driver = try EngineDriver(seed: 10, spread: 5, options: EngineDriver.smallOptions(memtableSizeBytes: 1 << 12))
+    for _ in 0..<20 { try driver.applyGroup() }
+    let then = Version(driver.version)
+    driver.engine.garbageFloor = then
+    for _ in 0..<50 { try driver.applyGroup() }
+    try driver.engine.compact()
+    let hold = try driver.engine.retain(snapshot: then)
+    #expect(try driver.engine.entries(.all, at: then) == driver.model.scan(.all, at: then))
+    driver.engine.release(hold)
   }
 
-  static func compareSeeks(
-    _ engine: Engine, _ expected: [VersionedModel.Entry], _ range: KeyRange, at snapshot: Version,
-    _ random: inout SeededRandomness, spread: Int
-  ) throws {
-    let direction: Direction = random.oneIn(2) ? .forward : .reverse
-    let cursor = try engine.makeCursor(range, at: snapshot, direction: direction)
-    var left = direction == .forward ? expected[...] : expected.reversed()[...]
-    for _ in 0..<10 {
-      if random.oneIn(2) {
-        let key = AwkwardKeys().key(&random, spread: spread)
-        let wasSought = left.startIndex
-        try key.withUnsafeBytes { try cursor.seek(to: $0) }
-        left = left.drop { direction == .forward ? precedes($0.key, key) : precedes(key, $0.key) }
-        _ = wasSought
-      }
-      let isThere = try cursor.next()
-      #expect((isThere ? cursor.entry : nil) == left.first)
-      guard isThere else { break }
-      left = left.dropFirst()
+  @Test func aPinReadsOnWhileEverythingMovesBelowIt() throws {
+    let driver = try EngineDriver(seed: 11, spread: 5, options: EngineDriver.smallOptions(memtableSizeBytes: 1 << 12))
+    for _ in 0..<30 { try driver.applyGroup() }
+    let hold = driver.engine.retainVisible()
+    let cursor = try driver.engine.makeCursor(.all, at: hold.version)
+    let expected = driver.model.scan(.all, at: hold.version)
+    for (index, entry) in expected.enumerated() {
+      #expect(try cursor.next())
+      #expect(cursor.entry == entry)
+      for _ in 0..<3 { try driver.applyGroup() }
+      if index % 3 == 0 { try driver.engine.compact() }
     }
+    #expect(try !cursor.next())
+    driver.engine.release(hold)
   }
 
-  @Test func reportsEveryVersionOfARange() throws {
-    var random = SeededRandomness(seed: 5)
-    var options = EngineOptions()
-    options.memtableSizeBytes = 1 << 13
-    options.background = false
-    let engine = try Engine.open("/db", disk: LinuxDisk(), options: options)
-    var written: [(version: UInt64, writes: [VersionedModel.Write])] = []
-    for version in 1...100 as ClosedRange<UInt64> {
-      let writes = Self.writes(&random, spread: 100)
-      try engine.apply(version, version, [writes])
-      written.append((version, writes))
-    }
-    for _ in 0..<200 {
-      let keys = AwkwardKeys()
-      let range = KeyRange(lower: keys.key(&random, spread: 100), upper: keys.key(&random, spread: 100))
-      let after = UInt64(random.below(100))
-      let upTo = after + UInt64(random.below(50))
-      var expected: Set<UInt64> = []
-      for (version, writes) in written where version > after && version <= upTo && !range.isEmpty {
-        let touches = writes.contains { write in
-          switch write {
-          case .put(let key, _), .delete(let key): key.withUnsafeBytes { range.contains($0) }
-          case .deleteRange(let start, let end):
-            precedes(start, end) && precedes(start, range.upper!) && precedes(range.lower, end)
-          }
+  @Test func aGroupLargerThanAMemtableGetsItsOwn() throws {
+    let driver = try EngineDriver(seed: 12, spread: 5, options: EngineDriver.smallOptions(memtableSizeBytes: 1 << 12))
+    try driver.applyGroup()
+    let big = (0..<200).map { VersionedModel.Write.put([9, UInt8($0)], Array(repeating: 1, count: 5000)) }
+    driver.log.append((driver.version + 1, [big]))
+    driver.version += 1
+    driver.model.apply(big, Version(driver.version))
+    try driver.engine.apply(2, driver.version, [big])
+    #expect(try driver.engine.entries(.all, at: Version(driver.version - 1)).count < 200)
+    driver.engine.publish(Version(driver.version))
+    try driver.compare()
+    try driver.engine.flush()
+    try driver.restart()
+    let now = Version(driver.version)
+    #expect(try driver.engine.entries(.all, at: now) == driver.model.scan(.all, at: now))
+  }
+
+  @Test func aMalformedGroupShowsNothingAndStopsWrites() throws {
+    let driver = try EngineDriver(seed: 13, spread: 5, options: EngineDriver.smallOptions(memtableSizeBytes: 1 << 14))
+    try driver.applyGroup()
+    let before = try driver.engine.entries(.all, at: Version(driver.version))
+    let whole = encodeGroup([[.put([1], [2]), .put([3], [4])]])
+    for length in 0..<whole.count {
+      let cut = Array(whole[..<length])
+      #expect(throws: StorageError.self) {
+        try cut.withUnsafeBytes {
+          try driver.engine.apply(
+            slot: Slot(2), firstVersion: Version(driver.version + 1), transactionCount: 1, payload: $0)
         }
-        if touches { expected.insert(version) }
       }
-      var found: Set<UInt64> = []
-      try engine.forEachVersion(in: range, after: Version(after), upTo: Version(upTo)) { key, version in
-        #expect(range.contains(key))
-        found.insert(version.rawValue)
-        return true
-      }
-      #expect(found == expected, "\(range) in \(after)…\(upTo)")
     }
+    #expect(throws: StorageError.self) { try driver.engine.apply(2, driver.version + 1, [[.put([1], [2])]]) }
+    #expect(try driver.engine.entries(.all, at: Version(driver.version)) == before)
   }
 }
