@@ -83,7 +83,8 @@ let package = Package(
       name: "StorageTests", dependencies: ["Storage", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
     .testTarget(
       name: "TransactionsTests",
-      dependencies: ["Transactions", "Storage", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
+      dependencies: ["Transactions", "Storage", "Platform", "Encoding", "Simulation"],
+      exclude: ["Scripts"], swiftSettings: tests),
     .testTarget(
       name: "SQLTests",
       dependencies: ["SQL", "Transactions", "Storage", "Platform", "Encoding", "Simulation"],

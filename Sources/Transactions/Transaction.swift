@@ -1,107 +1,268 @@
 package import Encoding
+internal import Glibc
+internal import Platform
 package import Storage
+internal import Synchronization
 
 /// A unit of work: reads one snapshot (read committed: one per statement) and its own writes, and commits all or nothing.
 ///
-/// One thread at a time, except `cancel()`. Ends with `commit` or `rollback`; dropping an open one rolls it back.
-package final class Transaction: @unchecked Sendable {
-  // `@unchecked`: documented as one thread at a time; what other threads touch (cancellation, grants) is atomic or latched.
-  init() {}
+/// The snapshot is taken by the first statement, read or lock. One thread at a time, except `cancel()` and
+/// `expireLockWait()`. Ends with `commit` or `rollback`; dropping an open one rolls it back.
+@safe
+package final class Transaction: LockOwner, @unchecked Sendable {
+  // `@unchecked`: documented as one thread at a time. What others touch is atomic (`isCancelled`), latched (waits), or
+  // handed over: from sequencing to delivery the locks and the keys belong to the delivering thread.
+  let manager: TransactionManager
+  package let isolation: IsolationLevel
+  package internal(set) var isReadOnly: Bool
+  package internal(set) var state: TransactionState = .active
+  /// May be changed between statements. 0: wait for ever.
+  package var lockTimeoutNanoseconds: UInt64
+  let options: TransactionOptions
 
-  /// Unique while the process lives; for messages.
-  package var id: UInt64 { preconditionFailure("lands next") }
-  package var isolation: IsolationLevel { preconditionFailure("lands next") }
-  package var isReadOnly: Bool { preconditionFailure("lands next") }
-  package var state: TransactionState { preconditionFailure("lands next") }
-  /// What is read: everything that committed at or below it.
-  package var snapshot: Version { preconditionFailure("lands next") }
-  /// Whether anything was written (and not rolled back to a savepoint).
-  package var hasWrites: Bool { preconditionFailure("lands next") }
+  @exclusivity(unchecked) var arena = unsafe Arena()
+  @exclusivity(unchecked) var writes = unsafe WriteSet()
+  @exclusivity(unchecked) var reads = unsafe ReadSet()
+  @exclusivity(unchecked) var hold: SnapshotHold?
+  /// What `get` answered from; `lockPin` is another so that checking a lock leaves the answer in place.
+  @exclusivity(unchecked) var pin = ReadPin()
+  @exclusivity(unchecked) var lockPin = ReadPin()
+  var metadata: [UInt8] = []
+  var savepoints: [SavepointState] = []
+  var savepointSerial: UInt64 = 0
+  var version = Version.zero
+  /// The entry whose lock was granted after a wait that `whenGranted` was told of, and not yet asked for again.
+  var pendingEntry: UInt32?
+  var openCursors: [Unmanaged<TransactionCursor>] = unsafe []
+  /// Whether reads are remembered for the certifier.
+  @exclusivity(unchecked) var isTracked = false
+  /// The place among the certifier's active transactions.
+  var certifierPlace: Int = -1
 
-  /// May be changed between statements.
-  package var lockTimeoutNanoseconds: UInt64 {
-    get { preconditionFailure("lands next") }
-    set { preconditionFailure("lands next") }
+  init(manager: TransactionManager, id: UInt64, options: TransactionOptions) {
+    self.manager = manager
+    self.options = options
+    isolation = options.asOf == nil ? options.isolation : .repeatableRead
+    isReadOnly = options.isReadOnly || options.asOf != nil
+    lockTimeoutNanoseconds = options.lockTimeoutNanoseconds
+    super.init(id: id, session: options.session, attempts: options.attempts)
   }
-  /// SET TRANSACTION READ ONLY after the beginning; read write again only before the first statement.
-  package func setReadOnly(_ isReadOnly: Bool) { preconditionFailure("lands next") }
 
-  /// Begins a statement: read committed takes a fresh snapshot, the others keep theirs. Ends no cursor, but a cursor of an
-  /// earlier statement at read committed must not be used any more.
-  package func beginStatement() { preconditionFailure("lands next") }
+  deinit {
+    if state == .active || state == .failed { rollback() }
+    freeMemory()
+    unsafe held.free()
+  }
+
+  /// What is read: everything that committed at or below it. Takes the snapshot if there is none yet.
+  package var snapshot: Version {
+    get throws(TransactionError) { try currentSnapshot() }
+  }
+
+  /// Whether anything was written (and not rolled back to a savepoint).
+  package var hasWrites: Bool { unsafe writes.hasWrites }
+
+  /// SET TRANSACTION READ ONLY (or READ WRITE, which the caller allows only before the first statement).
+  package func setReadOnly(_ isReadOnly: Bool) { self.isReadOnly = isReadOnly }
+
+  @inline(__always)
+  func currentSnapshot() throws(TransactionError) -> Version {
+    if let hold = unsafe hold { return hold.version }
+    return try manager.takeSnapshot(self)
+  }
+
+  @inline(__always)
+  func checkActive() throws(TransactionError) {
+    guard state == .active else { throw .notActive(state) }
+  }
+
+  /// Begins a statement: read committed takes a fresh snapshot, the others keep theirs. Cursors of earlier statements go on
+  /// in their own snapshot.
+  package func beginStatement() throws(TransactionError) {
+    try checkActive()
+    isCancelled.store(false, ordering: .relaxed)
+    guard let hold = unsafe hold else {
+      _ = try manager.takeSnapshot(self)
+      return
+    }
+    guard isolation == .readCommitted, hold.version != manager.engine.visibleVersion else { return }
+    manager.engine.release(hold)
+    unsafe self.hold = nil
+    unsafe self.hold = manager.engine.retainVisible()
+  }
 
   // MARK: Reading
 
   /// The value of `key`: own writes, else the snapshot's; nil when absent. Valid until the next call on this transaction.
   package func get(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
-    preconditionFailure("lands next")
+    try checkActive()
+    if unsafe !writes.isUntouched {
+      switch unsafe writes.get(key) {
+      case .nothing: break
+      case .deleted: return nil
+      case .value(let value): return unsafe value
+      }
+    }
+    let snapshot = try currentSnapshot()
+    if unsafe isTracked { unsafe reads.addPoint(key) }
+    do throws(StorageError) { return unsafe try manager.engine.get(key, at: snapshot, &pin) } catch {
+      throw .storage(error)
+    }
   }
 
-  /// The value of `key`: own writes, else the newest committed. For checks after `lock` has been granted.
+  /// The value of `key`: own writes, else the newest committed. For checks after `lock` has been granted. From repeatable
+  /// read on a granted lock implies that the newest is the snapshot's, and the snapshot is what is read.
   package func getLatest(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
-    preconditionFailure("lands next")
+    try checkActive()
+    if unsafe !writes.isUntouched {
+      switch unsafe writes.get(key) {
+      case .nothing: break
+      case .deleted: return nil
+      case .value(let value): return unsafe value
+      }
+    }
+    if isolation == .serializable { return unsafe try get(key) }
+    // A hold of its own for the moment: the newest snapshot is never collected while it is the newest, but it may not be
+    // for long.
+    let latest = manager.engine.retainVisible()
+    defer { manager.engine.release(latest) }
+    do throws(StorageError) {
+      return unsafe try manager.engine.get(key, at: latest.version, &pin)
+    } catch { throw .storage(error) }
   }
 
-  /// The keys of `range` in order, own writes merged in (those made after opening need not show).
+  /// The keys of `range` in order, own writes merged in. Writes made after opening do not show.
   package func cursor(_ range: KeyRange, reverse: Bool = false) throws(TransactionError) -> TransactionCursor {
-    preconditionFailure("lands next")
+    try checkActive()
+    _ = try currentSnapshot()
+    return try TransactionCursor(self, range, isReverse: reverse)
   }
 
   // MARK: Writing
 
+  /// Sets `key` to `value`, locking it like UPDATE unless it is locked for updating already.
   package func put(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws(TransactionError) {
-    preconditionFailure("lands next")
+    unsafe try checkWritable(key, value.count)
+    let entry = unsafe try lockForWriting(key)
+    unsafe writes.put(entry, value, &arena)
   }
-  package func delete(_ key: UnsafeRawBufferPointer) throws(TransactionError) { preconditionFailure("lands next") }
-  /// Deletes every key of `start ..< end`, in constant space.
+
+  /// Deletes `key`, existing or not, locking it like DELETE unless it is locked for updating already.
+  package func delete(_ key: UnsafeRawBufferPointer) throws(TransactionError) {
+    unsafe try checkWritable(key, 0)
+    let entry = unsafe try lockForWriting(key)
+    unsafe writes.delete(entry)
+  }
+
+  /// Deletes every key of `start ..< end`, in space that does not depend on how many there are. Locks the whole interval.
   package func deleteRange(
     _ start: UnsafeRawBufferPointer, _ end: UnsafeRawBufferPointer
-  ) throws(TransactionError) { preconditionFailure("lands next") }
+  ) throws(TransactionError) {
+    unsafe try checkWritable(start, 0)
+    unsafe try checkWritable(end, 0)
+    guard unsafe order(start, end) < 0 else { return }
+    let snapshot = try currentSnapshot()
+    let range = unsafe KeyRange(lower: Array(start), upper: Array(end))
+    do throws(TransactionError) {
+      try manager.lockTable.lockRange(self, range, timeoutNanoseconds: lockTimeoutNanoseconds)
+    } catch { throw failed(error) }
+    if isolation != .readCommitted { try checkUnchanged(range, since: snapshot) }
+    unsafe writes.deleteRange(start, end, &arena)
+  }
+
   /// Adds metadata to the batch (see `WriteBatch.MetadataTag`).
-  package func addMetadata(tag: UInt8, _ bytes: [UInt8]) { preconditionFailure("lands next") }
+  package func addMetadata(tag: UInt8, _ bytes: [UInt8]) {
+    var writer = ByteWriter()
+    writer.append(tag)
+    writer.append(lengthPrefixed: bytes)
+    metadata += writer.bytes
+  }
 
-  // MARK: Locking
+  @inline(__always)
+  private func checkWritable(_ key: UnsafeRawBufferPointer, _ valueCount: Int) throws(TransactionError) {
+    try checkActive()
+    if isReadOnly { throw .readOnly }
+    guard key.count > 0 && key.count <= WriteBatch.maximumKeySizeBytes else {
+      throw .tooLarge(what: "a key", sizeBytes: key.count, limitSizeBytes: WriteBatch.maximumKeySizeBytes)
+    }
+    guard valueCount <= WriteBatch.maximumValueSizeBytes else {
+      throw .tooLarge(what: "a value", sizeBytes: valueCount, limitSizeBytes: WriteBatch.maximumValueSizeBytes)
+    }
+  }
 
-  /// Locks `key`, existing or not, to the end of the transaction or to the rollback of the savepoint that is open now.
-  package func lock(
-    _ key: UnsafeRawBufferPointer, _ strength: LockStrength, _ wait: WaitPolicy = .wait
-  ) throws(TransactionError) -> LockOutcome { preconditionFailure("lands next") }
-
-  /// Like `lock`, without blocking: answers at once, or returns nil and calls `whenGranted` later on another thread. Until
-  /// then no other call may be made, except `cancel` and `expireLockWait`.
-  package func lock(
-    _ key: UnsafeRawBufferPointer, _ strength: LockStrength, _ wait: WaitPolicy,
-    whenGranted: @escaping @Sendable (Result<LockOutcome, TransactionError>) -> Void
-  ) throws(TransactionError) -> LockOutcome? { preconditionFailure("lands next") }
-
-  /// Ends a wait begun with `whenGranted` by `lockTimeout`: for an event loop's own timer. Any thread.
-  package func expireLockWait() { preconditionFailure("lands next") }
-
-  /// Makes a pending wait, and the next call that could wait, fail with `cancelled`. Any thread.
-  package func cancel() { preconditionFailure("lands next") }
+  @inline(__always)
+  private func lockForWriting(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> Int {
+    let snapshot = try currentSnapshot()
+    let entry = unsafe writes.findOrAdd(key, &arena)
+    if unsafe writes.strength(entry) < LockStrength.noKeyUpdate.rawValue {
+      _ = try lock(entry, LockStrength.update.rawValue, .wait, snapshot)
+    }
+    return entry
+  }
 
   // MARK: Savepoints
 
-  package func savepoint() -> Savepoint { preconditionFailure("lands next") }
-  /// Undoes what was written and locked since; the savepoint stays.
-  package func rollback(to savepoint: Savepoint) { preconditionFailure("lands next") }
+  /// A place to return to.
+  package func savepoint() -> Savepoint {
+    savepointSerial += 1
+    unsafe savepoints.append(
+      SavepointState(
+        serial: savepointSerial, writes: writes.openSavepoint(), heldCount: held.count,
+        rangeLockCount: rangeLocks.count, metadataCount: metadata.count))
+    return Savepoint(depth: savepoints.count - 1, serial: savepointSerial)
+  }
+
+  /// Undoes what was written, and gives back what was locked, since the savepoint, which stays. What was read stays
+  /// remembered: the program has seen it. Revives a transaction that a call has failed.
+  package func rollback(to savepoint: Savepoint) {
+    guard state == .active || state == .failed, isCurrent(savepoint) else { return }
+    let mark = savepoints[savepoint.depth]
+    while savepoints.count > savepoint.depth + 1 {
+      savepoints.removeLast()
+      unsafe writes.closeSavepoint()
+    }
+    pendingEntry = nil
+    unsafe writes.rollback(to: mark.writes)
+    metadata.removeLast(metadata.count - mark.metadataCount)
+    if unsafe held.count > mark.heldCount || rangeLocks.count > mark.rangeLockCount {
+      manager.lockTable.unlock(self, downTo: mark.heldCount, ranges: mark.rangeLockCount) { entry, strength in
+        unsafe self.writes.setStrength(Int(entry), strength)
+      }
+    }
+    state = .active
+  }
+
   /// Forgets the savepoint and those after it; keeps their work.
-  package func release(_ savepoint: Savepoint) { preconditionFailure("lands next") }
+  package func release(_ savepoint: Savepoint) {
+    guard isCurrent(savepoint) else { return }
+    while savepoints.count > savepoint.depth {
+      savepoints.removeLast()
+      unsafe writes.closeSavepoint()
+    }
+  }
 
-  // MARK: Ending
+  private func isCurrent(_ savepoint: Savepoint) -> Bool {
+    savepoint.depth < savepoints.count && savepoints[savepoint.depth].serial == savepoint.serial
+  }
 
-  /// Commits, and returns when the commit is chosen (durable, unless `durable` is false), visible and its locks released.
-  /// Returns where, or nil when nothing was written.
-  @discardableResult
-  package func commit(durable: Bool = true) throws(TransactionError) -> Version? { preconditionFailure("lands next") }
+  // MARK: Failing
 
-  /// Like `commit`, without blocking: fails at once, or calls `whenDone` exactly once, perhaps before returning.
-  package func commit(
-    whenDone: @escaping @Sendable (Result<Version?, TransactionError>) -> Void
-  ) throws(TransactionError) { preconditionFailure("lands next") }
+  /// Notes an error that ends the transaction.
+  func failed(_ error: TransactionError) -> TransactionError {
+    switch error {
+    case .serializationFailure, .deadlock:
+      state = .failed
+      manager.record(self, error)
+    default: break
+    }
+    return error
+  }
 
-  /// Undoes everything. Idempotent; nothing after `commit`.
-  package func rollback() { preconditionFailure("lands next") }
+  func freeMemory() {
+    unsafe arena.free()
+    unsafe writes.free()
+    unsafe reads.free()
+  }
 }
 
 /// A place in a transaction to return to.
@@ -110,29 +271,50 @@ package struct Savepoint: Hashable, Sendable {
   let serial: UInt64
 }
 
-/// The keys and values of a range as one transaction sees them. Remembers, for a serializable transaction, exactly the
-/// interval that it passed over.
-package final class TransactionCursor {
-  init() {}
-  /// Moves on; false at the end.
-  package func next() throws(TransactionError) -> Bool { preconditionFailure("lands next") }
-  /// Makes the next `next()` return the first key at or after `key` (reverse: at or before it). Never goes back.
-  package func seek(to key: UnsafeRawBufferPointer) throws(TransactionError) { preconditionFailure("lands next") }
-  /// Valid after `next()` returned true, until the next call of it.
-  package var key: UnsafeRawBufferPointer { preconditionFailure("lands next") }
-  package var value: UnsafeRawBufferPointer { preconditionFailure("lands next") }
-  /// Ends the use; dropping the cursor does too.
-  package func close() { preconditionFailure("lands next") }
+struct SavepointState {
+  var serial: UInt64
+  var writes: WriteSet.Mark
+  var heldCount: Int
+  var rangeLockCount: Int
+  var metadataCount: Int
 }
 
 /// The same with arrays, where speed does not matter.
 extension Transaction {
   package func get(_ key: [UInt8]) throws(TransactionError) -> [UInt8]? {
-    preconditionFailure("lands next")
+    unsafe try withBytes(key) { (key) throws(TransactionError) in unsafe try self.get(key).map { unsafe Array($0) } }
   }
-  package func put(_ key: [UInt8], _ value: [UInt8]) throws(TransactionError) { preconditionFailure("lands next") }
-  package func delete(_ key: [UInt8]) throws(TransactionError) { preconditionFailure("lands next") }
+  package func getLatest(_ key: [UInt8]) throws(TransactionError) -> [UInt8]? {
+    unsafe try withBytes(key) { (key) throws(TransactionError) in
+      unsafe try self.getLatest(key).map { unsafe Array($0) }
+    }
+  }
+  package func put(_ key: [UInt8], _ value: [UInt8]) throws(TransactionError) {
+    unsafe try withBytes(key) { (key) throws(TransactionError) in
+      unsafe try withBytes(value) { (value) throws(TransactionError) in unsafe try self.put(key, value) }
+    }
+  }
+  package func delete(_ key: [UInt8]) throws(TransactionError) {
+    unsafe try withBytes(key) { (key) throws(TransactionError) in unsafe try self.delete(key) }
+  }
+  package func deleteRange(_ start: [UInt8], _ end: [UInt8]) throws(TransactionError) {
+    unsafe try withBytes(start) { (start) throws(TransactionError) in
+      unsafe try withBytes(end) { (end) throws(TransactionError) in unsafe try self.deleteRange(start, end) }
+    }
+  }
   package func lock(
     _ key: [UInt8], _ strength: LockStrength, _ wait: WaitPolicy = .wait
-  ) throws(TransactionError) -> LockOutcome { preconditionFailure("lands next") }
+  ) throws(TransactionError) -> LockOutcome {
+    unsafe try withBytes(key) { (key) throws(TransactionError) in unsafe try self.lock(key, strength, wait) }
+  }
+}
+
+/// `Array.withUnsafeBytes` with typed errors.
+@inline(__always)
+func withBytes<R, E: Error>(_ bytes: [UInt8], _ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+  var result: Result<R, E>?
+  unsafe bytes.withUnsafeBytes { buffer in
+    do throws(E) { result = unsafe .success(try body(buffer)) } catch { result = .failure(error) }
+  }
+  return unsafe try result.unsafelyUnwrapped.get()
 }

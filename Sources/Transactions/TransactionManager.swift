@@ -1,32 +1,93 @@
-package import Encoding
+internal import Encoding
+internal import Glibc
 package import Storage
+internal import Synchronization
 
-/// Begins transactions over an engine and a log, and gives each its place: see `Transaction`.
+/// Begins transactions over an engine and a log, and gives each its place.
+///
+/// The parts: `LockTable` (who may write which key), `Certifier` (whether a serializable transaction may commit), and the
+/// sequencer, a latch under which a commit gets its version and goes to the log: see `TransactionManager+Commit.swift`.
+@safe
 package final class TransactionManager: Sendable {
+  let engine: Engine
+  let log: any CommitLog
+  let options: TransactionManagerOptions
+  let lockTable = LockTable()
+  let sequencer: Sequencer
+  private let nextId = Atomic<UInt64>(1)
+  /// Those that are over: with `nextId` the number of open ones.
+  let ended = Atomic<UInt64>(0)
+  let rolledBack = Atomic<UInt64>(0)
+  let committedReadOnly = Atomic<UInt64>(0)
+  let conflicts: ConflictList
+
   /// The engine must have replayed the log: the next commit gets `engine.visibleVersion + 1`.
   package init(engine: Engine, log: any CommitLog, options: TransactionManagerOptions = .init()) {
-    preconditionFailure("lands next")
+    self.engine = engine
+    self.log = log
+    self.options = options
+    sequencer = Sequencer(nextVersion: engine.visibleVersion.advanced(by: 1), options: options)
+    conflicts = ConflictList(limit: options.recentConflictCount)
   }
 
+  /// Begins a transaction. Serializable, read only and deferrable: blocks until a snapshot is safe.
   package func begin(_ options: TransactionOptions = .init()) throws(TransactionError) -> Transaction {
-    preconditionFailure("lands next")
+    let id = nextId.wrappingAdd(1, ordering: .relaxed).oldValue
+    let transaction = Transaction(manager: self, id: id, options: options)
+    unsafe transaction.reads.limit = self.options.readsPerTransaction
+    return transaction
   }
 
-  /// Called by the log, in its order, one group at a time: applies, publishes, releases locks, wakes. Groups of
-  /// transactions that this manager did not begin (replay, replication) are applied and published likewise.
-  package func deliver(
-    slot: Slot, firstVersion: Version, transactionCount: Int, payload: UnsafeRawBufferPointer
-  ) throws(StorageError) {
-    preconditionFailure("lands next")
+  /// Takes the transaction's first snapshot.
+  @inline(never)
+  func takeSnapshot(_ transaction: Transaction) throws(TransactionError) -> Version {
+    try transaction.checkActive()
+    if let version = transaction.options.asOf {
+      let visible = engine.visibleVersion
+      guard version <= visible else {
+        throw unsafe .snapshotUnavailable(asked: version, oldest: engine.statistics.oldestSnapshot, newest: visible)
+      }
+      do throws(StorageError) { unsafe transaction.hold = try engine.retain(snapshot: version) } catch {
+        throw .storage(error)
+      }
+    } else if transaction.isolation == .serializable {
+      try takeSerializableSnapshot(transaction)
+    } else {
+      unsafe transaction.hold = engine.retainVisible()
+    }
+    return unsafe transaction.hold.unsafelyUnwrapped.version
   }
+
+  // MARK: Looking
 
   /// Every lock that is held or waited for now, for a system view. O(locks).
-  package func locks() -> [LockInformation] { preconditionFailure("lands next") }
+  package func locks() -> [LockInformation] { lockTable.information() }
 
   /// The last failures, newest last.
-  package var recentConflicts: [ConflictRecord] { preconditionFailure("lands next") }
+  package var recentConflicts: [ConflictRecord] { conflicts.all }
 
-  package var statistics: TransactionStatistics { preconditionFailure("lands next") }
+  func record(_ transaction: Transaction, _ error: TransactionError) {
+    conflicts.append(ConflictRecord(transaction: transaction.reference, error: error))
+  }
+
+  package var statistics: TransactionStatistics {
+    var statistics = TransactionStatistics()
+    let begun = nextId.load(ordering: .relaxed) - 1
+    statistics.begun = begun
+    statistics.open = Int(begun) - Int(ended.load(ordering: .relaxed))
+    statistics.rolledBack = rolledBack.load(ordering: .relaxed)
+    statistics.committedReadOnly = committedReadOnly.load(ordering: .relaxed)
+    statistics.lockedKeys = lockTable.lockedKeyCount
+    statistics.lockWaits = lockTable.waits.load(ordering: .relaxed)
+    statistics.deadlocks = lockTable.deadlocks.load(ordering: .relaxed)
+    statistics.waiting = lockTable.waitLatch.withLock { unsafe lockTable.waiting.count }
+    conflicts.count(into: &statistics)
+    sequencer.latch.withLock {
+      statistics.committed = unsafe sequencer.committed
+      statistics.remembered = sequencer.rememberedCount
+    }
+    return statistics
+  }
 }
 
 /// One lock of one transaction.
@@ -59,4 +120,45 @@ package struct TransactionStatistics: Hashable, Sendable {
   package var lockedKeys = 0
   package var waiting = 0
   package var remembered = 0
+}
+
+/// The last failures.
+final class ConflictList: @unchecked Sendable {
+  // `@unchecked`: everything is guarded by the latch.
+  private let latch = Latch()
+  private let limit: Int
+  private var records: [ConflictRecord] = []
+  private var next = 0
+  private var counts = (update: UInt64(0), cycle: UInt64(0), undecided: UInt64(0))
+
+  init(limit: Int) { self.limit = limit }
+
+  func append(_ record: ConflictRecord) {
+    latch.withLock {
+      if case .serializationFailure(let failure) = record.error {
+        switch failure.reason {
+        case .concurrentUpdate: counts.update += 1
+        case .cycle: counts.cycle += 1
+        case .undecided, .rightOfWay: counts.undecided += 1
+        }
+      }
+      guard limit > 0 else { return }
+      if records.count < limit {
+        records.append(record)
+      } else {
+        records[next] = record
+        next = (next + 1) % limit
+      }
+    }
+  }
+
+  var all: [ConflictRecord] { latch.withLock { Array(records[next...] + records[..<next]) } }
+
+  func count(into statistics: inout TransactionStatistics) {
+    latch.withLock {
+      statistics.concurrentUpdateFailures = counts.update
+      statistics.cycleFailures = counts.cycle
+      statistics.undecidedFailures = counts.undecided
+    }
+  }
 }

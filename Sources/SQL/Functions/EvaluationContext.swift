@@ -48,7 +48,10 @@ package struct TextFormat: Sendable {
   package var database: String = "synod"
   /// The state of random(); `setseed` sets it.
   package var random: RandomState
-  package unowned(unsafe) var host: (any EvaluationHost)?
+  @unsafe package unowned(unsafe) var host: (any EvaluationHost)?
+
+  /// Registers of the expressions that are being evaluated.
+  @usableFromInline let frames: FrameStack
 
   /// $1, $2, …
   @usableFromInline var parameters: UnsafePointer<Value>
@@ -68,6 +71,7 @@ package struct TextFormat: Sendable {
     self.format = format
     unsafe self.host = host
     random = RandomState(seed: 0x5eed)
+    frames = FrameStack()
     unsafe parameters = UnsafePointer(EvaluationContext.nothing)
     parameterCount = 0
     unsafe slots = EvaluationContext.nothing
@@ -97,6 +101,21 @@ package struct TextFormat: Sendable {
     _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
     return (Int64(time.tv_sec) - 946_684_800) * 1_000_000 + Int64(time.tv_nsec) / 1000
   }
+}
+
+/// The registers of nested evaluations, last in, first out.
+@safe @usableFromInline final class FrameStack {
+  @usableFromInline @exclusivity(unchecked) var top: UnsafeMutableRawPointer
+  @usableFromInline let end: UnsafeMutableRawPointer
+  private let base: UnsafeMutableRawPointer
+  static let size = 64 << 10
+
+  init() {
+    unsafe base = .allocate(byteCount: FrameStack.size, alignment: 16)
+    unsafe top = base
+    unsafe end = base + FrameStack.size
+  }
+  deinit { unsafe base.deallocate() }
 }
 
 /// xoroshiro128+: the state behind random() and setseed().

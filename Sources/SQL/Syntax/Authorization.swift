@@ -11,7 +11,7 @@ extension Syntax {
     /// `CREATE USER` differs from `CREATE ROLE` in that LOGIN is the default.
     package enum Kind: Hashable, Sendable { case role, user, group }
     package var kind: Kind
-    package var name: RoleName
+    package var name: Name
     package var options: [RoleOption] = []
     @SourcePosition package var position: Int = 0
   }

@@ -148,11 +148,12 @@ extension Lexer {
       guard first & 0xFFFF_FC00 == 0xD800 else { return try append(first, start, to: &result) }
       // The first of a surrogate pair: the second must follow.
       guard offset + 1 < end, bytes[offset] == UInt8(ascii: "\\"), bytes[offset + 1] | 0x20 == UInt8(ascii: "u") else {
-        throw surrogate(start)
+        throw surrogate(near: offset)
       }
       let digits = bytes[offset + 1] == UInt8(ascii: "u") ? 4 : 8
       offset += 2
-      let second = try hex(&offset, end, digits: digits, start, hint)
+      let second = try hex(&offset, end, digits: digits, offset - 2, hint)
+      guard second & 0xFFFF_FC00 == 0xDC00 else { throw surrogate(near: offset) }
       try appendPair(first, second, start, to: &result)
     default:
       result.append(byte)
@@ -175,8 +176,10 @@ extension Lexer {
     var result: [UInt8] = []
     var offset = 0
     var high: UInt32?
-    let place = Int(token.start)
+    // Blame is placed by bytes, as PostgreSQL counts them here.
+    let first = Int(token.start) + 3
     while offset < text.count {
+      let place = first + offset
       if text[offset] != escape || (offset + 1 < text.count && text[offset + 1] == escape) {
         if high != nil { throw surrogate(place) }
         offset += text[offset] == escape ? 2 : 1
@@ -185,23 +188,23 @@ extension Lexer {
       }
       let long = offset + 1 < text.count && text[offset + 1] == UInt8(ascii: "+")
       let digits = offset + (long ? 2 : 1)..<offset + (long ? 8 : 5)
-      guard digits.upperBound <= text.count else { throw badEscape(place, hint) }
+      guard digits.upperBound <= text.count else { throw badUnicode(place, hint) }
       var code: UInt32 = 0
       for byte in text[digits] {
-        guard let digit = hexDigit(byte) else { throw badEscape(place, hint) }
+        guard let digit = hexDigit(byte) else { throw badUnicode(place, hint) }
         code = code * 16 + digit
       }
       offset = digits.upperBound
-      if let first = high {
+      if let leading = high {
         high = nil
-        try appendPair(first, code, place, to: &result)
+        try appendPair(leading, code, place, to: &result)
       } else if code & 0xFFFF_FC00 == 0xD800 {
         high = code
       } else {
         try append(code, place, to: &result)
       }
     }
-    if high != nil { throw surrogate(place) }
+    if high != nil { throw surrogate(first + offset) }
     return String(decoding: result, as: UTF8.self)
   }
 
@@ -261,6 +264,17 @@ extension Lexer {
 
   private func surrogate(_ start: Int) -> SQLError {
     SQLError(.syntaxError, "invalid Unicode surrogate pair", position: position(of: start))
+  }
+
+  /// A surrogate pair of `E'…'` that is not completed by what stands at `offset`.
+  private func surrogate(near offset: Int) -> SQLError {
+    let text = string(offset..<characterEnd(offset))
+    return SQLError(
+      .syntaxError, "invalid Unicode surrogate pair at or near \"\(text)\"", position: position(of: offset))
+  }
+
+  private func badUnicode(_ start: Int, _ hint: String) -> SQLError {
+    SQLError(.syntaxError, "invalid Unicode escape", hint: hint, position: position(of: start))
   }
 
   private func badEscape(_ start: Int, _ hint: String) -> SQLError {

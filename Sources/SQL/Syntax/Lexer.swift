@@ -73,6 +73,7 @@ struct Lexer: Sendable {
   let bytes: [UInt8]
   /// The text's length, without the NUL.
   let count: Int
+  private static let longestOperatorRun = 1024
   private let classes: [UInt8] = CharacterClass.table
   private let keywords = KeywordTable.shared
 
@@ -310,7 +311,7 @@ struct Lexer: Sendable {
     if isDigit(bytes[offset]) {
       while isDigit(bytes[offset]) { offset += 1 }
       if has(bytes[offset], CharacterClass.identifierStart) {
-        return invalid(.parameterJunk, start, characterEnd(offset))
+        return invalid(.parameterJunk, start, wordEnd(offset))
       }
       return make(.parameter, start, offset)
     }
@@ -360,9 +361,16 @@ struct Lexer: Sendable {
       }
     }
     if has(bytes[offset], CharacterClass.identifierStart) {
-      return invalid(.numberJunk, start, characterEnd(offset))
+      return invalid(.numberJunk, start, wordEnd(offset))
     }
     return make(kind, start, offset)
+  }
+
+  /// The end of the run of identifier characters at `offset`.
+  private func wordEnd(_ offset: Int) -> Int {
+    var end = offset
+    while has(bytes[end], CharacterClass.identifier) { end += 1 }
+    return end
   }
 
   /// The end of the character that begins at `offset`.
@@ -380,6 +388,8 @@ struct Lexer: Sendable {
       if end > start, bytes[end] == UInt8(ascii: "-"), bytes[end + 1] == UInt8(ascii: "-") { break }
       if end > start, bytes[end] == UInt8(ascii: "/"), bytes[end + 1] == UInt8(ascii: "*") { break }
       end += 1
+      // Without a bound, a long run of signs, each an operator of its own, would be read once for each.
+      if end - start > Self.longestOperatorRun { return invalid(.operatorTooLong, start, end) }
     }
     if end - start > 1 {
       var keepsSigns = false

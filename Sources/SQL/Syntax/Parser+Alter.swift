@@ -124,7 +124,10 @@ extension SQLParser {
     case .set: return try parseSetAction()
     case .enable, .disable, .force: throw refusedSwitch()
     case .no:
-      guard peek().keyword == .force || peek().keyword == .inherit else { throw unexpected() }
+      guard peek().keyword == .force || peek().keyword == .inherit else {
+        advance()
+        throw unexpected()
+      }
       throw unsupported(peek().keyword == .force ? "row security" : "inheritance")
     case .inherit: throw unsupported("inheritance")
     case .of: throw unsupported("typed tables (OF)")
@@ -199,6 +202,7 @@ extension SQLParser {
       return .alterConstraint(name, try parseConstraintAttributes(allowsNotValid: false).deferral)
     }
     _ = take(.column)
+    if token.kind == .integer { throw unsupported("ALTER COLUMN by number") }
     let name = try parseName()
     switch token.keyword {
     case .set: return try parseSetColumn(name)

@@ -6,7 +6,7 @@ extension SQLParser {
     let kind: Syntax.CreateRole.Kind = at(.role) ? .role : at(.user) ? .user : .group
     advance()
     if kind == .user, at(.mapping) { throw unsupported("CREATE USER MAPPING", at: position) }
-    let name = try parseRoleName()
+    let name = try parseRoleIdentifier()
     _ = take(.with)
     return .createRole(
       Syntax.CreateRole(kind: kind, name: name, options: try parseRoleOptions(isCreate: true), position: position))
@@ -104,7 +104,8 @@ extension SQLParser {
       guard case .named(let name) = role else { throw unexpected() }
       let qualified = QualifiedName([name.text], position: name.position)
       return .rename(
-        Syntax.Rename(kind: .role, name: qualified, target: .object, newName: try parseName(), position: position))
+        Syntax.Rename(
+          kind: .role, name: qualified, target: .object, newName: try parseRoleIdentifier(), position: position))
     }
     if isGroup { return try parseAlterGroup(role, position) }
     if at(.set) || at(.reset) || at(.in) { return try parseRoleSetting(role, position) }
@@ -232,7 +233,12 @@ extension SQLParser {
       }
     default: break
     }
-    return .named(kind, try list { (parser) throws(SQLError) in try parser.parseQualifiedName() })
+    let isSimple = kind == .schema || kind == .database
+    return .named(
+      kind,
+      try list { (parser) throws(SQLError) in
+        isSimple ? try parser.parseSimpleName() : try parser.parseQualifiedName()
+      })
   }
 
   private mutating func parseGrantedBy() throws(SQLError) -> Syntax.RoleName? {

@@ -164,6 +164,7 @@ extension SQLParser {
     case .keyword: break
     default: return 0
     }
+    if mayBeLabel, isLabel() { return 0 }
     switch token.keyword {
     case .operator: return OperatorLevel.op
     case .is: return OperatorLevel.is
@@ -174,7 +175,9 @@ extension SQLParser {
     case .and: return OperatorLevel.and
     case .or: return OperatorLevel.or
     case .isnull, .notnull: return OperatorLevel.is
-    case .between, .in, .like, .ilike, .similar: return OperatorLevel.pattern
+    case .between, .in, .like, .ilike: return OperatorLevel.pattern
+    // `SUBSTRING(a SIMILAR b ESCAPE c)` has no TO.
+    case .similar: return peek().keyword == .to ? OperatorLevel.pattern : 0
     case .not:
       switch peek().keyword {
       case .between, .in, .like, .ilike, .similar: return OperatorLevel.pattern
@@ -183,6 +186,25 @@ extension SQLParser {
     case .at: return peek().keyword == .time ? OperatorLevel.at : 0
     case .collate: return OperatorLevel.collate
     default: return 0
+    }
+  }
+
+  /// Whether the current operator word is a select item's label: what follows it can be no operand.
+  private mutating func isLabel() -> Bool {
+    switch token.keyword {
+    case .is, .and, .or, .between, .in, .like, .ilike, .collate, .operator: break
+    default: return false
+    }
+    switch peek().kind {
+    case .end, .semicolon, .comma, .rightParen: return true
+    case .keyword: break
+    default: return false
+    }
+    switch peek().keyword {
+    case .from, .into, .where, .group, .having, .window, .union, .intersect, .except, .order, .limit, .offset, .fetch,
+      .for:
+      return true
+    default: return false
     }
   }
 
@@ -247,12 +269,11 @@ extension SQLParser {
     let quantifier: Syntax.Quantified.Quantifier = at(.all) ? .all : .any
     advance()
     guard at(.leftParen) else { throw unexpected() }
-    let place = here
     let source: Syntax.Quantified.Source
-    switch try parseParenthesized() {
+    switch try parseParenthesized(allowsRow: false) {
     case .query(let query): source = .query(query)
     case .expression(let array): source = .array(array)
-    case .row: throw SQLError(.syntaxError, "op ANY/ALL (array) requires one array on right side", position: place)
+    case .row: throw unexpected()
     }
     let quantified = Syntax.Quantified(left: left, comparison: comparison, quantifier: quantifier, source: source)
     return Expression(.quantified(quantified), position)
@@ -367,7 +388,7 @@ extension SQLParser {
 
   /// `( query )`, `( expression )` or `( expression, … )`; whether an inner parenthesis belongs to a query or to an
   /// expression shows only behind it, so that each level hands up what it found.
-  mutating func parseParenthesized() throws(SQLError) -> Parenthesized {
+  mutating func parseParenthesized(allowsRow: Bool = true) throws(SQLError) -> Parenthesized {
     try nested { (parser) throws(SQLError) in
       try parser.expect(.leftParen)
       if parser.beginsQuery(parser.token), !parser.isColumnNamedValues() {
@@ -376,7 +397,7 @@ extension SQLParser {
         return .query(query)
       }
       guard parser.at(.leftParen) else {
-        return try parser.finishParenthesized(first: try parser.parseExpression())
+        return try parser.finishParenthesized(first: try parser.parseExpression(), allowsRow: allowsRow)
       }
       let position = parser.here
       let inner = try parser.parseParenthesized()
@@ -390,7 +411,7 @@ extension SQLParser {
       }
       var first = try parser.operand(inner, position)
       try parser.climb(from: &first, above: OperatorLevel.any)
-      return try parser.finishParenthesized(first: first)
+      return try parser.finishParenthesized(first: first, allowsRow: allowsRow)
     }
   }
 
@@ -399,8 +420,8 @@ extension SQLParser {
     token.keyword == .values && peek().kind != .leftParen
   }
 
-  private mutating func finishParenthesized(first: Expression) throws(SQLError) -> Parenthesized {
-    guard at(.comma) else {
+  private mutating func finishParenthesized(first: Expression, allowsRow: Bool) throws(SQLError) -> Parenthesized {
+    guard allowsRow, at(.comma) else {
       try expect(.rightParen)
       return .expression(first)
     }
@@ -426,12 +447,12 @@ extension SQLParser {
   mutating func parseOverlaps(_ items: [Expression], explicit: Bool, _ position: Int) throws(SQLError) -> Expression {
     guard at(.overlaps) else { return Expression(.row(items, explicit: explicit), position) }
     let place = here
-    guard items.count == 2 else {
-      throw SQLError(.syntaxError, "wrong number of parameters on left side of OVERLAPS expression", position: position)
-    }
     advance()
     let start = here
     let right = try parseRow()
+    guard items.count == 2 else {
+      throw SQLError(.syntaxError, "wrong number of parameters on left side of OVERLAPS expression", position: position)
+    }
     guard right.count == 2 else {
       throw SQLError(.syntaxError, "wrong number of parameters on right side of OVERLAPS expression", position: start)
     }

@@ -94,6 +94,11 @@ extension SQLParser {
     if at(.xmltable) { throw unsupported("XMLTABLE") }
     if at(.rows), peek().keyword == .from { return try parseFunctionReference(lateral: false, position) }
     if beginsSpecialFunction() || namesFunction() { return try parseFunctionReference(lateral: false, position) }
+    if !isColumnName(token), isTypeFunctionName(token) {
+      // A function's name; PostgreSQL stops behind it.
+      advance()
+      throw unexpected()
+    }
     let relation = try parseRelationName()
     let asOf = try parseAsOf()
     let alias = try parseAlias()

@@ -21,10 +21,9 @@ extension SQLParser {
       }
       try expect(.value)
       insert.source = .query(try parseQuery())
-    } else if at(.default, .values) {
-      guard insert.columns.isEmpty else { throw unexpected() }
+    } else if at(.default), insert.columns.isEmpty {
       advance()
-      advance()
+      try expect(.values)
     } else {
       insert.source = .query(try parseQuery())
     }
@@ -155,11 +154,9 @@ extension SQLParser {
       }
       source = .table(try parseQualifiedName(), columns: try parseOptionalNameList())
     }
+    if at(.from), case .statement = source { throw unexpected() }
     let isFrom = take(.from)
     if !isFrom { try expect(.to) }
-    if isFrom, case .statement = source {
-      throw SQLError(.syntaxError, "syntax error at or near \"from\"", position: position)
-    }
     let direction: Syntax.Copy.Direction = isFrom ? .from : .to
     let endpoint = try parseEndpoint()
     var copy = Syntax.Copy(source: source, direction: direction, endpoint: endpoint, position: position)
@@ -171,17 +168,14 @@ extension SQLParser {
     }
     _ = take(.with)
     if at(.leftParen) {
-      copy.options = old + (try parseUtilityOptions())
+      copy.options = old + (try parseCopyOptions())
     } else {
       copy.options = old + (try parseOldCopyOptions())
     }
     let place = here
     if take(.where) {
-      if !isFrom {
-        throw SQLError(
-          .syntaxError, "WHERE clause not allowed with COPY TO", position: place)
-      }
       copy.condition = try parseExpression()
+      if !isFrom { throw SQLError(.syntaxError, "WHERE clause not allowed with COPY TO", position: place) }
     }
     return .copy(copy)
   }

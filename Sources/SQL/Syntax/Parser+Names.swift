@@ -81,6 +81,12 @@ extension SQLParser {
     return QualifiedName(parts, position: position)
   }
 
+  /// A name that takes no qualification: a schema, a database.
+  mutating func parseSimpleName() throws(SQLError) -> QualifiedName {
+    let name = try parseName()
+    return QualifiedName([name.text], position: name.position)
+  }
+
   /// A name that may have one part more than a relation: `db.schema.table.column`.
   mutating func parseAnyName() throws(SQLError) -> QualifiedName {
     let position = here
@@ -113,13 +119,24 @@ extension SQLParser {
     case .session_user: advance(); return .sessionUser
     default: break
     }
-    let isQuoted = token.kind == .identifier && lexer.bytes[Int(token.start)] == UInt8(ascii: "\"")
     let name = try parseNonReserved()
-    if !isQuoted, name == "public" { return .everyone }
-    if name == "public" || name == "none" {
+    if name == "public" { return .everyone }
+    if name == "none" {
       throw SQLError(.reservedName, "role name \"\(name)\" is reserved", position: position)
     }
     return .named(Name(name, position: position))
+  }
+
+  /// A role to be named: none of the words that stand for one (`RoleId`).
+  mutating func parseRoleIdentifier() throws(SQLError) -> Name {
+    let position = here
+    let word = lexer.source(token).uppercased()
+    switch try parseRoleName() {
+    case .named(let name): return name
+    case .everyone: throw SQLError(.reservedName, "role name \"public\" is reserved", position: position)
+    case .currentRole, .currentUser, .sessionUser:
+      throw SQLError(.reservedName, "\(word) cannot be used as a role name here", position: position)
+    }
   }
 
   // MARK: Constants
@@ -174,9 +191,10 @@ extension SQLParser {
   }
 
   mutating func takeIfNotExists() throws(SQLError) -> Bool {
-    guard at(.if) else { return false }
+    // A column or a table may be named `if`.
+    guard at(.if), peek().keyword == .not else { return false }
     advance()
-    try expect(.not)
+    advance()
     try expect(.exists)
     return true
   }
@@ -200,36 +218,53 @@ extension SQLParser {
     }
   }
 
-  /// `( name [value], … )`: the options of EXPLAIN, VACUUM, COPY.
+  /// `( name [value], … )`: the options of EXPLAIN, VACUUM, ANALYZE, REINDEX. `analyse` is `analyze`.
   mutating func parseUtilityOptions() throws(SQLError) -> [Option] {
+    try parenthesized { (parser) throws(SQLError) in
+      let position = parser.here
+      if parser.take(.analyze) || parser.take(.analyse) {
+        return Option(name: "analyze", value: try parser.parseOptionValue(), position: position)
+      }
+      let name = try parser.parseNonReserved()
+      return Option(name: name, value: try parser.parseOptionValue(), position: position)
+    }
+  }
+
+  /// `( name [value], … )` of COPY, whose values may be `*` or lists as well.
+  mutating func parseCopyOptions() throws(SQLError) -> [Option] {
     try parenthesized { (parser) throws(SQLError) in
       let position = parser.here
       let name = try parser.parseLabel()
       var value: Syntax.OptionValue?
-      switch parser.token.kind {
-      case .string: value = .string(try parser.parseString())
-      case .integer, .decimal, .plus, .minus: value = .number(try parser.parseNumber())
-      case .star:
-        parser.advance()
+      if parser.take(.star) {
         value = .star
-      case .leftParen:
+      } else if parser.at(.leftParen) {
         value = .list(
           try parser.parenthesized { (parser) throws(SQLError) in
-            parser.at(.string)
-              ? Syntax.OptionValue.string(try parser.parseString()) : .word(try parser.parseOptionWord())
+            try parser.parseOptionWord()
           })
-      case .comma, .rightParen: break
-      default: value = .word(try parser.parseOptionWord())
+      } else {
+        value = try parser.parseOptionValue()
       }
       return Option(name: name, value: value, position: position)
     }
   }
 
-  /// `opt_boolean_or_string` without the string: TRUE, FALSE, ON, or a word that is not reserved.
-  mutating func parseOptionWord() throws(SQLError) -> String {
+  /// A word, a string, a number, or nothing.
+  private mutating func parseOptionValue() throws(SQLError) -> Syntax.OptionValue? {
+    switch token.kind {
+    case .comma, .rightParen: return nil
+    case .integer, .decimal, .plus, .minus: return .number(try parseNumber())
+    default: return try parseOptionWord()
+    }
+  }
+
+  /// `opt_boolean_or_string`: TRUE, FALSE, ON, a word that is not reserved, a string.
+  private mutating func parseOptionWord() throws(SQLError) -> Syntax.OptionValue {
+    if token.kind == .string { return .string(try parseString()) }
     switch token.keyword {
-    case .true, .false, .on, .default: return try takeName()
-    default: return try parseNonReserved()
+    case .true, .false, .on: return .word(try takeName())
+    default: return .word(try parseNonReserved())
     }
   }
 }

@@ -3,8 +3,10 @@ extension SQLParser {
   mutating func parseCreate() throws(SQLError) -> Statement {
     let position = here
     try expect(.create)
-    let orReplace = take(.or, .replace)
-    if orReplace { return try parseReplaceable(position) }
+    if take(.or) {
+      try expect(.replace)
+      return try parseReplaceable(position)
+    }
     switch token.keyword {
     case .table: return try parseCreateTable(.permanent, position)
     case .unique, .index: return try parseCreateIndex(position)
@@ -33,6 +35,7 @@ extension SQLParser {
 
   private mutating func parseCreatePersistent(_ position: Int) throws(SQLError) -> Statement {
     let persistence = try parsePersistence()
+    if persistence == .permanent { advance() }
     switch token.keyword {
     case .table where persistence != .permanent: return try parseCreateTable(persistence, position)
     case .sequence where persistence != .permanent: return try parseCreateSequence(persistence, position)
@@ -197,7 +200,9 @@ extension SQLParser {
       case .cycle: kind = .cycle(false)
       case .maxvalue: kind = .maximum(nil)
       case .minvalue: kind = .minimum(nil)
-      default: return nil
+      default:
+        advance()
+        throw unexpected()
       }
       advance()
       advance()
@@ -289,7 +294,9 @@ extension SQLParser {
     advance()
     let concurrently = kind == .index && take(.concurrently)
     let ifExists = try takeIfExists()
-    let names = try list { (parser) throws(SQLError) in try parser.parseAnyName() }
+    let names = try list { (parser) throws(SQLError) in
+      kind == .schema ? try parser.parseSimpleName() : try parser.parseAnyName()
+    }
     return .drop(
       Syntax.Drop(
         kind: kind, names: names, ifExists: ifExists, concurrently: concurrently, behavior: parseDropBehavior(),

@@ -63,17 +63,14 @@ extension SQLParser {
     return Expression(kind, position)
   }
 
-  /// `( query )`, with any number of parentheses.
+  /// `( query )`, with any number of parentheses, where nothing but a query may stand.
   mutating func parseSubquery() throws(SQLError) -> Query {
-    guard at(.leftParen) else { throw unexpected() }
-    let opening = token
-    guard case .query(let query) = try parseParenthesized() else {
-      // PostgreSQL would have stopped at the first token that begins no query.
-      var first = after(opening)
-      while first.kind == .leftParen { first = after(first) }
-      throw unexpected(first)
+    try nested { (parser) throws(SQLError) in
+      try parser.expect(.leftParen)
+      let query = try parser.parseQuery()
+      try parser.expect(.rightParen)
+      return query
     }
-    return query
   }
 
   /// `( … )` of ROW, possibly empty.

@@ -11,9 +11,7 @@ extension SQLParser {
       try parser.parseSetOperations(&query, above: 0)
       try parser.parseQueryTail(&query)
       if let with {
-        if let inner = query.with {
-          throw SQLError(.syntaxError, "multiple WITH clauses not allowed", position: inner.position)
-        }
+        if query.with != nil { throw parser.refused("multiple WITH clauses not allowed", position) }
         query.with = with
         query.position = position
       }
@@ -71,7 +69,7 @@ extension SQLParser {
   /// ORDER BY, LIMIT, OFFSET, FETCH, FOR UPDATE: attached to `query`, which may have been parenthesised with its own.
   private mutating func parseQueryTail(_ query: inout Query) throws(SQLError) {
     if at(.order) {
-      let position = here
+      let position = position(of: Int(after(peek()).start))
       let order = try parseOrderBy()
       if !query.orderBy.isEmpty { throw refused("multiple ORDER BY clauses not allowed", position) }
       query.orderBy = order
@@ -96,15 +94,15 @@ extension SQLParser {
     }
   }
 
-  private func refused(_ message: String, _ position: Int) -> SQLError {
+  private func refused(_ message: String, _ position: Int?) -> SQLError {
     SQLError(.syntaxError, message, position: position)
   }
 
   private func checkTies(_ query: Query) throws(SQLError) {
     guard let limit = query.limit, limit.withTies else { return }
-    if query.orderBy.isEmpty { throw refused("WITH TIES cannot be specified without ORDER BY clause", limit.position) }
+    if query.orderBy.isEmpty { throw refused("WITH TIES cannot be specified without ORDER BY clause", nil) }
     for lock in query.locking where lock.wait == .skipLocked {
-      throw refused("SKIP LOCKED and WITH TIES options cannot be used together", lock.position)
+      throw refused("SKIP LOCKED and WITH TIES options cannot be used together", nil)
     }
   }
 
@@ -113,7 +111,7 @@ extension SQLParser {
     var sawLimit = false
     var sawOffset = false
     while true {
-      let position = here
+      let position = position(of: Int(peek().start))
       switch token.keyword {
       case .offset:
         if sawOffset { throw unexpected() }
@@ -202,6 +200,9 @@ extension SQLParser {
   private mutating func parseSelect() throws(SQLError) -> Syntax.Select {
     let mayHaveInto = allowsInto
     allowsInto = false
+    let outer = mayBeLabel
+    mayBeLabel = false
+    defer { mayBeLabel = outer }
     try expect(.select)
     var select = Syntax.Select()
     if take(.distinct) {
@@ -270,7 +271,10 @@ extension SQLParser {
   private mutating func parseTarget() throws(SQLError) -> Syntax.Target {
     let position = here
     if take(.star) { return Syntax.Target(expression: Expression(.star([]), position), position: position) }
+    let outer = mayBeLabel
+    mayBeLabel = true
     let expression = try parseExpression()
+    mayBeLabel = outer
     var alias: String?
     if take(.as) {
       alias = try parseLabel()
@@ -421,9 +425,7 @@ extension SQLParser {
     default: break
     }
     var query = try parseQuery()
-    if let inner = query.with {
-      throw SQLError(.syntaxError, "multiple WITH clauses not allowed", position: inner.position)
-    }
+    if query.with != nil { throw refused("multiple WITH clauses not allowed", position) }
     query.with = with
     query.position = position
     return .query(query)
@@ -460,15 +462,13 @@ extension SQLParser {
   private mutating func parseFrame(_ mode: Syntax.WindowFrame.Mode) throws(SQLError) -> Syntax.WindowFrame {
     var frame = Syntax.WindowFrame(mode: mode, start: .currentRow, position: here)
     advance()
-    let place = here
-    if take(.between) {
-      frame.start = try parseFrameBound()
-      try expect(.and)
-      frame.end = try parseFrameBound()
-    } else {
-      frame.start = try parseFrameBound()
-    }
-    try checkFrame(frame, place)
+    let isBetween = take(.between)
+    let startPlace = here
+    frame.start = try parseFrameBound()
+    if isBetween { try expect(.and) }
+    let endPlace = here
+    if isBetween { frame.end = try parseFrameBound() }
+    try checkFrame(frame, start: startPlace, end: endPlace)
     if take(.exclude) {
       switch token.keyword {
       case .current:
@@ -501,20 +501,23 @@ extension SQLParser {
   }
 
   /// The frames that PostgreSQL's grammar refuses.
-  private func checkFrame(_ frame: Syntax.WindowFrame, _ position: Int) throws(SQLError) {
-    func refuse(_ message: String) -> SQLError { SQLError(.windowingError, message, position: position) }
+  private func checkFrame(_ frame: Syntax.WindowFrame, start: Int, end place: Int) throws(SQLError) {
+    func refuse(_ message: String, _ position: Int) -> SQLError {
+      SQLError(.windowingError, message, position: position)
+    }
     switch frame.start {
-    case .unboundedFollowing: throw refuse("frame start cannot be UNBOUNDED FOLLOWING")
+    case .unboundedFollowing: throw refuse("frame start cannot be UNBOUNDED FOLLOWING", start)
     case .following where frame.end == nil:
-      throw refuse("frame starting from following row cannot end with current row")
+
+      throw refuse("frame starting from following row cannot end with current row", start)
     default: break
     }
     guard let end = frame.end else { return }
     switch (frame.start, end) {
-    case (_, .unboundedPreceding): throw refuse("frame end cannot be UNBOUNDED PRECEDING")
-    case (.currentRow, .preceding): throw refuse("frame starting from current row cannot have preceding rows")
+    case (_, .unboundedPreceding): throw refuse("frame end cannot be UNBOUNDED PRECEDING", place)
+    case (.currentRow, .preceding): throw refuse("frame starting from current row cannot have preceding rows", place)
     case (.following, .preceding), (.following, .currentRow):
-      throw refuse("frame starting from following row cannot have preceding rows")
+      throw refuse("frame starting from following row cannot have preceding rows", place)
     default: return
     }
   }

@@ -20,13 +20,13 @@ extension SQLParser {
       kind = .commit(chain: try parseChain())
     case .savepoint: kind = .savepoint(try parseName())
     case .release:
-      _ = take(.savepoint)
+      takeSavepointWord()
       kind = .release(try parseName())
     default:
       if keyword == .rollback, at(.prepared) { throw unsupported("ROLLBACK PREPARED", at: position) }
       takeTransactionWord()
       if keyword == .rollback, take(.to) {
-        _ = take(.savepoint)
+        takeSavepointWord()
         kind = .rollbackTo(try parseName())
       } else {
         kind = .rollback(chain: try parseChain())
@@ -37,6 +37,11 @@ extension SQLParser {
 
   private mutating func takeTransactionWord() {
     if !take(.work) { _ = take(.transaction) }
+  }
+
+  /// SAVEPOINT, unless it is the name.
+  private mutating func takeSavepointWord() {
+    if at(.savepoint), isColumnName(peek()) { advance() }
   }
 
   private mutating func parseChain() throws(SQLError) -> Bool {
@@ -249,16 +254,7 @@ extension SQLParser {
     }
     if take(.default) || take(.local) { return .defaultValue }
     guard at(.interval) else { throw unexpected() }
-    let place = here
-    let constant = try parsePrimary()
-    guard case .cast(let text, let type, _) = constant.kind, case .string(let string) = text.kind else {
-      throw unexpected()
-    }
-    if let fields = type.intervalFields, fields != .hour, fields != .hourToMinute {
-      throw SQLError(.syntaxError, "time zone interval must be HOUR or HOUR TO MINUTE", position: place)
-    }
-    // The setting takes text: an interval is written out as PostgreSQL's own SHOW would read it back.
-    return .values([.word("interval"), .string(string)])
+    throw unsupported("SET TIME ZONE INTERVAL", at: here, hint: "Write the offset as text: SET TIME ZONE '-08:00'.")
   }
 
   mutating func parseShow() throws(SQLError) -> Statement {

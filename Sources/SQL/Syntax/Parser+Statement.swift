@@ -61,7 +61,7 @@ extension SQLParser {
     case .execute: return .execute(try parseExecute())
     case .deallocate:
       advance()
-      _ = take(.prepare)
+      if at(.prepare), isColumnName(peek()) || peek().keyword == .all { advance() }
       return .deallocate(take(.all) ? nil : try parseName())
     case .declare: return try parseDeclare()
     case .fetch, .move: return try parseFetch()
@@ -101,7 +101,7 @@ extension SQLParser {
     try expect(.explain)
     var options: [Option] = []
     if at(.leftParen), !parenthesisBeginsQuery() {
-      options = try parseAnalyzableOptions()
+      options = try parseUtilityOptions()
     } else {
       if at(.analyze) || at(.analyse) {
         options.append(Option(name: "analyze", position: here))
@@ -142,13 +142,6 @@ extension SQLParser {
     }
   }
 
-  /// Options whose names are `analyze` in either spelling, `verbose`, or any other word.
-  private mutating func parseAnalyzableOptions() throws(SQLError) -> [Option] {
-    var options = try parseUtilityOptions()
-    for index in options.indices where options[index].name == "analyse" { options[index].name = "analyze" }
-    return options
-  }
-
   private mutating func parseVacuum() throws(SQLError) -> Statement {
     let position = here
     let isVacuum = at(.vacuum)
@@ -156,19 +149,13 @@ extension SQLParser {
     var vacuum = Syntax.Vacuum(isVacuum: isVacuum, position: position)
     func option(_ name: String, _ place: Int) -> Option { Option(name: name, position: place) }
     if at(.leftParen) {
-      vacuum.options = try parseAnalyzableOptions()
+      vacuum.options = try parseUtilityOptions()
     } else {
-      while let keyword = token.keyword {
-        switch keyword {
-        case .full where isVacuum, .freeze where isVacuum, .verbose:
-          vacuum.options.append(option(keyword.text, here))
-        case .analyze where isVacuum, .analyse where isVacuum:
-          vacuum.options.append(option("analyze", here))
-        default:
-          vacuum.tables = try parseVacuumTables()
-          return .vacuum(vacuum)
-        }
-        advance()
+      // In this order, as in PostgreSQL.
+      let words: [Keyword] = isVacuum ? [.full, .freeze, .verbose, .analyze] : [.verbose]
+      for word in words {
+        let place = here
+        if take(word) || (word == .analyze && take(.analyse)) { vacuum.options.append(option(word.text, place)) }
       }
     }
     vacuum.tables = try parseVacuumTables()
@@ -198,7 +185,7 @@ extension SQLParser {
     }
     advance()
     let concurrently = take(.concurrently)
-    let name = try parseQualifiedName()
+    let name = kind == .index || kind == .table ? try parseQualifiedName() : try parseSimpleName()
     return .reindex(
       Syntax.Reindex(kind: kind, name: name, concurrently: concurrently, options: options, position: position))
   }
@@ -246,7 +233,8 @@ extension SQLParser {
       throw unsupported("COMMENT ON \(word.text.uppercased())")
     }
     if constraint == nil { advance() }
-    let name = try parseAnyName()
+    let isSimple = kind == .schema || kind == .role || kind == .database
+    let name = isSimple ? try parseSimpleName() : try parseAnyName()
     try expect(.is)
     let text: String? = take(.null) ? nil : try parseString()
     return .comment(Syntax.Comment(kind: kind, name: name, constraint: constraint, text: text, position: position))

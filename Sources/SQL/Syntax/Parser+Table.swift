@@ -10,12 +10,14 @@ extension SQLParser {
     var table = Syntax.CreateTable(
       name: name, persistence: persistence, ifNotExists: ifNotExists, position: position)
     var names: [Name] = []
+    var isDefinition = false
     if at(.leftParen) {
       // `(a, b) AS SELECT` names columns; a definition has a type behind the name.
       let second = after(peek())
       if isColumnName(peek()), second.kind == .comma || second.kind == .rightParen {
         names = try parseNameList()
       } else {
+        isDefinition = true
         advance()
         if !at(.rightParen) {
           table.elements = try list { (parser) throws(SQLError) in try parser.parseTableElement() }
@@ -30,11 +32,8 @@ extension SQLParser {
       if method.text != "heap" { throw unsupported("the access method \(method.text)", at: method.position) }
     }
     (table.options, table.onCommit) = try parseTableOptions()
-    if !at(.as) {
-      if !names.isEmpty { throw unexpected() }
-      return .createTable(table)
-    }
-    guard table.elements.isEmpty else { throw unexpected() }
+    if isDefinition { return .createTable(table) }
+    guard at(.as) else { throw unexpected() }
     return try parseCreateTableAs(table, names)
   }
 
@@ -139,6 +138,8 @@ extension SQLParser {
         let last = column.constraints.count - 1
         column.constraints[last].deferral = try parseDeferral(of: column.constraints[last])
       } else {
+        // Nothing behind a column begins with NOT.
+        if take(.not) { throw unexpected() }
         return column
       }
     }
@@ -204,8 +205,8 @@ extension SQLParser {
   }
 
   private mutating func parseGenerated() throws(SQLError) -> Syntax.ColumnConstraint.Kind {
-    let position = here
     try expect(.generated)
+    let position = here
     let always = take(.always)
     if !always {
       try expect(.by)
@@ -266,7 +267,7 @@ extension SQLParser {
     }
     var sawDelete = false
     var sawUpdate = false
-    while at(.on) {
+    while at(.on), !(sawDelete && sawUpdate) {
       let next = peek().keyword
       if next == .delete, !sawDelete {
         advance()
@@ -414,6 +415,10 @@ extension SQLParser {
         advance()
         result.noInherit = true
       } else {
+        if allowsNotValid, at(.not) || at(.no) {
+          advance()
+          throw unexpected()
+        }
         break
       }
       if isConflict { throw SQLError(.syntaxError, "conflicting constraint properties", position: position) }

@@ -28,6 +28,8 @@ package struct SQLParser {
   /// `SELECT … INTO`, found where it is allowed: at the top of a statement.
   var into: IntoClause?
   var allowsInto = false
+  /// Whether the expression is a select item, so that a word behind it may be its label.
+  var mayBeLabel = false
 
   // MARK: Entry points
 
@@ -231,6 +233,11 @@ package struct SQLParser {
     case .end: return SQLError(.syntaxError, "syntax error at end of input", position: place)
     case .invalid: return fault(token, place)
     default:
+      // What cannot be decoded is blamed for that first.
+      do throws(SQLError) {
+        if token.kind == .string { _ = try lexer.value(token) }
+        if token.kind == .identifier { _ = try lexer.name(token) }
+      } catch { return error }
       return SQLError(.syntaxError, "syntax error at or near \"\(near(token))\"", position: place)
     }
   }
@@ -249,7 +256,8 @@ package struct SQLParser {
   private func fault(_ token: Token, _ position: Int) -> SQLError {
     let text = near(token)
     func syntax(_ message: String) -> SQLError {
-      SQLError(.syntaxError, "\(message) at or near \"\(text)\"", position: position)
+      let place = text.isEmpty ? "at end of input" : "at or near \"\(text)\""
+      return SQLError(.syntaxError, "\(message) \(place)", position: position)
     }
     switch token.fault {
     case .unterminatedString: return syntax("unterminated quoted string")
@@ -261,8 +269,7 @@ package struct SQLParser {
     case .parameterJunk: return syntax("trailing junk after parameter")
     case .badUnicodeEscapeCharacter: return syntax("invalid Unicode escape character")
     case .unescapeNeedsString: return syntax("UESCAPE must be followed by a simple string literal")
-    case .operatorTooLong:
-      return SQLError(.nameTooLong, "operator too long at or near \"\(text)\"", position: position)
+    case .operatorTooLong: return syntax("operator too long")
     case .bitString: return unsupported("bit string constants", at: position)
     case nil: return syntax("syntax error")
     }

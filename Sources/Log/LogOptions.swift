@@ -1,0 +1,46 @@
+package import Encoding
+
+/// How a log is kept. The defaults are for production; tests shrink them so that edges are reached.
+package struct LogOptions: Sendable {
+  /// Full-grown segments. A multiple of 4 KiB.
+  package var segmentSizeBytes = 64 << 20
+  /// The first segment of a new database; each further one is four times as large until full-grown.
+  package var firstSegmentSizeBytes = 1 << 20
+  /// Spares to keep once the log has proved to need them.
+  package var spareSegments = 4
+  /// Space of the file system that new segments leave to others, so that tables can still be flushed when it runs out.
+  package var reserveSizeBytes: UInt64 = 64 << 20
+  /// Whether segments are prepared by a thread. Otherwise (simulation) when they are needed.
+  package var background = true
+  /// Whether to make the database where there is none.
+  package var creates = true
+  /// Identities of a new database.
+  package var newCluster: Hash128?
+  package var newNode: UInt64 = 1
+  /// Where salts and identities come from; nil for the system's randomness.
+  package var seed: UInt64?
+
+  package init() {}
+}
+
+/// Bugs that tests put in on purpose, to prove that the tests would find them. None outside tests.
+package struct LogMutations: OptionSet, Sendable {
+  package let rawValue: Int
+  package init(rawValue: Int) { self.rawValue = rawValue }
+  /// Stale frames of a recycled file parse as new.
+  package static let ignoresSalt = LogMutations(rawValue: 1)
+  /// Directories are not synced.
+  package static let skipsDirectorySync = LogMutations(rawValue: 2)
+  /// A failed write is tried again instead of stopping.
+  package static let retriesFailedWrite = LogMutations(rawValue: 4)
+  /// Damage is taken for a torn tail.
+  package static let truncatesOnDamage = LogMutations(rawValue: 8)
+  /// `accepted` counts from SYNC_BEGIN on.
+  package static let acceptsAtSyncBegin = LogMutations(rawValue: 16)
+  /// Frames are written, not written durably.
+  package static let acknowledgesEarly = LogMutations(rawValue: 32)
+  /// Old segments are removed in the wrong order.
+  package static let dropsNewestFirst = LogMutations(rawValue: 64)
+  /// Nothing is written after a SYNC that was cut short.
+  package static let skipsSyncAbort = LogMutations(rawValue: 128)
+}

@@ -1,0 +1,253 @@
+internal import Encoding
+internal import Platform
+internal import Synchronization
+
+/// A file that waits to become the segment after the current one, already under that name.
+struct PreparedSegment {
+  var sequence: UInt64
+  var path: String
+  var sizeBytes: UInt64
+  /// Whether stale bytes may be in it.
+  var isRecycled: Bool
+  var file: any DiskFile
+}
+
+/// Makes, prepares and recycles segment files (layout: SegmentHeader.swift).
+///
+/// `state` is held for moments only; `preparation` is held while a file is filled or renamed, so that the writer, who
+/// needs the next segment, waits for a preparation under way instead of starting another.
+final class SegmentFiles: Sendable {
+  struct Spare {
+    var id: UInt64
+    var sizeBytes: UInt64
+    var isRecycled: Bool
+  }
+
+  private struct State {
+    var prepared: PreparedSegment?
+    var spares: [Spare] = []
+    var nextSpare: UInt64 = 1
+    /// The number that the next prepared segment gets: one more than the newest in use.
+    var nextSequence: UInt64 = 1
+  }
+
+  let directory: String
+  let disk: any Disk
+  let options: LogOptions
+  let mutations: LogMutations
+  private let state = Mutex(State())
+  private let preparation = Mutex(0)
+
+  init(directory: String, disk: any Disk, options: LogOptions, mutations: LogMutations) {
+    self.directory = directory
+    self.disk = disk
+    self.options = options
+    self.mutations = mutations
+  }
+
+  func path(_ name: LogFileName) -> String { directory + "/" + name.name }
+
+  func syncDirectory() throws(DiskError) {
+    if !mutations.contains(.skipsDirectorySync) { try disk.syncDirectory(directory) }
+  }
+
+  /// What a segment with this number should measure: 1, 4, 16, then 64 MiB with the default options, so that a small
+  /// database stays small and a busy one changes segments rarely.
+  func plannedSizeBytes(_ sequence: UInt64) -> UInt64 {
+    var size = UInt64(options.firstSegmentSizeBytes)
+    var step: UInt64 = 1
+    while step < sequence && size < UInt64(options.segmentSizeBytes) {
+      size *= 4
+      step += 1
+    }
+    return min(size, UInt64(options.segmentSizeBytes))
+  }
+
+  // MARK: What is there
+
+  /// The bytes for frames in the prepared segment; 0 where none is prepared.
+  var preparedRoomBytes: Int {
+    state.withLock { $0.prepared.map { Int($0.sizeBytes) - SegmentHeader.sizeBytes } ?? 0 }
+  }
+
+  var spareCount: Int { state.withLock { $0.spares.count } }
+
+  func adopt(prepared: PreparedSegment) { state.withLock { $0.prepared = prepared } }
+
+  /// Says which segment is the newest in use.
+  func setCurrent(_ sequence: UInt64) { state.withLock { $0.nextSequence = sequence + 1 } }
+
+  func adopt(spare: Spare) {
+    state.withLock {
+      $0.spares.append(spare)
+      $0.nextSpare = max($0.nextSpare, spare.id + 1)
+    }
+  }
+
+  /// Takes the prepared segment if it has room for `need` bytes of frames.
+  func takePrepared(_ need: Int) -> PreparedSegment? {
+    state.withLock { state in
+      guard let prepared = state.prepared, Int(prepared.sizeBytes) - SegmentHeader.sizeBytes >= need else { return nil }
+      state.prepared = nil
+      state.nextSequence = prepared.sequence + 1
+      return prepared
+    }
+  }
+
+  // MARK: Preparing
+
+  /// Sees to it that the next segment is prepared with room for `need` bytes of frames. Nothing that the log needs is
+  /// touched: after an error the log is as before.
+  func prepare(need: Int) throws(LogError) {
+    var failure: LogError?
+    preparation.withLock { _ in
+      do throws(LogError) { try prepareAlone(need: need) } catch { failure = error }
+    }
+    if let failure { throw failure }
+  }
+
+  /// While this runs nobody else prepares, and what is not prepared cannot be taken: the number stays the same.
+  private func prepareAlone(need: Int) throws(LogError) {
+    let needed = UInt64(roundedToBlock(need) + SegmentHeader.sizeBytes)
+    do throws(DiskError) {
+      let (isDone, tooSmall, sequence) = state.withLock { state in
+        guard let prepared = state.prepared else { return (false, nil as PreparedSegment?, state.nextSequence) }
+        guard prepared.sizeBytes < needed else { return (true, nil, 0) }
+        state.prepared = nil
+        return (false, prepared, prepared.sequence)
+      }
+      if isDone { return }
+      if let tooSmall { try demote(tooSmall) }
+      let spare: Spare
+      if let found = takeSpare(atLeast: needed) {
+        spare = found
+      } else {
+        spare = try fill(try affordableSize(max(needed, plannedSizeBytes(sequence)), needed))
+      }
+      let path = path(.segment(sequence))
+      guard try disk.status(path) == nil else { throw DiskError(.exists, operation: "make", path: path) }
+      try disk.rename(self.path(.spare(spare.id)), to: path)
+      try syncDirectory()
+      let file = try disk.open(path, .direct)
+      state.withLock {
+        $0.prepared = PreparedSegment(
+          sequence: sequence, path: path, sizeBytes: spare.sizeBytes, isRecycled: spare.isRecycled, file: file)
+      }
+    } catch {
+      throw error.kind == .noSpace ? .noSpace(path: directory, neededSizeBytes: needed) : .disk(error)
+    }
+  }
+
+  /// Turns a prepared segment that is too small back into a spare.
+  private func demote(_ prepared: PreparedSegment) throws(DiskError) {
+    let id = state.withLock { state in
+      defer { state.nextSpare += 1 }
+      return state.nextSpare
+    }
+    prepared.file.close()
+    try disk.rename(prepared.path, to: path(.spare(id)))
+    try syncDirectory()
+    adopt(spare: Spare(id: id, sizeBytes: prepared.sizeBytes, isRecycled: prepared.isRecycled))
+  }
+
+  private func takeSpare(atLeast size: UInt64) -> Spare? {
+    state.withLock { state in
+      guard
+        let index = state.spares.indices.filter({ state.spares[$0].sizeBytes >= size })
+          .min(by: { state.spares[$0].sizeBytes < state.spares[$1].sizeBytes })
+      else { return nil }
+      return state.spares.remove(at: index)
+    }
+  }
+
+  /// `wanted` where the file system has that much beyond the reserve; at a pinch the smallest useful size.
+  private func affordableSize(_ wanted: UInt64, _ needed: UInt64) throws(DiskError) -> UInt64 {
+    let free = try disk.freeSizeBytes(directory)
+    if free >= wanted &+ options.reserveSizeBytes { return wanted }
+    let least = max(needed, UInt64(options.firstSegmentSizeBytes))
+    if free >= least &+ options.reserveSizeBytes { return least }
+    throw DiskError(.noSpace, operation: "make a log segment in", path: directory)
+  }
+
+  /// Makes a spare: a file of zeros, durable, under its final name only when complete.
+  func fill(_ size: UInt64) throws(DiskError) -> Spare {
+    let id = state.withLock { state in
+      defer { state.nextSpare += 1 }
+      return state.nextSpare
+    }
+    let filling = path(.filling(id))
+    do throws(DiskError) {
+      let file = try disk.open(filling, .create)
+      defer { file.close() }
+      try Self.writeZeros(file, 0..<size, durably: false)
+      try file.sync()
+      try disk.rename(filling, to: path(.spare(id)))
+      try syncDirectory()
+    } catch {
+      // Best effort: what is left is removed when the database is opened.
+      do throws(DiskError) { try disk.remove(filling) } catch {}
+      throw error
+    }
+    return Spare(id: id, sizeBytes: size, isRecycled: false)
+  }
+
+  private static let zeros = AlignedBuffer(sizeBytes: 1 << 20)
+
+  /// Zeros `range`. Syncs every few MiB, so that a long fill does not queue up before the log's own writes.
+  static func writeZeros(_ file: any DiskFile, _ range: Range<UInt64>, durably: Bool) throws(DiskError) {
+    var offset = range.lowerBound
+    while offset < range.upperBound {
+      let count = Int(min(UInt64(1 << 20), range.upperBound - offset))
+      let piece = unsafe UnsafeRawBufferPointer(rebasing: zeros.bytes[0..<count])
+      if durably { unsafe try file.writeDurably(piece, at: offset) } else { unsafe try file.write(piece, at: offset) }
+      offset += UInt64(count)
+      if !durably && offset % (4 << 20) == 0 { try file.sync() }
+    }
+  }
+
+  /// Makes one more spare of full size, if fewer than `wanted` are there. Returns whether it made one.
+  func addSpare(ifFewerThan wanted: Int) throws(DiskError) -> Bool {
+    guard spareCount < wanted else { return false }
+    let size = UInt64(options.segmentSizeBytes)
+    guard try disk.freeSizeBytes(directory) >= size &+ 2 &* options.reserveSizeBytes else { return false }
+    adopt(spare: try fill(size))
+    return true
+  }
+
+  // MARK: Recycling
+
+  /// Makes a segment that is no longer needed a spare, or removes it where there are enough; durable on return.
+  func recycle(_ segment: SegmentInfo) throws(DiskError) {
+    let id: UInt64? = state.withLock { state in
+      guard state.spares.count < options.spareSegments, segment.fileSizeBytes == UInt64(options.segmentSizeBytes) else {
+        return nil
+      }
+      defer { state.nextSpare += 1 }
+      return state.nextSpare
+    }
+    if let id {
+      try disk.rename(segment.path, to: path(.spare(id)))
+      try syncDirectory()
+      adopt(spare: Spare(id: id, sizeBytes: segment.fileSizeBytes, isRecycled: true))
+    } else {
+      try disk.remove(segment.path)
+      try syncDirectory()
+    }
+  }
+
+  func close() {
+    let prepared = state.withLock { $0.prepared }
+    prepared?.file.close()
+  }
+}
+
+/// A segment that holds part of the log.
+struct SegmentInfo: Sendable {
+  var sequence: UInt64
+  var path: String
+  var fileSizeBytes: UInt64
+  /// The position before its first record.
+  var before: LogPosition
+  /// The greatest slot of any record in it, live or not.
+  var greatestSlot: Slot
+}

@@ -1,0 +1,312 @@
+internal import Glibc
+
+// An ordered index over keys that lie elsewhere: a sorted array cut into leaves of up to 128, with a directory of leaves.
+//
+//   directory:  [head of first key | leaf] [head | leaf] …          binary search
+//   leaf:       count | heads (8 bytes each, sorted) | identifiers (4 bytes each)
+//
+// A head is the first eight bytes of a key as a big-endian number: unequal heads order two keys without touching them.
+//
+// 1. Within and across leaves keys ascend strictly; no leaf is empty, except the only one.
+// 2. Keys are added, and removed only by those that use `remove`; nothing else moves them.
+// 3. Keys that arrive in ascending order fill leaves completely (a full last leaf is followed by a new one, not split).
+//
+// A flat directory costs a memmove of 8 KiB per 64 insertions at a million keys (about 10 ns each): a third level would
+// cost every search more than it saves. The first leaf begins with room for eight, so that a transaction of one row pays
+// for one small allocation.
+
+/// Keys as the store orders them: negative, zero or positive as `a` comes before, is, or comes after `b`.
+@inline(__always)
+func order(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
+  let common = min(a.count, b.count)
+  if common > 0 {
+    let result = unsafe memcmp(a.baseAddress.unsafelyUnwrapped, b.baseAddress.unsafelyUnwrapped, common)
+    if result != 0 { return Int(result) }
+  }
+  return a.count - b.count
+}
+
+/// The first eight bytes of `key` as a number that orders as the bytes do, missing ones as zero.
+@inline(__always)
+func head(_ key: UnsafeRawBufferPointer) -> UInt64 {
+  if key.count >= 8 { return unsafe UInt64(bigEndian: key.loadUnaligned(as: UInt64.self)) }
+  var head: UInt64 = 0
+  for index in 0..<key.count { head |= unsafe UInt64(key[index]) << UInt64(56 - 8 * index) }
+  return head
+}
+
+/// Where the keys of an index lie.
+protocol KeySource {
+  func key(_ identifier: UInt32) -> UnsafeRawBufferPointer
+}
+
+@unsafe
+struct KeyIndex {
+  /// A place in the index; valid until the next insertion or removal.
+  struct Position: Equatable {
+    var leaf: Int
+    var slot: Int
+  }
+
+  @unsafe
+  private struct DirectoryEntry: BitwiseCopyable {
+    var head: UInt64
+    var leaf: Leaf
+  }
+
+  private static let firstCapacity = 8
+  private static let capacity = 128
+
+  private var directory = unsafe RawList<DirectoryEntry>()
+  private(set) var count = 0
+  /// Grows with every insertion and removal: positions from before are void.
+  private(set) var changes: UInt64 = 0
+
+  init() {}
+
+  var isEmpty: Bool { unsafe count == 0 }
+
+  // MARK: Searching
+
+  /// The identifier of `key`, or nil.
+  @inline(__always)
+  func find(_ key: UnsafeRawBufferPointer, in source: borrowing some KeySource) -> UInt32? {
+    guard unsafe count > 0 else { return nil }
+    let head = unsafe head(key)
+    let leafIndex = unsafe leafIndex(key, head, source)
+    let leaf = unsafe directory[leafIndex].leaf
+    let slot = unsafe leaf.lowerBound(key, head, source)
+    guard unsafe slot < leaf.count, unsafe leaf.heads[slot] == head else { return nil }
+    let identifier = unsafe leaf.identifiers[slot]
+    return unsafe order(source.key(identifier), key) == 0 ? identifier : nil
+  }
+
+  /// The first place whose key is not smaller than `key`; `end` if there is none.
+  func lowerBound(_ key: UnsafeRawBufferPointer, in source: borrowing some KeySource) -> Position {
+    guard unsafe count > 0 else { return unsafe end }
+    let head = unsafe head(key)
+    let index = unsafe leafIndex(key, head, source)
+    let leaf = unsafe directory[index].leaf
+    let slot = unsafe leaf.lowerBound(key, head, source)
+    return unsafe slot < leaf.count ? Position(leaf: index, slot: slot) : Position(leaf: index + 1, slot: 0)
+  }
+
+  var start: Position { unsafe count == 0 ? end : Position(leaf: 0, slot: 0) }
+  var end: Position { unsafe Position(leaf: count == 0 ? 0 : directory.count, slot: 0) }
+
+  func isEnd(_ position: Position) -> Bool { unsafe count == 0 || position.leaf >= directory.count }
+
+  @inline(__always)
+  func identifier(at position: Position) -> UInt32 {
+    unsafe directory[position.leaf].leaf.identifiers[position.slot]
+  }
+
+  @inline(__always)
+  func after(_ position: Position) -> Position {
+    let leaf = unsafe directory[position.leaf].leaf
+    if unsafe position.slot + 1 < leaf.count { return Position(leaf: position.leaf, slot: position.slot + 1) }
+    return Position(leaf: position.leaf + 1, slot: 0)
+  }
+
+  /// The place before, or nil at the start.
+  func before(_ position: Position) -> Position? {
+    if position.slot > 0 { return Position(leaf: position.leaf, slot: position.slot - 1) }
+    guard position.leaf > 0, unsafe count > 0 else { return nil }
+    return unsafe Position(leaf: position.leaf - 1, slot: directory[position.leaf - 1].leaf.count - 1)
+  }
+
+  /// The last leaf whose first key is not greater than `key`, or the first leaf.
+  @inline(__always)
+  private func leafIndex(_ key: UnsafeRawBufferPointer, _ head: UInt64, _ source: borrowing some KeySource) -> Int {
+    var low = 0
+    var high = unsafe directory.count
+    while high - low > 1 {
+      let middle = (low + high) >> 1
+      let entry = unsafe directory[middle]
+      let isGreater: Bool
+      if unsafe entry.head != head {
+        isGreater = unsafe entry.head > head
+      } else {
+        isGreater = unsafe order(source.key(entry.leaf.identifiers[0]), key) > 0
+      }
+      if isGreater { high = middle } else { low = middle }
+    }
+    return low
+  }
+
+  // MARK: Changing
+
+  /// The identifier of `key`; if the key is new, it is added under `make()`, whose key must lie in the source by then.
+  @inline(__always)
+  mutating func insert(_ key: UnsafeRawBufferPointer, identifier: UInt32, in source: borrowing some KeySource) {
+    let head = unsafe head(key)
+    if unsafe directory.isEmpty {
+      unsafe directory.append(DirectoryEntry(head: head, leaf: Leaf(capacity: KeyIndex.firstCapacity)))
+    }
+    // Ascending keys go straight to the end.
+    var index = unsafe directory.count - 1
+    var leaf = unsafe directory[index].leaf
+    var slot = unsafe leaf.count
+    if slot > 0, unsafe !isGreater(key, head, than: leaf, slot - 1, source) {
+      if unsafe directory.count > 1 {
+        index = unsafe leafIndex(key, head, source)
+        unsafe leaf = unsafe directory[index].leaf
+      }
+      slot = unsafe leaf.lowerBound(key, head, source)
+    }
+    unsafe insert(head, identifier, at: Position(leaf: index, slot: slot))
+  }
+
+  private func isGreater(
+    _ key: UnsafeRawBufferPointer, _ head: UInt64, than leaf: Leaf, _ slot: Int, _ source: borrowing some KeySource
+  ) -> Bool {
+    let other = unsafe leaf.heads[slot]
+    if other != head { return head > other }
+    return unsafe order(key, source.key(leaf.identifiers[slot])) > 0
+  }
+
+  private mutating func insert(_ head: UInt64, _ identifier: UInt32, at position: Position) {
+    unsafe count += 1
+    unsafe changes &+= 1
+    let index = position.leaf
+    var leaf = unsafe directory[index].leaf
+    if unsafe leaf.count < leaf.capacity || leaf.capacity < KeyIndex.capacity {
+      if unsafe leaf.count == leaf.capacity {
+        unsafe leaf = unsafe leaf.grown(to: min(leaf.capacity * 4, KeyIndex.capacity))
+        unsafe directory.pointer(index).pointee.leaf = unsafe leaf
+      }
+      unsafe leaf.insert(head, identifier, at: position.slot)
+      if position.slot == 0 { unsafe directory.pointer(index).pointee.head = head }
+      return
+    }
+    let isLast = unsafe index == directory.count - 1
+    if unsafe isLast && position.slot == leaf.count {
+      let right = unsafe Leaf(capacity: KeyIndex.capacity)
+      unsafe right.insert(head, identifier, at: 0)
+      unsafe directory.append(DirectoryEntry(head: head, leaf: right))
+      return
+    }
+    let right = unsafe leaf.splitHalf()
+    if unsafe position.slot <= leaf.count {
+      unsafe leaf.insert(head, identifier, at: position.slot)
+      if position.slot == 0 { unsafe directory.pointer(index).pointee.head = head }
+    } else {
+      unsafe right.insert(head, identifier, at: position.slot - leaf.count)
+    }
+    unsafe directory.insert(DirectoryEntry(head: right.heads[0], leaf: right), at: index + 1)
+  }
+
+  /// Removes the key at `position`.
+  mutating func remove(at position: Position) {
+    unsafe count -= 1
+    unsafe changes &+= 1
+    let leaf = unsafe directory[position.leaf].leaf
+    unsafe leaf.remove(at: position.slot)
+    if unsafe leaf.count == 0 && directory.count > 1 {
+      unsafe leaf.free()
+      unsafe directory.remove(at: position.leaf)
+    } else if unsafe position.slot == 0 && leaf.count > 0 {
+      unsafe directory.pointer(position.leaf).pointee.head = unsafe leaf.heads[0]
+    }
+  }
+
+  /// Replaces the identifier at `position` by another of the same key.
+  mutating func replace(at position: Position, by identifier: UInt32) {
+    unsafe directory[position.leaf].leaf.identifiers[position.slot] = identifier
+  }
+
+  mutating func free() {
+    for index in 0..<(unsafe directory.count) { unsafe directory[index].leaf.free() }
+    unsafe directory.free()
+    unsafe self = unsafe KeyIndex()
+  }
+}
+
+/// One sorted run of an index, in memory of its own.
+@unsafe
+private struct Leaf: BitwiseCopyable {
+  private static let headerSizeBytes = 8
+  private let memory: UnsafeMutableRawPointer
+
+  init(capacity: Int) {
+    guard let memory = unsafe malloc(Leaf.headerSizeBytes + capacity * 12) else { fatalError("out of memory") }
+    unsafe self.memory = unsafe memory
+    unsafe memory.storeBytes(of: 0, as: Int32.self)
+    unsafe memory.storeBytes(of: Int32(capacity), toByteOffset: 4, as: Int32.self)
+  }
+
+  var count: Int {
+    get { unsafe Int(memory.load(as: Int32.self)) }
+    nonmutating set { unsafe memory.storeBytes(of: Int32(truncatingIfNeeded: newValue), as: Int32.self) }
+  }
+  var capacity: Int { unsafe Int(memory.load(fromByteOffset: 4, as: Int32.self)) }
+  var heads: UnsafeMutablePointer<UInt64> {
+    unsafe (memory + Leaf.headerSizeBytes).assumingMemoryBound(to: UInt64.self)
+  }
+  var identifiers: UnsafeMutablePointer<UInt32> {
+    unsafe (memory + Leaf.headerSizeBytes + capacity * 8).assumingMemoryBound(to: UInt32.self)
+  }
+
+  /// The first slot whose key is not smaller than `key`.
+  @inline(__always)
+  func lowerBound(_ key: UnsafeRawBufferPointer, _ head: UInt64, _ source: borrowing some KeySource) -> Int {
+    var low = 0
+    var high = unsafe count
+    let heads = unsafe heads
+    while low < high {
+      let middle = (low + high) >> 1
+      let other = unsafe heads[middle]
+      let isSmaller: Bool
+      if other != head {
+        isSmaller = other < head
+      } else {
+        isSmaller = unsafe order(source.key(identifiers[middle]), key) < 0
+      }
+      if isSmaller { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+
+  func insert(_ head: UInt64, _ identifier: UInt32, at slot: Int) {
+    let moved = unsafe count - slot
+    if moved > 0 {
+      unsafe memmove(heads + slot + 1, heads + slot, moved * 8)
+      unsafe memmove(identifiers + slot + 1, identifiers + slot, moved * 4)
+    }
+    unsafe heads[slot] = head
+    unsafe identifiers[slot] = identifier
+    unsafe count += 1
+  }
+
+  func remove(at slot: Int) {
+    let moved = unsafe count - slot - 1
+    if moved > 0 {
+      unsafe memmove(heads + slot, heads + slot + 1, moved * 8)
+      unsafe memmove(identifiers + slot, identifiers + slot + 1, moved * 4)
+    }
+    unsafe count -= 1
+  }
+
+  func grown(to capacity: Int) -> Leaf {
+    let other = unsafe Leaf(capacity: capacity)
+    unsafe memcpy(other.heads, heads, count * 8)
+    unsafe memcpy(other.identifiers, identifiers, count * 4)
+    unsafe other.count = unsafe count
+    unsafe free()
+    return unsafe other
+  }
+
+  /// Moves the upper half to a new leaf.
+  func splitHalf() -> Leaf {
+    let right = unsafe Leaf(capacity: capacity)
+    let kept = unsafe count / 2
+    let moved = unsafe count - kept
+    unsafe memcpy(right.heads, heads + kept, moved * 8)
+    unsafe memcpy(right.identifiers, identifiers + kept, moved * 4)
+    unsafe right.count = moved
+    unsafe count = kept
+    return unsafe right
+  }
+
+  func free() { unsafe Glibc.free(memory) }
+}

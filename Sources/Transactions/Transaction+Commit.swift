@@ -1,0 +1,92 @@
+package import Encoding
+internal import Glibc
+internal import Storage
+
+// Ending a transaction: see `TransactionManager+Commit.swift` for the order of a commit.
+
+extension Transaction {
+  /// Commits, and returns when the commit is chosen (durable, unless `durable` is false), visible and its locks released.
+  /// Returns where, or nil when nothing was written.
+  ///
+  /// After any error but `unknownOutcome` the transaction is rolled back.
+  @discardableResult
+  package func commit(durable: Bool = true) throws(TransactionError) -> Version? {
+    guard let version = try manager.sequence(self) else { return nil }
+    do throws(CommitError) {
+      try manager.log.commit(through: version, durable: durable)
+    } catch { throw manager.abandon(self, error) }
+    freeMemory()
+    return version
+  }
+
+  /// Like `commit`, without blocking: fails at once, or calls `whenDone` exactly once, perhaps before returning.
+  package func commit(
+    whenDone: @escaping @Sendable (Result<Version?, TransactionError>) -> Void
+  ) throws(TransactionError) {
+    guard let version = try manager.sequence(self) else { return whenDone(.success(nil)) }
+    manager.log.whenDelivered(version) { result in
+      switch result {
+      case .success: whenDone(.success(version))
+      case .failure(let error): whenDone(.failure(self.manager.abandon(self, error)))
+      }
+    }
+  }
+
+  /// Undoes everything. Idempotent; nothing once the commit was sequenced.
+  package func rollback() {
+    guard state == .active || state == .failed else { return }
+    manager.end(self, as: .rolledBack)
+  }
+
+  /// The batch, in the transaction's arena.
+  func encodeBatch() throws(TransactionError) -> UnsafeRawBufferPointer {
+    let operations = unsafe writes.writeCount + writes.ranges.count
+    let bound = unsafe 32 + metadata.count + writes.writeSizeBytes + operations * 11
+    guard bound <= WriteBatch.maximumSizeBytes else {
+      throw .tooLarge(what: "the transaction", sizeBytes: bound, limitSizeBytes: WriteBatch.maximumSizeBytes)
+    }
+    let start = unsafe arena.allocate(bound)
+    var output = unsafe RawWriter(start)
+    unsafe output.append(WriteBatch.format)
+    unsafe withBytes(metadata) { unsafe output.append(lengthPrefixed: $0) }
+    unsafe output.append(varint: UInt64(operations))
+    unsafe writes.encode(into: &output)
+    let count = unsafe output.count(from: start)
+    assert(count <= bound)
+    return unsafe UnsafeRawBufferPointer(start: start, count: count)
+  }
+}
+
+/// Writes to memory that is known to be large enough.
+@unsafe
+struct RawWriter {
+  private var place: UnsafeMutableRawPointer
+
+  init(_ place: UnsafeMutableRawPointer) { unsafe self.place = unsafe place }
+
+  func count(from start: UnsafeMutableRawPointer) -> Int { unsafe place - start }
+
+  @inline(__always)
+  mutating func append(_ byte: UInt8) {
+    unsafe place.storeBytes(of: byte, as: UInt8.self)
+    unsafe place += 1
+  }
+
+  @inline(__always)
+  mutating func append(varint value: UInt64) {
+    var rest = value
+    while rest >= 0x80 {
+      unsafe append(UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
+    }
+    unsafe append(UInt8(truncatingIfNeeded: rest))
+  }
+
+  @inline(__always)
+  mutating func append(lengthPrefixed bytes: UnsafeRawBufferPointer) {
+    unsafe append(varint: UInt64(bytes.count))
+    guard bytes.count > 0 else { return }
+    unsafe memcpy(place, bytes.baseAddress.unsafelyUnwrapped, bytes.count)
+    unsafe place += bytes.count
+  }
+}

@@ -1,0 +1,288 @@
+internal import Encoding
+internal import Storage
+
+/// The keys and values of a range as one transaction sees them when it opens the cursor: its snapshot, and its own writes
+/// up to then. Remembers, for a serializable transaction, exactly the interval that it passed over.
+@safe
+package final class TransactionCursor {
+  private enum Source { case none, engine, own }
+
+  private let transaction: Transaction
+  private let engineCursor: EngineCursor
+  private let hold: SnapshotHold
+  private let range: KeyRange
+  private let isReverse: Bool
+  /// The last of the transaction's operations that shows.
+  private let sequence: UInt64
+  private let mergesOwn: Bool
+  private var isOpen = true
+
+  // Both sides are one step ahead of what was returned.
+  private var hasEngine = false
+  private var isEngineDone = false
+  private var ownEntry = -1
+  private var ownPosition = KeyIndex.Position(leaf: 0, slot: 0)
+  private var ownChanges: UInt64 = 0
+  private var isOwnStarted = false
+  /// Where the own side starts, if not at the range's end.
+  private var ownStart: [UInt8]?
+  private var isOwnDone = false
+  private var current = Source.none
+  private var isAtEnd = false
+  private var ownValue = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+  private var ownKind: UInt8 = 0
+  /// Where the interval that is being passed over began, if not at the range's end.
+  private var passedFrom: [UInt8]?
+
+  init(_ transaction: Transaction, _ range: KeyRange, isReverse: Bool) throws(TransactionError) {
+    self.transaction = transaction
+    self.range = range
+    self.isReverse = isReverse
+    do throws(StorageError) {
+      hold = unsafe try transaction.manager.engine.retain(snapshot: transaction.hold.unsafelyUnwrapped.version)
+    } catch { throw .storage(error) }
+    do throws(StorageError) {
+      engineCursor = try transaction.manager.engine.makeCursor(
+        range, at: hold.version, direction: isReverse ? .reverse : .forward)
+    } catch {
+      transaction.manager.engine.release(hold)
+      throw .storage(error)
+    }
+    mergesOwn = unsafe !transaction.writes.isUntouched
+    sequence = unsafe mergesOwn ? transaction.writes.openCursor() : 0
+    if unsafe transaction.isTracked { unsafe transaction.openCursors.append(Unmanaged.passUnretained(self)) }
+  }
+
+  deinit { close() }
+
+  /// Valid after `next()` returned true, until the next call of it.
+  package var key: UnsafeRawBufferPointer {
+    unsafe current == .own ? transaction.writes.entries.key(UInt32(ownEntry)) : engineCursor.key
+  }
+  package var value: UnsafeRawBufferPointer { unsafe current == .own ? ownValue : engineCursor.value }
+
+  /// Moves on; false at the end.
+  package func next() throws(TransactionError) -> Bool {
+    try transaction.checkActive()
+    guard isOpen && !isAtEnd else { return false }
+    do throws(StorageError) {
+      guard mergesOwn else {
+        if try engineCursor.next() {
+          current = .engine
+          return true
+        }
+        finishRange()
+        return false
+      }
+      return try nextMerged()
+    } catch { throw .storage(error) }
+  }
+
+  private func nextMerged() throws(StorageError) -> Bool {
+    if current == .own { isOwnConsumed = true }
+    if current == .engine { hasEngine = false }
+    current = .none
+    while true {
+      if !hasEngine && !isEngineDone {
+        hasEngine = try engineCursor.next()
+        isEngineDone = !hasEngine
+      }
+      advanceOwn()
+      if isOwnDone {
+        guard hasEngine else {
+          finishRange()
+          return false
+        }
+        if unsafe transaction.writes.isRangeDeleted(engineCursor.key, asOf: sequence) {
+          hasEngine = false
+          continue
+        }
+        current = .engine
+        return true
+      }
+      if hasEngine {
+        let comparison = unsafe order(engineCursor.key, transaction.writes.entries.key(UInt32(ownEntry)))
+        if isReverse ? comparison > 0 : comparison < 0 {
+          if unsafe transaction.writes.isRangeDeleted(engineCursor.key, asOf: sequence) {
+            hasEngine = false
+            continue
+          }
+          current = .engine
+          return true
+        }
+        // The own state of a key hides the snapshot's.
+        if comparison == 0 { hasEngine = false }
+      }
+      if ownKind == WriteBatch.Kind.put.rawValue {
+        current = .own
+        return true
+      }
+      isOwnConsumed = true
+    }
+  }
+
+  // MARK: The transaction's own writes
+
+  private var isOwnConsumed = true
+
+  /// Makes `ownEntry` the next entry in the range that says something, if it was consumed.
+  private func advanceOwn() {
+    guard isOwnConsumed && !isOwnDone else { return }
+    isOwnConsumed = false
+    while true {
+      step()
+      if isOwnDone { return }
+      let key = unsafe transaction.writes.entries.key(UInt32(ownEntry))
+      let isInside =
+        unsafe isReverse
+        ? range.lower.withUnsafeBytes { unsafe order(key, $0) >= 0 }
+        : range.upper.map { unsafe $0.withUnsafeBytes { unsafe order(key, $0) < 0 } } ?? true
+      guard isInside else {
+        isOwnDone = true
+        return
+      }
+      let state = unsafe transaction.writes.state(ownEntry, asOf: sequence)
+      if unsafe state.kind != WriteEntry.none {
+        ownKind = unsafe state.kind
+        unsafe ownValue = unsafe state.value
+        return
+      }
+    }
+  }
+
+  private func step() {
+    if !isOwnStarted {
+      isOwnStarted = true
+      startOwn()
+      return
+    }
+    if unsafe ownChanges != transaction.writes.index.changes {
+      // Keys were added since: look for the place again.
+      ownPosition = unsafe transaction.writes.index.lowerBound(
+        transaction.writes.entries.key(UInt32(ownEntry)), in: transaction.writes.entries)
+    }
+    if isReverse { moveBefore(ownPosition) } else { unsafe move(to: transaction.writes.index.after(ownPosition)) }
+  }
+
+  private func startOwn() {
+    let writes = unsafe transaction.writes
+    guard let bound = ownStart ?? (isReverse ? range.upper : range.lower) else {
+      unsafe moveBefore(writes.index.end)
+      return
+    }
+    unsafe bound.withUnsafeBytes { bound in
+      var position = unsafe writes.index.lowerBound(bound, in: writes.entries)
+      guard isReverse else {
+        move(to: position)
+        return
+      }
+      // A place that was sought is included, the range's end is not.
+      if ownStart != nil, unsafe !writes.index.isEnd(position),
+        unsafe order(writes.entries.key(writes.index.identifier(at: position)), bound) == 0
+      {
+        position = unsafe writes.index.after(position)
+      }
+      moveBefore(position)
+    }
+  }
+
+  private func moveBefore(_ position: KeyIndex.Position) {
+    guard let before = unsafe transaction.writes.index.before(position) else {
+      isOwnDone = true
+      return
+    }
+    move(to: before)
+  }
+
+  private func move(to position: KeyIndex.Position) {
+    guard unsafe !transaction.writes.index.isEnd(position) else {
+      isOwnDone = true
+      return
+    }
+    ownPosition = position
+    ownChanges = unsafe transaction.writes.index.changes
+    ownEntry = unsafe Int(transaction.writes.index.identifier(at: position))
+  }
+
+  // MARK: Moving ahead
+
+  /// Makes the next `next()` return the first key at or after `key` (reverse: at or before it). Never goes back over what
+  /// was passed. What is skipped does not count as read.
+  package func seek(to key: UnsafeRawBufferPointer) throws(TransactionError) {
+    try transaction.checkActive()
+    guard isOpen && !isAtEnd else { return }
+    if current != .none {
+      let comparison = unsafe order(key, self.key)
+      if isReverse ? comparison >= 0 : comparison <= 0 { return }
+    }
+    notePassed()
+    passedFrom = unsafe Array(key)
+    if hasEngine {
+      let comparison = unsafe order(engineCursor.key, key)
+      if current == .engine || (isReverse ? comparison > 0 : comparison < 0) { hasEngine = false }
+    }
+    current = .none
+    if !hasEngine && !isEngineDone {
+      do throws(StorageError) { unsafe try engineCursor.seek(to: key) } catch { throw .storage(error) }
+    }
+    guard mergesOwn else { return }
+    ownStart = passedFrom
+    isOwnStarted = false
+    isOwnConsumed = true
+    if isReverse { isOwnDone = false }
+  }
+
+  // MARK: What was passed over
+
+  private func finishRange() {
+    current = .none
+    isAtEnd = true
+    notePassed()
+  }
+
+  /// Remembers the interval from where the cursor began (or last sought) to where it is.
+  func notePassed() {
+    guard unsafe transaction.isTracked else { return }
+    let empty = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+    let start = passedFrom ?? (isReverse ? range.upper : range.lower)
+    guard isAtEnd || current != .none else { return }
+    func add(_ start: UnsafeRawBufferPointer) {
+      if isReverse {
+        let hasUpper = unsafe start.baseAddress != nil || self.passedFrom != nil || self.range.upper != nil
+        let isInclusive = self.passedFrom != nil
+        let low = unsafe isAtEnd ? nil : self.key
+        unsafe self.range.lower.withUnsafeBytes { rangeLower in
+          unsafe self.transaction.reads.addInterval(
+            low ?? rangeLower, hasUpper ? start : empty, isUpperInclusive: isInclusive, isUnbounded: !hasUpper)
+        }
+      } else if isAtEnd {
+        if let upper = self.range.upper {
+          unsafe upper.withUnsafeBytes {
+            unsafe self.transaction.reads.addInterval(start, $0, isUpperInclusive: false, isUnbounded: false)
+          }
+        } else {
+          unsafe self.transaction.reads.addInterval(start, empty, isUpperInclusive: false, isUnbounded: true)
+        }
+      } else {
+        unsafe self.transaction.reads.addInterval(start, self.key, isUpperInclusive: true, isUnbounded: false)
+      }
+    }
+    if let start { unsafe start.withUnsafeBytes { unsafe add($0) } } else { unsafe add(empty) }
+  }
+
+  /// Ends the use; dropping the cursor does too.
+  package func close() {
+    guard isOpen else { return }
+    isOpen = false
+    if !isAtEnd { notePassed() }
+    if unsafe transaction.isTracked {
+      let me = unsafe Unmanaged.passUnretained(self).toOpaque()
+      if let index = unsafe transaction.openCursors.lastIndex(where: { unsafe $0.toOpaque() == me }) {
+        unsafe transaction.openCursors.remove(at: index)
+      }
+    }
+    if mergesOwn { unsafe transaction.writes.closeCursor() }
+    transaction.manager.engine.release(hold)
+    current = .none
+  }
+}

@@ -1,0 +1,222 @@
+package import Encoding
+internal import Glibc
+package import Storage
+internal import Synchronization
+
+// The order of a commit.
+//
+//    1  the write set is sealed and encoded                                          session's thread
+//    2  enter the sequencer                                                          one latch, a microsecond
+//    3    does the log still take commits?
+//    4    serializable: would it close a cycle with what is committed or sequenced?
+//    5    its version is the next one; from here on it cannot be aborted
+//    6    it is in flight, its batch is appended to the log's open group (memcpy)
+//    7  leave
+//    8  the group is written and synced, or accepted by a quorum                     the log
+//    9  chosen                                                                       the point of no return
+//   10  the engine applies the group                                                 `deliver`, in log order
+//   11  the engine publishes it: visible
+//   12  not in flight any more; locks are given back, waiters woken
+//   13  the session is answered
+//
+// 11 before 12: who gets a lock next must see, by comparing versions, that the key has changed. 9 before 10: the engine has
+// no undo. 11 before 13: a session reads its own writes. 6 inside the latch: order in the log is order of versions.
+
+/// What the sequencer's latch guards.
+@safe
+final class Sequencer: @unchecked Sendable {
+  // `@unchecked`: everything is guarded by the latch.
+  let latch = Latch()
+  @exclusivity(unchecked) var nextVersion: Version
+  /// Sequenced and not delivered: a ring by version, each retained. `firstInFlight ..< nextVersion`.
+  @exclusivity(unchecked) private var ring: UnsafeMutablePointer<Unmanaged<Transaction>?>
+  @exclusivity(unchecked) private var mask: UInt64 = 63
+  @exclusivity(unchecked) private(set) var firstInFlight: Version
+  @exclusivity(unchecked) var committed: UInt64 = 0
+
+  init(nextVersion: Version, options: TransactionManagerOptions) {
+    unsafe self.nextVersion = nextVersion
+    unsafe firstInFlight = nextVersion
+    unsafe ring = .allocate(capacity: 64)
+    unsafe ring.initialize(repeating: nil, count: 64)
+  }
+
+  deinit {
+    for place in unsafe 0...Int(mask) { unsafe ring[place]?.release() }
+    unsafe ring.deallocate()
+  }
+
+  var rememberedCount: Int { 0 }
+
+  func addInFlight(_ transaction: Transaction, _ version: Version) {
+    if unsafe version.rawValue - firstInFlight.rawValue > mask { grow() }
+    unsafe ring[Int(version.rawValue & mask)] = unsafe Unmanaged.passRetained(transaction)
+  }
+
+  /// Takes a version out; the transaction is the caller's to release.
+  func takeInFlight(_ version: Version) -> Unmanaged<Transaction>? {
+    guard unsafe version >= firstInFlight && version < nextVersion else { return nil }
+    let place = unsafe Int(version.rawValue & mask)
+    let transaction = unsafe ring[place]
+    unsafe ring[place] = nil
+    return unsafe transaction
+  }
+
+  /// Everything up to `version` was delivered.
+  func delivered(through version: Version) {
+    let next = version.advanced(by: 1)
+    if unsafe next > firstInFlight { unsafe firstInFlight = next }
+    // Groups of others (replay, replication) carry versions that this sequencer did not give.
+    if unsafe next > nextVersion { unsafe nextVersion = next }
+  }
+
+  private func grow() {
+    let larger = unsafe UnsafeMutablePointer<Unmanaged<Transaction>?>.allocate(capacity: Int(mask + 1) * 2)
+    unsafe larger.initialize(repeating: nil, count: Int(mask + 1) * 2)
+    let newMask = unsafe mask * 2 + 1
+    var version = unsafe firstInFlight.rawValue
+    while unsafe version < nextVersion.rawValue {
+      unsafe larger[Int(version & newMask)] = unsafe ring[Int(version & mask)]
+      version += 1
+    }
+    unsafe ring.deallocate()
+    unsafe ring = unsafe larger
+    unsafe mask = newMask
+  }
+}
+
+extension TransactionManager {
+  /// Steps 1 to 7. Returns the version, or nil when nothing was written: then the transaction is over.
+  func sequence(_ transaction: Transaction) throws(TransactionError) -> Version? {
+    try transaction.checkActive()
+    for index in 0..<(unsafe transaction.openCursors.count) {
+      unsafe transaction.openCursors[index].takeUnretainedValue().notePassed()
+    }
+    guard unsafe transaction.writes.hasWrites else {
+      try commitReadOnly(transaction)
+      return nil
+    }
+    let batch = unsafe try transaction.encodeBatch()
+    pace()
+    var refusal: CommitError?
+    sequencer.latch.lock()
+    let version = unsafe sequencer.nextVersion
+    do throws(CommitError) { unsafe try log.append(batch, version: version) } catch { refusal = error }
+    if refusal == nil {
+      sequencer.addInFlight(transaction, version)
+      unsafe sequencer.nextVersion = version.advanced(by: 1)
+      transaction.version = version
+      transaction.state = .sequenced
+    }
+    sequencer.latch.unlock()
+    if let refusal {
+      end(transaction, as: .rolledBack)
+      throw TransactionError(refusal)
+    }
+    releaseSnapshot(transaction)
+    return version
+  }
+
+  /// Nothing to log: the transaction is over.
+  private func commitReadOnly(_ transaction: Transaction) throws(TransactionError) {
+    end(transaction, as: .committed)
+  }
+
+  /// Lets flush and compaction keep up, outside the latch.
+  @inline(__always)
+  private func pace() {
+    let delay = engine.writePressure()
+    guard delay > 0 else { return }
+    var request = timespec(tv_sec: Int(delay / 1_000_000_000), tv_nsec: Int(delay % 1_000_000_000))
+    unsafe nanosleep(&request, nil)
+  }
+
+  /// Steps 10 to 12. Called by the log, in its order, one group at a time. Groups of transactions that this manager did not
+  /// begin (replay, replication) are applied and published likewise.
+  ///
+  /// After an error nothing of the group is visible, its transactions' commits fail, and the engine refuses every later
+  /// group; except `StorageError.full`, where the same call may be made again.
+  package func deliver(
+    slot: Slot, firstVersion: Version, transactionCount: Int, payload: UnsafeRawBufferPointer
+  ) throws(StorageError) {
+    unsafe try engine.apply(
+      slot: slot, firstVersion: firstVersion, transactionCount: transactionCount, payload: payload)
+    guard transactionCount > 0 else { return }
+    let last = firstVersion.advanced(by: UInt64(transactionCount - 1))
+    engine.publish(last)
+    unsafe withUnsafeTemporaryAllocation(of: Unmanaged<Transaction>?.self, capacity: transactionCount) { group in
+      sequencer.latch.lock()
+      for index in 0..<transactionCount {
+        unsafe group.initializeElement(at: index, to: sequencer.takeInFlight(firstVersion.advanced(by: UInt64(index))))
+      }
+      sequencer.delivered(through: last)
+      unsafe sequencer.committed += UInt64(transactionCount)
+      sequencer.latch.unlock()
+      for index in 0..<transactionCount {
+        guard let transaction = unsafe group[index] else { continue }
+        unsafe transaction._withUnsafeGuaranteedRef { transaction in
+          self.lockTable.unlock(transaction)
+          transaction.state = .committed
+        }
+        unsafe transaction.release()
+      }
+      ended.wrappingAdd(UInt64(transactionCount), ordering: .relaxed)
+    }
+  }
+
+  /// The log failed after taking the transaction: whether it is committed depends on what is found at recovery. It gives
+  /// back what it holds; whoever takes its locks cannot commit either.
+  func abandon(_ transaction: Transaction, _ error: CommitError) -> TransactionError {
+    sequencer.latch.lock()
+    let inFlight = unsafe sequencer.takeInFlight(transaction.version)
+    sequencer.latch.unlock()
+    if let inFlight = unsafe inFlight {
+      lockTable.unlock(transaction)
+      transaction.state = .rolledBack
+      ended.wrappingAdd(1, ordering: .relaxed)
+      unsafe inFlight.release()
+    }
+    return TransactionError(error)
+  }
+
+  /// Ends a transaction that is not in the log.
+  func end(_ transaction: Transaction, as state: TransactionState) {
+    if unsafe !transaction.held.isEmpty || !transaction.rangeLocks.isEmpty { lockTable.unlock(transaction) }
+    releaseSnapshot(transaction)
+    transaction.state = state
+    transaction.freeMemory()
+    ended.wrappingAdd(1, ordering: .relaxed)
+    if state == .committed {
+      committedReadOnly.wrappingAdd(1, ordering: .relaxed)
+    } else {
+      rolledBack.wrappingAdd(1, ordering: .relaxed)
+    }
+  }
+
+  @inline(__always)
+  func releaseSnapshot(_ transaction: Transaction) {
+    if let hold = unsafe transaction.hold {
+      engine.release(hold)
+      unsafe transaction.hold = nil
+    }
+    unsafe transaction.pin.reset()
+    unsafe transaction.lockPin.reset()
+  }
+
+  /// Who committed at a version, if that is still known.
+  func reference(committedAt version: Version) -> TransactionReference {
+    TransactionReference(id: 0, version: version)
+  }
+}
+
+extension TransactionError {
+  init(_ error: CommitError) {
+    switch error {
+    case .diskFull(let message): self = .diskFull(message)
+    case .failed(let message): self = .logFailed(message)
+    case .restarted(let message): self = .restarted(message)
+    case .unknownOutcome(let message): self = .unknownOutcome(message)
+    case .closed: self = .closed
+    }
+  }
+}

@@ -1,0 +1,318 @@
+internal import Encoding
+internal import Glibc
+
+// What one transaction has written, in key order, together with how strongly it has locked each key.
+//
+// 1. A key has one entry. Its current state is `none` (only locked, or undone), a put or a deletion, set by the operation
+//    numbered `sequence`.
+// 2. Range deletions lie beside the entries. One that comes later turns the entries that it covers into `none`; hence
+//    every entry that is not `none` is newer than the range deletions that cover its key, and a batch of the range
+//    deletions followed by the entries has the same effect as the operations in their order.
+// 3. An older state is kept in the undo list if somebody can still want it: a savepoint (to return to it), or a cursor
+//    (which shows what was written before it was opened). `barrier` is the newest such point; states set after it are
+//    simply overwritten.
+// 4. Keys and values lie in the transaction's arena until it ends.
+
+/// A state of a key that was overwritten.
+@unsafe
+struct UndoRecord: BitwiseCopyable {
+  var entry: UInt32
+  var kind: UInt8
+  var valueCount: UInt32
+  var value: UnsafeRawPointer?
+  var sequence: UInt64
+  /// The identifier of the state before it, or 0.
+  var older: UInt64
+}
+
+@unsafe
+struct WriteEntry: BitwiseCopyable {
+  static let none: UInt8 = 0
+
+  var key: UnsafeRawPointer?
+  var value: UnsafeRawPointer?
+  var keyCount: UInt32
+  var valueCount: UInt32
+  var sequence: UInt64 = 0
+  /// The identifier of the newest older state, or 0.
+  var older: UInt64 = 0
+  /// `none`, or a `WriteBatch.Kind`.
+  var kind: UInt8 = unsafe WriteEntry.none
+  /// The lock that the transaction holds on the key: 0 or a `LockStrength`.
+  var strength: UInt8 = 0
+
+  var keyBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: key, count: Int(keyCount)) }
+  var valueBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: value, count: Int(valueCount)) }
+}
+
+@unsafe
+struct RangeDeletion: BitwiseCopyable {
+  var start: UnsafeRawPointer?
+  var end: UnsafeRawPointer?
+  var startCount: UInt32
+  var endCount: UInt32
+  var sequence: UInt64
+
+  var startBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: start, count: Int(startCount)) }
+  var endBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: end, count: Int(endCount)) }
+
+  @inline(__always)
+  func contains(_ key: UnsafeRawBufferPointer) -> Bool {
+    unsafe order(startBytes, key) <= 0 && order(key, endBytes) < 0
+  }
+}
+
+extension RawList: KeySource where Element == WriteEntry {
+  @inline(__always)
+  func key(_ identifier: UInt32) -> UnsafeRawBufferPointer { unsafe pointer(Int(identifier)).pointee.keyBytes }
+}
+
+@unsafe
+struct WriteSet {
+  private(set) var entries = unsafe RawList<WriteEntry>()
+  private(set) var index = unsafe KeyIndex()
+  private(set) var ranges = unsafe RawList<RangeDeletion>()
+  private var undo = unsafe RawList<UndoRecord>()
+  /// The identifier of the first record of `undo`; earlier ones are gone. Identifiers begin at 1.
+  private var undoBase: UInt64 = 1
+  /// The number of the last operation.
+  private(set) var sequence: UInt64 = 0
+  /// States up to this operation are kept when they are overwritten; nil: none.
+  private var barrier: UInt64?
+  private var openCursors = 0
+  private var openSavepoints = 0
+  /// Entries that are not `none`, and the bytes of their keys and values.
+  private(set) var writeCount = 0
+  private(set) var writeSizeBytes = 0
+
+  init() {}
+
+  /// Nothing to look up: neither entries (of any kind) nor ranges.
+  var isUntouched: Bool { unsafe entries.isEmpty && ranges.isEmpty }
+  /// Something to commit.
+  var hasWrites: Bool { unsafe writeCount > 0 || !ranges.isEmpty }
+
+  // MARK: Entries
+
+  @inline(__always)
+  func find(_ key: UnsafeRawBufferPointer) -> Int? {
+    guard let identifier = unsafe index.find(key, in: entries) else { return nil }
+    return Int(identifier)
+  }
+
+  /// The entry of `key`, which is added when it is missing.
+  @inline(__always)
+  mutating func findOrAdd(_ key: UnsafeRawBufferPointer, _ arena: inout Arena) -> Int {
+    if let found = unsafe find(key) { return found }
+    let copy = unsafe arena.copy(key)
+    let identifier = unsafe UInt32(truncatingIfNeeded: entries.count)
+    unsafe entries.append(
+      WriteEntry(key: copy.baseAddress, value: nil, keyCount: UInt32(truncatingIfNeeded: copy.count), valueCount: 0))
+    unsafe index.insert(copy, identifier: identifier, in: entries)
+    return Int(identifier)
+  }
+
+  @inline(__always)
+  func strength(_ entry: Int) -> UInt8 { unsafe entries.pointer(entry).pointee.strength }
+  @inline(__always)
+  func setStrength(_ entry: Int, _ strength: UInt8) { unsafe entries.pointer(entry).pointee.strength = strength }
+
+  /// What the transaction itself says about `key`.
+  @unsafe
+  enum Own {
+    case nothing
+    case deleted
+    case value(UnsafeRawBufferPointer)
+  }
+
+  @inline(__always)
+  func get(_ key: UnsafeRawBufferPointer) -> Own {
+    if let found = unsafe find(key) {
+      let entry = unsafe entries.pointer(found)
+      if unsafe entry.pointee.kind == WriteBatch.Kind.put.rawValue { return unsafe .value(entry.pointee.valueBytes) }
+      if unsafe entry.pointee.kind != WriteEntry.none { return unsafe .deleted }
+    }
+    return unsafe !ranges.isEmpty && isRangeDeleted(key, asOf: sequence) ? .deleted : .nothing
+  }
+
+  func isRangeDeleted(_ key: UnsafeRawBufferPointer, asOf sequence: UInt64) -> Bool {
+    for index in 0..<(unsafe ranges.count) {
+      let range = unsafe ranges.pointer(index)
+      if unsafe range.pointee.sequence <= sequence && range.pointee.contains(key) { return true }
+    }
+    return false
+  }
+
+  // MARK: Writing
+
+  mutating func put(_ entry: Int, _ value: UnsafeRawBufferPointer, _ arena: inout Arena) {
+    let copy = unsafe arena.copy(value)
+    unsafe set(entry, WriteBatch.Kind.put.rawValue, copy)
+  }
+
+  mutating func delete(_ entry: Int) {
+    unsafe set(entry, WriteBatch.Kind.delete.rawValue, UnsafeRawBufferPointer(start: nil, count: 0))
+  }
+
+  private mutating func set(_ identifier: Int, _ kind: UInt8, _ value: UnsafeRawBufferPointer) {
+    unsafe sequence &+= 1
+    unsafe set(identifier, kind, value, sequence)
+  }
+
+  private mutating func set(_ identifier: Int, _ kind: UInt8, _ value: UnsafeRawBufferPointer, _ sequence: UInt64) {
+    let entry = unsafe entries.pointer(identifier)
+    if let barrier = unsafe barrier, unsafe entry.pointee.sequence <= barrier {
+      unsafe undo.append(
+        UndoRecord(
+          entry: UInt32(truncatingIfNeeded: identifier), kind: entry.pointee.kind, valueCount: entry.pointee.valueCount,
+          value: entry.pointee.value, sequence: entry.pointee.sequence, older: entry.pointee.older))
+      unsafe entry.pointee.older = unsafe undoBase + UInt64(undo.count) - 1
+    }
+    unsafe count(entry, -1)
+    unsafe entry.pointee.kind = kind
+    unsafe entry.pointee.value = value.baseAddress
+    unsafe entry.pointee.valueCount = UInt32(truncatingIfNeeded: value.count)
+    unsafe entry.pointee.sequence = sequence
+    unsafe count(entry, 1)
+  }
+
+  @inline(__always)
+  private mutating func count(_ entry: UnsafeMutablePointer<WriteEntry>, _ sign: Int) {
+    guard unsafe entry.pointee.kind != WriteEntry.none else { return }
+    unsafe writeCount &+= sign
+    unsafe writeSizeBytes &+= sign &* Int(entry.pointee.keyCount &+ entry.pointee.valueCount)
+  }
+
+  mutating func deleteRange(
+    _ start: UnsafeRawBufferPointer, _ end: UnsafeRawBufferPointer, _ arena: inout Arena
+  ) {
+    guard unsafe order(start, end) < 0 else { return }
+    unsafe sequence &+= 1
+    var position = unsafe index.lowerBound(start, in: entries)
+    while unsafe !index.isEnd(position) {
+      let identifier = unsafe Int(index.identifier(at: position))
+      let entry = unsafe entries.pointer(identifier)
+      guard unsafe order(entry.pointee.keyBytes, end) < 0 else { break }
+      if unsafe entry.pointee.kind != WriteEntry.none {
+        unsafe set(identifier, WriteEntry.none, UnsafeRawBufferPointer(start: nil, count: 0), sequence)
+      }
+      position = unsafe index.after(position)
+    }
+    let start = unsafe arena.copy(start)
+    let end = unsafe arena.copy(end)
+    unsafe ranges.append(
+      RangeDeletion(
+        start: start.baseAddress, end: end.baseAddress, startCount: UInt32(truncatingIfNeeded: start.count),
+        endCount: UInt32(truncatingIfNeeded: end.count), sequence: sequence))
+    unsafe writeSizeBytes += start.count + end.count
+  }
+
+  // MARK: Points to return to
+
+  /// What a savepoint remembers of the write set.
+  struct Mark: BitwiseCopyable {
+    var sequence: UInt64
+    var undoIdentifier: UInt64
+    var rangeCount: Int
+  }
+
+  mutating func openSavepoint() -> Mark {
+    unsafe openSavepoints += 1
+    unsafe barrier = unsafe sequence
+    return unsafe Mark(sequence: sequence, undoIdentifier: undoBase + UInt64(undo.count), rangeCount: ranges.count)
+  }
+
+  mutating func closeSavepoint() {
+    unsafe openSavepoints -= 1
+    unsafe forgetUndoIfUnused()
+  }
+
+  mutating func rollback(to mark: Mark) {
+    while unsafe undoBase + UInt64(undo.count) > mark.undoIdentifier {
+      let record = unsafe undo.removeLast()
+      let entry = unsafe entries.pointer(Int(record.entry))
+      unsafe count(entry, -1)
+      unsafe entry.pointee.kind = unsafe record.kind
+      unsafe entry.pointee.value = unsafe record.value
+      unsafe entry.pointee.valueCount = unsafe record.valueCount
+      unsafe entry.pointee.sequence = unsafe record.sequence
+      unsafe entry.pointee.older = unsafe record.older
+      unsafe count(entry, 1)
+    }
+    while unsafe ranges.count > mark.rangeCount {
+      let range = unsafe ranges.removeLast()
+      unsafe writeSizeBytes -= Int(range.startCount) + Int(range.endCount)
+    }
+    // Numbers go on: a cursor opened before the savepoint must not show what is written from now on.
+    unsafe barrier = unsafe sequence
+  }
+
+  /// A cursor that shows the states up to the operation that is returned.
+  mutating func openCursor() -> UInt64 {
+    unsafe openCursors += 1
+    unsafe barrier = unsafe sequence
+    return unsafe sequence
+  }
+
+  mutating func closeCursor() {
+    unsafe openCursors -= 1
+    unsafe forgetUndoIfUnused()
+  }
+
+  private mutating func forgetUndoIfUnused() {
+    guard unsafe openCursors == 0 && openSavepoints == 0 else { return }
+    unsafe barrier = nil
+    unsafe undoBase += UInt64(undo.count)
+    unsafe undo.removeAll()
+  }
+
+  /// The state of an entry as of operation `sequence`: its kind and value.
+  @inline(__always)
+  func state(_ identifier: Int, asOf sequence: UInt64) -> (kind: UInt8, value: UnsafeRawBufferPointer) {
+    let entry = unsafe entries.pointer(identifier)
+    if unsafe entry.pointee.sequence <= sequence { return unsafe (entry.pointee.kind, entry.pointee.valueBytes) }
+    var older = unsafe entry.pointee.older
+    while unsafe older >= undoBase {
+      let record = unsafe undo.pointer(Int(older - undoBase))
+      if unsafe record.pointee.sequence <= sequence {
+        return unsafe (
+          record.pointee.kind,
+          UnsafeRawBufferPointer(start: record.pointee.value, count: Int(record.pointee.valueCount))
+        )
+      }
+      older = unsafe record.pointee.older
+    }
+    return unsafe (WriteEntry.none, UnsafeRawBufferPointer(start: nil, count: 0))
+  }
+
+  // MARK: Ending
+
+  /// Appends the operations of a batch, and returns how many: range deletions first, then the entries in key order.
+  func encode(into output: inout RawWriter) {
+    for index in 0..<(unsafe ranges.count) {
+      let range = unsafe ranges.pointer(index)
+      unsafe output.append(WriteBatch.Kind.deleteRange.rawValue)
+      unsafe output.append(lengthPrefixed: range.pointee.startBytes)
+      unsafe output.append(lengthPrefixed: range.pointee.endBytes)
+    }
+    var position = unsafe index.start
+    while unsafe !index.isEnd(position) {
+      let entry = unsafe entries.pointer(Int(index.identifier(at: position)))
+      if unsafe entry.pointee.kind != WriteEntry.none {
+        unsafe output.append(unsafe entry.pointee.kind)
+        unsafe output.append(lengthPrefixed: entry.pointee.keyBytes)
+        if unsafe entry.pointee.kind == WriteBatch.Kind.put.rawValue {
+          unsafe output.append(lengthPrefixed: entry.pointee.valueBytes)
+        }
+      }
+      position = unsafe index.after(position)
+    }
+  }
+
+  mutating func free() {
+    unsafe entries.free()
+    unsafe index.free()
+    unsafe ranges.free()
+    unsafe undo.free()
+  }
+}

@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct TransactionsSkeleton {
-  @Test func builds() {}
-}
