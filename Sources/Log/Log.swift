@@ -50,6 +50,7 @@ package final class Log: Sendable {
   let shared: Mutex<Shared>
   /// Bytes that frames can take for certain, were they written one after the other.
   private let room: Atomic<Int>
+  private let framesSize = Atomic<UInt64>(0)
   private let openedAtSequence: UInt64
   private let sequence: Atomic<UInt64>
   private let wanted = FutexWord()
@@ -321,6 +322,7 @@ package final class Log: Sendable {
     } else {
       writer.isSealed = false
     }
+    framesSize.wrappingAdd(UInt64(size), ordering: .relaxed)
     writer.offset += UInt64(size)
     writer.nextFrame += 1
     writer.previousChecksum = checksum
@@ -488,6 +490,9 @@ package final class Log: Sendable {
       shared.segments.reduce(0) { $0 + ($1.sequence == newest ? end : $1.fileSizeBytes) }
     }
   }
+
+  /// The bytes of all frames written since the log was opened, padding included.
+  package var framesSizeBytes: UInt64 { framesSize.load(ordering: .relaxed) }
 
   /// The number of segments, and the bytes that they take, without spares.
   package var segmentSizes: (count: Int, sizeBytes: UInt64) {

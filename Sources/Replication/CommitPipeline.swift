@@ -34,6 +34,14 @@ package struct ChosenGroup {
   package let payload: UnsafeRawBufferPointer
 }
 
+/// Why a chosen group could not be delivered.
+package enum DeliveryError: Error, Sendable {
+  /// There is no room to apply it now; the same group is to be delivered again after a while.
+  case later
+  /// It never can be: the pipeline stops.
+  case failed(String)
+}
+
 package struct CommitPipelineOptions: Sendable {
   /// A group is closed before it grows beyond this (unless one batch alone is longer).
   package var groupSizeBytes = 1 << 20
@@ -86,7 +94,7 @@ package final class CommitPipeline: Sendable {
   private let log: Log
   private let clock: any Clock
   private let options: CommitPipelineOptions
-  private let deliver: @Sendable (ChosenGroup) -> Void
+  private let deliver: @Sendable (ChosenGroup) throws(DeliveryError) -> Void
   private let state: Mutex<State>
   private let leader: Mutex<Leader>
   private let delivered: Atomic<UInt64>
@@ -94,13 +102,15 @@ package final class CommitPipeline: Sendable {
   private let failed = Atomic(false)
   private let threadWord = FutexWord()
   private let durableWord = FutexWord()
+  private let pauseWord = FutexWord()
   private let thread: Mutex<BackgroundThread?>
 
   /// Goes on behind the log's last record. `deliver` is called for every chosen group, in order, one at a time, before
-  /// anybody who waits for it returns; it must not call back into the pipeline.
+  /// anybody who waits for it returns; it must not call back into the pipeline. A group that it puts off is offered again
+  /// until it takes it or the pipeline is closed.
   package init(
     log: Log, clock: any Clock, options: CommitPipelineOptions = CommitPipelineOptions(),
-    deliver: @escaping @Sendable (ChosenGroup) -> Void
+    deliver: @escaping @Sendable (ChosenGroup) throws(DeliveryError) -> Void
   ) {
     let last = log.state
     self.log = log
@@ -391,10 +401,7 @@ package final class CommitPipeline: Sendable {
           wrote = true
         }
         if let group {
-          unsafe deliver(
-            ChosenGroup(
-              slot: slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
-              payload: group.payload))
+          try hand(group, slot, &leader)
           deliveredSlot.store(slot.rawValue, ordering: .releasing)
         }
         unwritten = leader.frame.isEmpty ? 0 : leader.frame.paddedSizeBytes
@@ -405,6 +412,31 @@ package final class CommitPipeline: Sendable {
       return
     }
     finish(group, wrote: wrote, unwritten: unwritten)
+  }
+
+  /// Delivers a group, again and again where there is no room for it yet.
+  private func hand(_ group: CommitGroup, _ slot: Slot, _ leader: inout Leader) throws(LogError) {
+    while true {
+      do throws(DeliveryError) {
+        unsafe try deliver(
+          ChosenGroup(
+            slot: slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
+            payload: group.payload))
+        return
+      } catch {
+        if case .failed(let reason) = error { throw .poisoned(reason: reason) }
+      }
+      // What makes room is a flush, and a flush waits for the log: nothing may be left unwritten while this waits.
+      if !leader.frame.isEmpty {
+        try log.write(leader.frame)
+        leader.frame.removeAll()
+        leader.durable = slot
+        durable.store(slot.rawValue, ordering: .releasing)
+      }
+      wakeFlushers()
+      if state.withLock({ $0.isStopping }) { throw .closed }
+      pauseWord.wait(while: pauseWord.load(), timeoutNanoseconds: 5_000_000)
+    }
   }
 
   private func finish(_ group: CommitGroup?, wrote: Bool, unwritten: Int) {

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct SynodCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "synod", subcommands: [Bench.self])
+}

@@ -1,0 +1,144 @@
+internal import Encoding
+package import Log
+internal import Platform
+package import Replication
+package import Storage
+internal import Synchronization
+package import Transactions
+
+/// The parts of an open database, put together in the order in which each needs the next.
+///
+/// ```
+/// commit → TransactionManager → LogAdapter → CommitPipeline → Log
+///                 ▲                               │ chosen
+///                 └────────── deliver ────────────┘ → Engine: apply, publish
+/// ```
+final class Core: Sendable {
+  let path: String
+  let log: Log
+  let engine: Engine
+  let pipeline: CommitPipeline
+  let manager: TransactionManager
+  private let isClosed = Atomic(false)
+
+  /// Opens the directory, recovers, and replays what the tables lack.
+  init(path: String, disk: any Disk, clock: any Clock, options: DatabaseOptions, tuning: CoreTuning) throws(DatabaseError) {
+    self.path = path
+    let bridge = Bridge()
+    do throws(LogError) {
+      var logOptions = tuning.log
+      logOptions.creates = options.createsIfMissing
+      log = try Log.open(path, disk: disk, options: logOptions)
+    } catch { throw DatabaseError(opening: path, error) }
+    do {
+      var engineOptions = options.engineOptions()
+      tuning.engine(&engineOptions)
+      // A flush waits for the log; what is flushed, the log may forget.
+      engineOptions.ensureDurable = { slot in try bridge.pipeline?.waitUntilDurable(slot) }
+      engineOptions.onFlush = { [log] slot in try? log.truncate(through: slot) }
+      engine = try Engine.open(path, disk: disk, options: engineOptions)
+      try Self.replay(log, into: engine)
+      pipeline = CommitPipeline(log: log, clock: clock, options: tuning.pipeline) { (group) throws(DeliveryError) in try bridge.deliver(group) }
+      bridge.pipeline = pipeline
+      manager = TransactionManager(engine: engine, log: LogAdapter(pipeline), options: tuning.transactions)
+      bridge.manager = manager
+    } catch {
+      try? log.close()
+      throw DatabaseError(opening: path, error)
+    }
+  }
+
+  /// Applies every record behind the flushed position, in order.
+  private static func replay(_ log: Log, into engine: Engine) throws {
+    let flushed = engine.flushedPosition
+    engine.publish(flushed.version)
+    guard log.state.last.slot > flushed.slot else { return }
+    let reader = try log.reader(after: flushed.slot)
+    while let record = try reader.nextRecord() {
+      guard record.header.type == .transactionGroup else { continue }
+      unsafe try engine.apply(
+        slot: record.header.slot, firstVersion: record.header.firstVersion,
+        transactionCount: Int(record.header.transactionCount), payload: record.payload)
+      engine.publish(record.header.lastVersion)
+    }
+  }
+
+  /// Ends everything in the reverse order; idempotent.
+  func close() throws(DatabaseError) {
+    guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    var failure: (any Error)?
+    do { try pipeline.close() } catch { failure = error }
+    engine.close()
+    do { try log.close() } catch { failure = failure ?? error }
+    if let failure { throw DatabaseError(opening: path, failure) }
+  }
+}
+
+/// What tests change about an open database: sizes, threads, randomness.
+package struct CoreTuning: Sendable {
+  package var log = LogOptions()
+  package var pipeline = CommitPipelineOptions()
+  package var transactions = TransactionManagerOptions()
+  package var engine: @Sendable (inout EngineOptions) -> Void = { _ in }
+  package init() {}
+}
+
+/// Ties the knot between the engine, which must wait for the log, and the log, which delivers to the transactions.
+private final class Bridge: Sendable {
+  private struct State {
+    weak var pipeline: CommitPipeline?
+    weak var manager: TransactionManager?
+  }
+  private let state = Mutex(State())
+
+  var pipeline: CommitPipeline? {
+    get { state.withLock { $0.pipeline } }
+    set { state.withLock { $0.pipeline = newValue } }
+  }
+  var manager: TransactionManager? {
+    get { state.withLock { $0.manager } }
+    set { state.withLock { $0.manager = newValue } }
+  }
+
+  func deliver(_ group: ChosenGroup) throws(DeliveryError) {
+    guard let manager else { throw .failed("the database is closed") }
+    do throws(StorageError) {
+      unsafe try manager.deliver(
+        slot: group.slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
+        payload: group.payload)
+    } catch {
+      if case .full = error { throw .later }
+      throw .failed("\(error)")
+    }
+  }
+}
+
+/// The pipeline as transactions know a log.
+private final class LogAdapter: CommitLog {
+  private let pipeline: CommitPipeline
+
+  init(_ pipeline: CommitPipeline) { self.pipeline = pipeline }
+
+  func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(CommitError) {
+    do throws(LogError) { unsafe try pipeline.append(batch, version: version) } catch { throw CommitError(error, isAppended: false) }
+  }
+
+  func commit(through version: Version, durable: Bool) throws(CommitError) {
+    do throws(LogError) { try pipeline.commit(through: version, durable: durable) } catch { throw CommitError(error, isAppended: true) }
+  }
+
+  func whenDelivered(_ version: Version, _ body: @escaping @Sendable (Swift.Result<Void, CommitError>) -> Void) {
+    pipeline.whenDelivered(version) { result in body(result.mapError { CommitError($0, isAppended: true) }) }
+  }
+}
+
+extension CommitError {
+  /// After the append a failed write leaves the outcome open: the record may or may not be whole on the disk.
+  fileprivate init(_ error: LogError, isAppended: Bool) {
+    switch error {
+    case .noSpace: self = isAppended ? .unknownOutcome("\(error)") : .diskFull("\(error)")
+    case .closed: self = .closed
+    default: self = isAppended ? .unknownOutcome("\(error)") : .failed("\(error)")
+    }
+  }
+}

@@ -1,0 +1,156 @@
+internal import Encoding
+internal import Log
+package import Platform
+internal import Storage
+internal import Transactions
+
+/// The first byte of the user's own keys; SQL's keys begin with others.
+let userKeySpace: UInt8 = 1
+
+/// A durable, transactional database in a directory, open in this process.
+///
+/// ```swift
+/// let database = try Database.open(at: "my.db")
+/// try database.transaction(isolation: .serializable) { transaction in
+///   try transaction.put(key, value)
+/// }
+/// ```
+///
+/// An acknowledged commit survives a crash of the process, of the system, and a power cut. One process has a directory
+/// open at a time. Safe to use from any number of threads.
+public final class Database: Sendable {
+  let core: Core
+  let options: DatabaseOptions
+
+  init(core: Core, options: DatabaseOptions) {
+    self.core = core
+    self.options = options
+  }
+
+  /// Opens the database at `path`, making it if it is not there, and recovers what a crash left.
+  ///
+  /// - Throws: `DatabaseError`: 55006 where another process has it open, 58P01 where the path holds something else, 0A000
+  ///   for a newer format, XX001 for damage (naming file and offset), 58030 for what the system refuses.
+  public static func open(at path: String, _ options: DatabaseOptions = DatabaseOptions()) throws(DatabaseError) -> Database {
+    try open(at: path, options, disk: LinuxDisk(), clock: LinuxClock(), tuning: CoreTuning())
+  }
+
+  /// Opens a database over any disk and clock: what tests and the simulator use.
+  package static func open(
+    at path: String, _ options: DatabaseOptions, disk: any Disk, clock: any Clock, tuning: CoreTuning
+  ) throws(DatabaseError) -> Database {
+    Database(core: try Core(path: path, disk: disk, clock: clock, options: options, tuning: tuning), options: options)
+  }
+
+  /// Waits for what is being written and lets go of the directory; idempotent. Transactions that are open fail.
+  public func close() throws(DatabaseError) { try core.close() }
+
+  /// Runs `body` in a transaction and commits it; runs it again after a serialization failure or deadlock, up to
+  /// `DatabaseOptions.maximumRetries` times, so it should have no effects outside the transaction.
+  ///
+  /// - Parameters:
+  ///   - isolation: the level; the database's default where nil.
+  ///   - isReadOnly: refuse writes; costs nothing at commit.
+  ///   - isDurable: false returns before the log is on the disk: a crash may lose the last few commits, never their order.
+  /// - Returns: what `body` returned.
+  public func transaction<R>(
+    isolation: IsolationLevel? = nil, isReadOnly: Bool = false, isDurable: Bool = true,
+    _ body: (Transaction) throws -> R
+  ) throws -> R {
+    var attempt = 0
+    while true {
+      do {
+        let inner = try begin(isolation ?? options.defaultIsolation, isReadOnly: isReadOnly, attempt: attempt)
+        do {
+          let result = try body(Transaction(inner))
+          _ = try commit(inner, isDurable: isDurable)
+          return result
+        } catch {
+          inner.rollback()
+          throw error
+        }
+      } catch let error as DatabaseError where error.isRetryable && attempt < options.maximumRetries {
+        attempt += 1
+      }
+    }
+  }
+
+  private func begin(
+    _ isolation: IsolationLevel, isReadOnly: Bool, attempt: Int
+  ) throws(DatabaseError) -> Transactions.Transaction {
+    do throws(TransactionError) {
+      return try core.manager.begin(
+        TransactionOptions(isolation: isolation.inner, isReadOnly: isReadOnly || options.isReadOnly, attempts: attempt))
+    } catch { throw DatabaseError(error) }
+  }
+
+  private func commit(_ inner: Transactions.Transaction, isDurable: Bool) throws(DatabaseError) -> Version? {
+    do throws(TransactionError) { return try inner.commit(durable: isDurable) } catch { throw DatabaseError(error) }
+  }
+
+  // MARK: Keys and values
+
+  /// The newest committed value of `key`.
+  public func get(_ key: [UInt8]) throws -> [UInt8]? {
+    try transaction(isReadOnly: true) { transaction in try transaction.get(key) }
+  }
+
+  /// Writes `value` under `key`, durably, in a transaction of its own.
+  public func put(_ key: [UInt8], _ value: [UInt8]) throws {
+    try transaction { transaction in try transaction.put(key, value) }
+  }
+
+  /// Removes `key`, durably, in a transaction of its own.
+  public func delete(_ key: [UInt8]) throws {
+    try transaction { transaction in try transaction.delete(key) }
+  }
+
+  // MARK: Observation
+
+  /// Counts since the database was opened.
+  public var statistics: DatabaseStatistics {
+    let transactions = core.manager.statistics
+    let engine = core.engine.statistics
+    var statistics = DatabaseStatistics()
+    statistics.logBytesWritten = core.log.framesSizeBytes
+    statistics.commits = transactions.committed
+    statistics.readOnlyCommits = transactions.committedReadOnly
+    statistics.rollbacks = transactions.rolledBack
+    statistics.serializationFailures =
+      transactions.concurrentUpdateFailures + transactions.cycleFailures + transactions.undecidedFailures
+    statistics.deadlocks = transactions.deadlocks
+    statistics.lockWaits = transactions.lockWaits
+    statistics.flushes = engine.flushes
+    statistics.compactions = engine.compaction.merges
+    statistics.tableBytes = engine.tableSizeBytesPerLevel.reduce(0, +)
+    statistics.compactionBytesWritten = engine.compaction.writtenSizeBytes
+    return statistics
+  }
+}
+
+/// What a database has done since it was opened.
+public struct DatabaseStatistics: Hashable, Sendable {
+  /// Bytes written to the log, padding and control records included.
+  public var logBytesWritten: UInt64 = 0
+  public var commits: UInt64 = 0
+  public var readOnlyCommits: UInt64 = 0
+  public var rollbacks: UInt64 = 0
+  public var serializationFailures: UInt64 = 0
+  public var deadlocks: UInt64 = 0
+  public var lockWaits: UInt64 = 0
+  public var flushes = 0
+  public var compactions = 0
+  /// Bytes in tables now.
+  public var tableBytes: UInt64 = 0
+  public var compactionBytesWritten: UInt64 = 0
+}
+
+extension IsolationLevel {
+  var inner: Transactions.IsolationLevel {
+    switch self {
+    case .readCommitted: .readCommitted
+    case .repeatableRead: .repeatableRead
+    case .serializable: .serializable
+    }
+  }
+}

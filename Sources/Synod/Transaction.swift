@@ -1,0 +1,58 @@
+internal import Encoding
+internal import Storage
+internal import Transactions
+
+/// A transaction: statements and key-value operations over one set of reads and writes that commits or not as a whole.
+///
+/// Made by `Database.transaction`; used by one thread at a time, and not after the body that received it has returned.
+/// Keys are arbitrary bytes from 1 to 65,535 long, ordered bytewise; they live beside the tables and never meet them.
+public final class Transaction {
+  let inner: Transactions.Transaction
+  private var key: [UInt8] = [userKeySpace]
+
+  init(_ inner: Transactions.Transaction) { self.inner = inner }
+
+  /// The value of `key`, or nil. Sees this transaction's own writes.
+  public func get(_ key: [UInt8]) throws(DatabaseError) -> [UInt8]? {
+    setKey(key)
+    return try rethrow { () throws(TransactionError) in try inner.get(self.key) }
+  }
+
+  /// Writes `value` under `key`. Waits while another transaction that wrote it is open; fails with 40001 where that one
+  /// committed and the isolation level is repeatable read or serializable.
+  public func put(_ key: [UInt8], _ value: [UInt8]) throws(DatabaseError) {
+    setKey(key)
+    try rethrow { () throws(TransactionError) in try inner.put(self.key, value) }
+  }
+
+  /// Removes `key`; no error where it is not there.
+  public func delete(_ key: [UInt8]) throws(DatabaseError) {
+    setKey(key)
+    try rethrow { () throws(TransactionError) in try inner.delete(self.key) }
+  }
+
+  /// Calls `body` with every key from `lower` up to, not including, `upper` (nil: to the end) in order, until it
+  /// returns false.
+  public func scan(
+    from lower: [UInt8] = [], to upper: [UInt8]? = nil, reverse: Bool = false,
+    _ body: (_ key: [UInt8], _ value: [UInt8]) throws -> Bool
+  ) throws {
+    let range = KeyRange(lower: [userKeySpace] + lower, upper: upper.map { [userKeySpace] + $0 } ?? [userKeySpace + 1])
+    let cursor = try rethrow { () throws(TransactionError) in try inner.cursor(range, reverse: reverse) }
+    defer { cursor.close() }
+    while try rethrow({ () throws(TransactionError) in try cursor.next() }) {
+      let key = unsafe Array(cursor.key.dropFirst())
+      let value = unsafe Array(cursor.value)
+      guard try body(key, value) else { return }
+    }
+  }
+
+  private func setKey(_ user: [UInt8]) {
+    key.removeLast(key.count - 1)
+    key.append(contentsOf: user)
+  }
+
+  private func rethrow<R>(_ body: () throws(TransactionError) -> R) throws(DatabaseError) -> R {
+    do throws(TransactionError) { return try body() } catch { throw DatabaseError(error) }
+  }
+}
