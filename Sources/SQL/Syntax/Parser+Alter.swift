@@ -293,7 +293,7 @@ extension SQLParser {
           }
         } else if let option = try parseSequenceOption() {
           switch option.kind {
-          case .type, .ownedBy, .name:
+          case .type, .ownedBy, .name, .restart:
             throw SQLError(
               .syntaxError, "sequence option \"\(optionName(option))\" not supported here", position: option.position)
           default: options.append(option)
@@ -311,6 +311,7 @@ extension SQLParser {
     switch option.kind {
     case .type: "as"
     case .ownedBy: "owned_by"
+    case .restart: "restart"
     default: "sequence_name"
     }
   }

@@ -98,7 +98,9 @@ extension SQLParser {
       advance()
       return try parseRoleSetting(.everyone, position)
     }
+    let place = here
     let role = try parseRoleName()
+    if role == .everyone { throw SQLError(.undefinedObject, "role \"public\" does not exist", position: place) }
     if take(.rename) {
       try expect(.to)
       guard case .named(let name) = role else { throw unexpected() }
