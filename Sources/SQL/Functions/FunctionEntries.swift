@@ -33,7 +33,7 @@ package final class ScalarFunction: Sendable {
     _ name: String, _ arguments: [TypeID], variadic: TypeID? = nil, returns result: TypeID,
     _ volatility: Volatility = .immutable, strict: Bool = true, defaults: [Datum] = [], intrinsic: Intrinsic? = nil,
     specialise: (@Sendable ([SQLType]) throws(SQLError) -> ScalarFunction)? = nil,
-    _ body: @escaping ScalarImplementation
+    body: @escaping ScalarImplementation
   ) {
     self.specialise = specialise
     self.name = name

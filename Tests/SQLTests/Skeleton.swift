@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct SQLSkeleton {
-  @Test func builds() {}
-}
