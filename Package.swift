@@ -45,7 +45,7 @@ let package = Package(
     .target(name: "Platform", dependencies: ["CSynod"], swiftSettings: strict),
     .target(name: "Log", dependencies: ["Encoding", "Platform"], swiftSettings: strict),
     .target(name: "Replication", dependencies: ["Encoding", "Platform", "Log", "Paxos"], swiftSettings: strict),
-    .target(name: "Storage", dependencies: ["Encoding", "Platform"], swiftSettings: strict),
+    .target(name: "Storage", dependencies: ["CSynod", "Encoding", "Platform"], swiftSettings: strict),
     .target(name: "Transactions", dependencies: ["Encoding", "Platform", "Storage"], swiftSettings: strict),
     .target(
       name: "SQL",

@@ -38,6 +38,8 @@ uint64_t synod_cpu_nanoseconds(void);
 /// futex(2) wait (relative timeout in nanoseconds; 0 = none) and wake; 0 or errno.
 int synod_futex_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_nanoseconds);
 int synod_futex_wake(const uint32_t *word, int count);
+/// Asks the processor for the cache line at `address`, which need not be readable.
+static inline void synod_prefetch(const void *address) { __builtin_prefetch(address); }
 /// getrandom(2); 0 or errno.
 int synod_random(void *bytes, size_t count);
 

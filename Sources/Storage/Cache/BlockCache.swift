@@ -21,6 +21,43 @@ internal import Synchronization
 //    new block is not taken in, and lives only as long as its own pin.
 // 3. Blocks are immutable; a table's number is never used again, so no entry is ever stale.
 
+/// Where blocks are found: buckets that are chains of blocks. Plain pointers, so that a search touches no reference count.
+@unsafe
+struct BlockIndex {
+  fileprivate let buckets: UnsafeMutablePointer<Atomic<UInt>>
+  fileprivate let bucketMask: UInt64
+
+  fileprivate init(bucketCount: Int) {
+    unsafe buckets = .allocate(capacity: bucketCount)
+    for index in 0..<bucketCount { unsafe (buckets + index).initialize(to: Atomic(0)) }
+    unsafe bucketMask = UInt64(bucketCount - 1)
+  }
+
+  @inline(__always)
+  static func hash(_ table: UInt64, _ offset: UInt64) -> UInt64 {
+    var word = (offset ^ table << 40) &* 0x9E37_79B9_7F4A_7C15
+    word ^= word >> 32
+    word = word &* 0xD6E8_FEB8_6659_FD93
+    return word ^ word >> 29
+  }
+
+  /// The block, not pinned: valid until the section of `epochs` in which the caller stands ends.
+  @inline(__always)
+  func find(_ table: UInt64, _ offset: UInt64) -> UnsafeMutablePointer<CachedBlock>? {
+    let bucket = unsafe buckets + Int(truncatingIfNeeded: Self.hash(table, offset) & bucketMask)
+    var address = unsafe bucket.pointee.load(ordering: .acquiring)
+    while let block = unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address) {
+      if unsafe block.pointee.offset == offset && block.pointee.table == table {
+        let uses = unsafe block.pointee.uses.load(ordering: .relaxed)
+        if uses < 3 { unsafe block.pointee.uses.store(uses &+ 1, ordering: .relaxed) }
+        return unsafe block
+      }
+      address = unsafe block.pointee.nextInBucket.load(ordering: .acquiring)
+    }
+    return nil
+  }
+}
+
 /// A sharded, scan-resistant cache of immutable blocks with a strict capacity.
 ///
 /// `@unchecked Sendable`: buckets are atomics that live as long as the cache; queues are guarded by their shard's lock.
@@ -43,8 +80,8 @@ package final class BlockCache: @unchecked Sendable {
   package let capacityBytes: Int
   private let shards: [CacheShard]
   private let shardShift: UInt64
-  private let buckets: UnsafeMutablePointer<Atomic<UInt>>
-  private let bucketMask: UInt64
+  /// Valid as long as this object lives.
+  let index: BlockIndex
   private let reserved = Atomic<Int>(0)
   /// Misses of which the counters of hits are the complement; hits are counted per shard and sampled by readers.
   private let misses = Atomic<UInt64>(0)
@@ -58,9 +95,7 @@ package final class BlockCache: @unchecked Sendable {
     let wanted = shardCount ?? min(64, max(1, capacityBytes >> 22))
     while count * 2 <= wanted { count *= 2 }
     let bucketCount = max(64, (capacityBytes >> 13).nextPowerOfTwo)
-    unsafe buckets = .allocate(capacity: bucketCount)
-    for index in 0..<bucketCount { unsafe (buckets + index).initialize(to: Atomic(0)) }
-    bucketMask = UInt64(bucketCount - 1)
+    unsafe index = BlockIndex(bucketCount: bucketCount)
     // A bucket belongs to one shard: the shard's number is the low bits of the bucket's.
     shardShift = UInt64(count - 1)
     shards = (0..<count).map { _ in CacheShard() }
@@ -68,35 +103,11 @@ package final class BlockCache: @unchecked Sendable {
 
   deinit {
     for shard in shards { unsafe shard.state.withLock { unsafe $0.releaseAll() } }
-    unsafe buckets.deallocate()
+    unsafe index.buckets.deallocate()
   }
 
   static func hash(_ block: UnsafeMutablePointer<CachedBlock>) -> UInt64 {
-    unsafe hash(block.pointee.table, block.pointee.offset)
-  }
-
-  @inline(__always)
-  private static func hash(_ table: UInt64, _ offset: UInt64) -> UInt64 {
-    var word = (offset ^ table << 40) &* 0x9E37_79B9_7F4A_7C15
-    word ^= word >> 32
-    word = word &* 0xD6E8_FEB8_6659_FD93
-    return word ^ word >> 29
-  }
-
-  /// The block, not pinned: valid until the section of `epochs` in which the caller stands ends.
-  @inline(__always)
-  func find(_ table: UInt64, _ offset: UInt64) -> UnsafeMutablePointer<CachedBlock>? {
-    let bucket = unsafe buckets + Int(truncatingIfNeeded: Self.hash(table, offset) & bucketMask)
-    var address = unsafe bucket.pointee.load(ordering: .acquiring)
-    while let block = unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address) {
-      if unsafe block.pointee.offset == offset && block.pointee.table == table {
-        let uses = unsafe block.pointee.uses.load(ordering: .relaxed)
-        if uses < 3 { unsafe block.pointee.uses.store(uses &+ 1, ordering: .relaxed) }
-        return unsafe block
-      }
-      address = unsafe block.pointee.nextInBucket.load(ordering: .acquiring)
-    }
-    return nil
+    unsafe BlockIndex.hash(block.pointee.table, block.pointee.offset)
   }
 
   /// Takes in a block that a reader has just made, unless another was quicker. The caller keeps its own reference.
@@ -105,8 +116,8 @@ package final class BlockCache: @unchecked Sendable {
     let size = unsafe block.pointee.sizeBytes + CachedBlock.headerSizeBytes
     let capacity = max(0, capacityBytes - reserved.load(ordering: .relaxed)) / shards.count
     guard size <= capacity / 2 else { return }
-    let hash = unsafe Self.hash(block.pointee.table, block.pointee.offset)
-    let bucket = hash & bucketMask
+    let hash = unsafe BlockIndex.hash(block.pointee.table, block.pointee.offset)
+    let bucket = unsafe hash & index.bucketMask
     let shard = shards[Int(truncatingIfNeeded: bucket & shardShift)]
     let address = UInt(bitPattern: block)
     let evicted = unsafe shard.state.withLock { (state) -> [UnsafeMutablePointer<CachedBlock>] in
@@ -120,7 +131,7 @@ package final class BlockCache: @unchecked Sendable {
       guard hasRoom else { return unsafe evicted }
       unsafe block.retain()
       unsafe state.push(block, hash: hash)
-      let head = unsafe buckets + Int(bucket)
+      let head = unsafe index.buckets + Int(bucket)
       unsafe block.pointee.nextInBucket.store(head.pointee.load(ordering: .relaxed), ordering: .relaxed)
       unsafe head.pointee.store(UInt(bitPattern: block), ordering: .releasing)
       return unsafe evicted
@@ -132,7 +143,7 @@ package final class BlockCache: @unchecked Sendable {
   func reserve(_ count: Int) { _ = reserved.wrappingAdd(count, ordering: .relaxed) }
 
   private func contains(_ table: UInt64, _ offset: UInt64, _ bucket: UInt64) -> Bool {
-    var address = unsafe (buckets + Int(bucket)).pointee.load(ordering: .relaxed)
+    var address = unsafe (index.buckets + Int(bucket)).pointee.load(ordering: .relaxed)
     while let block = unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address) {
       if unsafe block.pointee.offset == offset && block.pointee.table == table { return true }
       address = unsafe block.pointee.nextInBucket.load(ordering: .relaxed)
@@ -142,9 +153,9 @@ package final class BlockCache: @unchecked Sendable {
 
   /// Takes the block out of its bucket; the shard's lock is held. Readers that stand on it still find its successor.
   private func unlink(_ block: UnsafeMutablePointer<CachedBlock>) {
-    let bucket = unsafe Self.hash(block.pointee.table, block.pointee.offset) & bucketMask
+    let bucket = unsafe BlockIndex.hash(block.pointee.table, block.pointee.offset) & index.bucketMask
     let successor = unsafe block.pointee.nextInBucket.load(ordering: .relaxed)
-    let head = unsafe buckets + Int(bucket)
+    let head = unsafe index.buckets + Int(bucket)
     var address = unsafe head.pointee.load(ordering: .relaxed)
     if address == UInt(bitPattern: block) {
       unsafe head.pointee.store(successor, ordering: .releasing)

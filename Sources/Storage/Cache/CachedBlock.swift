@@ -43,7 +43,7 @@ struct CachedBlock: ~Copyable {
   /// A new block with one reference and uninitialised bytes.
   static func allocate(table: UInt64, offset: UInt64, sizeBytes: Int) -> UnsafeMutablePointer<CachedBlock> {
     precondition(unsafe MemoryLayout<CachedBlock>.size <= headerSizeBytes)
-    let memory = unsafe UnsafeMutableRawPointer.allocate(byteCount: headerSizeBytes + sizeBytes, alignment: 64)
+    let memory = unsafe UnsafeMutableRawPointer.allocate(byteCount: headerSizeBytes + sizeBytes, alignment: 128)
     let block = unsafe memory.bindMemory(to: CachedBlock.self, capacity: 1)
     unsafe block.initialize(to: CachedBlock(table: table, offset: offset, sizeBytes: sizeBytes))
     return unsafe block

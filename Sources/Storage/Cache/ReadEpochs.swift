@@ -19,46 +19,32 @@ internal import Synchronization
 //
 // The cost to a reader: two atomic additions on a cache line that mostly no other thread uses.
 
-/// Sections of lock-free readers, and what waits for their end.
-///
-/// `@unchecked Sendable`: the counters are atomic, the waiting list is guarded by its lock.
-@safe
-final class ReadEpochs: @unchecked Sendable {
-  private static let stripes = 64
+/// The readers' side: plain pointers, so that entering and leaving touch no reference count.
+@unsafe
+struct ReadGate {
+  fileprivate static let stripes = 64
   /// Two cache lines a stripe, so that neighbours do not disturb each other (processors fetch lines in pairs).
   private static let strideBytes = 128
 
-  private let counters: UnsafeMutableRawPointer
-  private let epoch = Atomic<UInt64>(2)
-  private let waiting = Mutex(Waiting())
+  fileprivate let counters: UnsafeMutableRawPointer
+  fileprivate let epoch: UnsafeMutablePointer<Atomic<UInt64>>
 
-  private struct Waiting: ~Copyable {
-    var blocks: [(epoch: UInt64, block: UInt)] = []
-    var first = 0
-  }
-
-  init() {
-    unsafe counters = .allocate(byteCount: Self.stripes * Self.strideBytes, alignment: Self.strideBytes)
-    for index in 0..<Self.stripes {
+  fileprivate init() {
+    // The epoch has a stride of its own behind the stripes.
+    unsafe counters = .allocate(byteCount: (Self.stripes + 1) * Self.strideBytes, alignment: Self.strideBytes)
+    unsafe epoch = (counters + Self.stripes * Self.strideBytes).bindMemory(to: Atomic<UInt64>.self, capacity: 1)
+    unsafe epoch.initialize(to: Atomic(2))
+    for index in unsafe 0..<Self.stripes {
       for parity in 0..<2 {
-        let place = unsafe (counters + index * Self.strideBytes + parity * 8).bindMemory(
+        let place = unsafe (counters + (index * Self.strideBytes + parity * 8)).bindMemory(
           to: Atomic<Int>.self, capacity: 1)
         unsafe place.initialize(to: Atomic(0))
       }
     }
   }
 
-  deinit {
-    waiting.withLock { waiting in
-      for entry in waiting.blocks[waiting.first...] {
-        unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: entry.block)!.release()
-      }
-    }
-    unsafe counters.deallocate()
-  }
-
   @inline(__always)
-  private func counter(_ stripe: Int, _ parity: Int) -> UnsafeMutablePointer<Atomic<Int>> {
+  fileprivate func counter(_ stripe: Int, _ parity: Int) -> UnsafeMutablePointer<Atomic<Int>> {
     unsafe (counters + (stripe &* Self.strideBytes &+ parity &* 8)).assumingMemoryBound(to: Atomic<Int>.self)
   }
 
@@ -68,10 +54,10 @@ final class ReadEpochs: @unchecked Sendable {
     let thread = UInt64(pthread_self())
     let stripe = Int(truncatingIfNeeded: (thread &* 0x9E37_79B9_7F4A_7C15) >> 58)
     while true {
-      let current = epoch.load(ordering: .relaxed)
+      let current = unsafe epoch.pointee.load(ordering: .relaxed)
       let parity = Int(truncatingIfNeeded: current & 1)
       _ = unsafe counter(stripe, parity).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-      if epoch.load(ordering: .sequentiallyConsistent) == current { return stripe << 1 | parity }
+      if unsafe epoch.pointee.load(ordering: .sequentiallyConsistent) == current { return stripe << 1 | parity }
       _ = unsafe counter(stripe, parity).pointee.wrappingSubtract(1, ordering: .releasing)
     }
   }
@@ -80,13 +66,39 @@ final class ReadEpochs: @unchecked Sendable {
   func leave(_ token: Int) {
     _ = unsafe counter(token >> 1, token & 1).pointee.wrappingSubtract(1, ordering: .releasing)
   }
+}
+
+/// Sections of lock-free readers, and what waits for their end.
+///
+/// `@unchecked Sendable`: the gate's memory is atomic, the waiting list is guarded by its lock.
+@safe
+final class ReadEpochs: @unchecked Sendable {
+  /// Valid as long as this object lives.
+  let gate: ReadGate
+  private let waiting = Mutex(Waiting())
+
+  private struct Waiting: ~Copyable {
+    var blocks: [(epoch: UInt64, block: UInt)] = []
+    var first = 0
+  }
+
+  init() { unsafe gate = ReadGate() }
+
+  deinit {
+    waiting.withLock { waiting in
+      for entry in waiting.blocks[waiting.first...] {
+        unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: entry.block)!.release()
+      }
+    }
+    unsafe gate.counters.deallocate()
+  }
 
   /// Gives away a reference to blocks that no new reader can find, to be released when no reader can stand on them.
   func retire(_ blocks: [UnsafeMutablePointer<CachedBlock>]) {
     guard unsafe !blocks.isEmpty else { return }
     let addresses = unsafe blocks.map { UInt(bitPattern: $0) }
     let free = waiting.withLock { waiting in
-      let now = epoch.load(ordering: .sequentiallyConsistent)
+      let now = unsafe gate.epoch.pointee.load(ordering: .sequentiallyConsistent)
       for address in addresses { waiting.blocks.append((now, address)) }
       return advance(&waiting)
     }
@@ -101,18 +113,18 @@ final class ReadEpochs: @unchecked Sendable {
 
   private func advance(_ waiting: inout Waiting) -> [UInt] {
     for _ in 0..<2 {
-      let now = epoch.load(ordering: .sequentiallyConsistent)
+      let now = unsafe gate.epoch.pointee.load(ordering: .sequentiallyConsistent)
       let parity = Int(truncatingIfNeeded: (now &+ 1) & 1)
       var isQuiet = true
-      for stripe in 0..<Self.stripes
-      where unsafe counter(stripe, parity).pointee.load(ordering: .sequentiallyConsistent) != 0 {
+      for stripe in unsafe 0..<ReadGate.stripes
+      where unsafe gate.counter(stripe, parity).pointee.load(ordering: .sequentiallyConsistent) != 0 {
         isQuiet = false
         break
       }
       guard isQuiet else { break }
-      epoch.store(now &+ 1, ordering: .sequentiallyConsistent)
+      unsafe gate.epoch.pointee.store(now &+ 1, ordering: .sequentiallyConsistent)
     }
-    let now = epoch.load(ordering: .sequentiallyConsistent)
+    let now = unsafe gate.epoch.pointee.load(ordering: .sequentiallyConsistent)
     var free: [UInt] = []
     while waiting.first < waiting.blocks.count, waiting.blocks[waiting.first].epoch + 2 <= now {
       free.append(waiting.blocks[waiting.first].block)

@@ -26,8 +26,10 @@ package final class TableSet: @unchecked Sendable {
   /// The newest version in any table: nothing newer need be looked for.
   package let maximumVersion: Version
   let cache: BlockCache
+  private let gate: ReadGate
   /// The runs again, reachable without touching their reference counts.
   private let references: UnsafeMutablePointer<Unmanaged<TableRun>>
+  private let runCount: Int
 
   /// - Parameter levels: level 0 in any order, the others in any order but without overlap.
   package init(levels: [[Table]], cache: BlockCache, reusing old: TableSet? = nil) {
@@ -39,6 +41,7 @@ package final class TableSet: @unchecked Sendable {
     }
     self.levels = sorted
     self.cache = cache
+    unsafe gate = unsafe cache.epochs.gate
     let known = old?.runs ?? []
     func run(_ tables: [Table]) -> TableRun {
       known.first { $0.tables.elementsEqual(tables, by: ===) } ?? TableRun(tables)
@@ -46,6 +49,7 @@ package final class TableSet: @unchecked Sendable {
     sublevels = Self.sublevels(of: sorted[0]).reversed().map(run)
     runs = sublevels + sorted[1...].filter { !$0.isEmpty }.map(run)
     maximumVersion = runs.map(\.maximumVersion).max() ?? .zero
+    runCount = runs.count
     unsafe references = .allocate(capacity: runs.count)
     for (index, run) in runs.enumerated() {
       unsafe (references + index).initialize(to: Unmanaged.passUnretained(run))
@@ -76,18 +80,18 @@ package final class TableSet: @unchecked Sendable {
   package func find(
     _ key: UnsafeRawBufferPointer, at version: Version, floor: Version = .zero, _ pin: inout BlockPin
   ) throws(StorageError) -> TableLookup {
-    guard maximumVersion > floor, !runs.isEmpty else { return unsafe .absent }
+    guard maximumVersion.rawValue > floor.rawValue else { return unsafe .absent }
     let hash = unsafe xxh3(key)
-    let token = cache.epochs.enter()
-    defer { cache.epochs.leave(token) }
-    for index in 0..<runs.count {
+    let token = unsafe gate.enter()
+    defer { unsafe gate.leave(token) }
+    for index in 0..<runCount {
       let (entry, deletion) = unsafe try references[index].find(key, hash, version, floor.rawValue, &pin)
       if unsafe entry.outcome != .absent {
-        if unsafe entry.version >= deletion { return unsafe entry }
-        return unsafe .deleted(deletion)
+        if unsafe entry.version.rawValue >= deletion { return unsafe entry }
+        return unsafe .deleted(Version(deletion))
       }
       // Everything further down is older than the deletion.
-      if deletion > .zero { return unsafe .deleted(deletion) }
+      if deletion > 0 { return unsafe .deleted(Version(deletion)) }
     }
     return unsafe .absent
   }
@@ -137,9 +141,9 @@ extension Unmanaged<TableRun> {
   @inline(__always)
   fileprivate func find(
     _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ version: Version, _ floor: UInt64, _ pin: inout BlockPin
-  ) throws(StorageError) -> (entry: TableLookup, deletion: Version) {
+  ) throws(StorageError) -> (entry: TableLookup, deletion: UInt64) {
     let result = unsafe _withUnsafeGuaranteedRef { run in
-      unsafe Result { () throws(StorageError) -> (entry: TableLookup, deletion: Version) in
+      unsafe Result { () throws(StorageError) -> (entry: TableLookup, deletion: UInt64) in
         unsafe try run.find(key, hash: hash, version, floor: floor, &pin)
       }
     }

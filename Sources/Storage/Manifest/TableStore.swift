@@ -158,6 +158,12 @@ package final class TableStore: @unchecked Sendable {
   /// The floor that was stored with the last edit that had one.
   package var garbageFloor: Version { installing.withLock { $0.manifest.state.garbageFloor } }
 
+  /// What the manifest says, as far as it is not in doubt.
+  package var manifestState: ManifestState { installing.withLock { $0.manifest.state } }
+
+  /// The last edit failed, and the manifest may say something else until the next one succeeds.
+  var isManifestInDoubt: Bool { installing.withLock { $0.manifest.mustRotate } }
+
   // MARK: Changing
 
   /// Tables for a flush: add entries and range deletions, `finish`, then `install(flush:…)`.

@@ -1,15 +1,19 @@
+internal import CSynod
 internal import Encoding
 internal import Glibc
 
 // A block in memory: sorted entries with prefix compression, and arrays for the search.
 //
-//   entry*                        see below
-//   u32 × n                       offset of each restart: an entry with its whole key
+//   u32                           n: number of restarts
+//   u32                           c: length of the common prefix, with which every key of the block begins
+//   u64                           base version: the smallest in the block
 //   u64 × n                       search prefix of each restart's key: the 8 bytes after the common prefix, read as a
 //                                 big-endian number, short keys filled with zeros
-//   u64                           base version: the smallest in the block
-//   u32                           c: length of the common prefix, with which every key of the block begins
-//   u32                           n: number of restarts
+//   u32 × n                       offset of each restart, from the first entry: an entry with its whole key
+//   entry*                        see below
+//
+// The arrays come first, so that in memory the cache's header, the numbers and the first prefixes share two cache lines
+// that the processor fetches together.
 //
 // An entry:
 //
@@ -30,7 +34,7 @@ internal import Glibc
 //   shared = m   compare the rest with the target's rest
 // so that most entries cost the decoding of their lengths.
 
-/// One decoded entry; offsets count from the block's first byte. `next` is -1 where the bytes make no sense.
+/// One decoded entry; offsets count from the block's first entry. `next` is -1 where the bytes make no sense.
 @frozen
 @usableFromInline
 struct BlockEntry {
@@ -67,9 +71,11 @@ struct BlockLookup {
 struct BlockView {
   static let fixedSizeBytes = 16
 
+  /// The first entry; offsets count from it.
   let base: UnsafeRawPointer
-  /// Where the entries end and the arrays begin.
+  /// The length of all entries.
   let entriesEnd: Int
+  private let prefixes: UnsafeRawPointer
   let restartCount: Int
   let commonPrefixLength: Int
   let baseVersion: UInt64
@@ -79,6 +85,7 @@ struct BlockView {
 
   private init() {
     unsafe base = UnsafeRawPointer(bitPattern: 64).unsafelyUnwrapped
+    unsafe prefixes = unsafe base
     unsafe entriesEnd = 0
     unsafe restartCount = 0
     unsafe commonPrefixLength = 0
@@ -89,13 +96,14 @@ struct BlockView {
   @inline(__always)
   init?(_ start: UnsafeRawPointer, count: Int) {
     guard unsafe count >= Self.fixedSizeBytes else { return nil }
-    let n = Int(UInt32(littleEndian: unsafe (start + (count &- 4)).loadUnaligned(as: UInt32.self)))
+    let n = Int(UInt32(littleEndian: unsafe start.loadUnaligned(as: UInt32.self)))
     let arrays = unsafe n &* 12 &+ Self.fixedSizeBytes
     guard arrays <= count else { return nil }
-    unsafe base = unsafe start
     unsafe restartCount = n
-    unsafe commonPrefixLength = Int(UInt32(littleEndian: unsafe (start + (count &- 8)).loadUnaligned(as: UInt32.self)))
-    unsafe baseVersion = UInt64(littleEndian: unsafe (start + (count &- 16)).loadUnaligned(as: UInt64.self))
+    unsafe commonPrefixLength = Int(UInt32(littleEndian: unsafe (start + 4).loadUnaligned(as: UInt32.self)))
+    unsafe baseVersion = UInt64(littleEndian: unsafe (start + 8).loadUnaligned(as: UInt64.self))
+    unsafe prefixes = unsafe start + Self.fixedSizeBytes
+    unsafe base = unsafe start + arrays
     unsafe entriesEnd = count &- arrays
     // A block with entries has a restart, and one without has none.
     guard unsafe (n > 0) == (entriesEnd > 0) else { return nil }
@@ -103,24 +111,23 @@ struct BlockView {
 
   @inline(__always)
   func restartOffset(_ index: Int) -> Int {
-    Int(UInt32(littleEndian: unsafe (base + (entriesEnd &+ index &* 4)).loadUnaligned(as: UInt32.self)))
+    Int(UInt32(littleEndian: unsafe (prefixes + (restartCount &* 8 &+ index &* 4)).loadUnaligned(as: UInt32.self)))
   }
 
   @inline(__always)
   func restartPrefix(_ index: Int) -> UInt64 {
-    UInt64(
-      littleEndian: unsafe (base + (entriesEnd &+ restartCount &* 4 &+ index &* 8)).loadUnaligned(as: UInt64.self))
+    UInt64(littleEndian: unsafe (prefixes + (index &* 8)).loadUnaligned(as: UInt64.self))
   }
 
   /// Decodes the entry at `offset`, checking that it lies within the entries.
   @inline(__always)
   func entry(at offset: Int) -> BlockEntry {
-    guard unsafe offset >= 0 && offset < entriesEnd else { return .damaged }
+    // No entry is shorter than four bytes.
+    guard unsafe offset >= 0 && offset &+ 4 <= entriesEnd else { return .damaged }
     var position = offset
     var head: UInt64
     var unshared: UInt64
     var valueLength: UInt64
-    // The arrays follow the entries, so that four bytes can be read at any entry.
     let word = UInt32(littleEndian: unsafe (base + offset).loadUnaligned(as: UInt32.self))
     if word & 0x8080 == 0 {
       head = UInt64(word & 0x7F)
@@ -248,6 +255,13 @@ struct BlockView {
     var offset = before == 0 ? 0 : unsafe restartOffset(before &- 1)
     // Where the next restart begins, whose entry is at or after the target and holds its whole key.
     var limit = unsafe before == 0 ? 0 : before < restartCount ? restartOffset(before) : Int.max
+    // Entries name their successors: without help each would be waited for in turn.
+    var line = offset
+    let last = unsafe min(limit, entriesEnd, offset &+ 2048)
+    while line < last {
+      unsafe synod_prefetch(base + line)
+      line &+= 64
+    }
     var matched = 0
     var previousLength = 0
     while unsafe offset < entriesEnd {

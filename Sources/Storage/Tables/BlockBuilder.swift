@@ -4,7 +4,6 @@ internal import Encoding
 ///
 /// Entries arrive in internal order; the builder does not check that (`TableBuilder` does).
 struct BlockBuilder: ~Copyable {
-  private var restarts: [UInt32] = []
   private var firstKey: [UInt8] = []
   private var lastKey: [UInt8] = []
   private var sinceRestart = 0
@@ -49,11 +48,10 @@ struct BlockBuilder: ~Copyable {
     }
     if pending.isEmpty { unsafe firstKey.replace(with: key, keeping: 0) }
     sinceRestart += 1
-    let isRestart = sinceRestart == 1
     pending.append(
       Pending(
-        head: UInt64(shared) << 1 | (isDelete ? 1 : 0), unshared: isRestart ? -1 - key.count : key.count - shared,
-        valueLength: value.count, version: version))
+        head: UInt64(shared) << 1 | (isDelete ? 1 : 0), unshared: key.count - shared, valueLength: value.count,
+        version: version))
     unsafe bodies.append(UnsafeRawBufferPointer(rebasing: key[shared...]))
     unsafe bodies.append(value)
     unsafe lastKey.replace(with: key, keeping: shared)
@@ -63,52 +61,52 @@ struct BlockBuilder: ~Copyable {
 
   /// Appends the block to `output`, and begins anew.
   mutating func finish(into output: inout ByteWriter) {
-    let start = output.count
-    output.bytes.reserveCapacity(start + estimatedSizeBytes)
-    var body = 0
     let base = pending.isEmpty ? 0 : minimumVersion
-    for entry in pending {
-      // A negative length marks a restart: its key is whole.
-      let unshared = entry.unshared < 0 ? -1 - entry.unshared : entry.unshared
-      if entry.unshared < 0 { restarts.append(UInt32(output.count - start)) }
+    let common = commonPrefixLength
+    let restartCount = (pending.count + restartInterval - 1) / restartInterval
+    output.bytes.reserveCapacity(output.count + estimatedSizeBytes)
+    output.append(integer: UInt32(restartCount))
+    output.append(integer: UInt32(common))
+    output.append(integer: base)
+    let prefixes = output.count
+    let offsets = prefixes + 8 * restartCount
+    output.append([UInt8](repeating: 0, count: 12 * restartCount))
+    let start = output.count
+    var body = 0
+    for (index, entry) in pending.enumerated() {
+      if index % restartInterval == 0 {
+        let restart = index / restartInterval
+        let prefix = unsafe bodies.bytes.withUnsafeBytes {
+          unsafe searchPrefix(UnsafeRawBufferPointer(rebasing: $0[body..<body + entry.unshared]), after: common)
+        }
+        output.patch(integer: prefix, at: prefixes + 8 * restart)
+        output.patch(integer: UInt32(output.count - start), at: offsets + 4 * restart)
+      }
       output.append(varint: entry.head)
-      output.append(varint: UInt64(unshared))
+      output.append(varint: UInt64(entry.unshared))
       output.append(varint: UInt64(entry.valueLength))
       output.append(varint: entry.version - base)
-      let end = body + unshared + entry.valueLength
+      let end = body + entry.unshared + entry.valueLength
       unsafe bodies.bytes.withUnsafeBytes { unsafe output.append(UnsafeRawBufferPointer(rebasing: $0[body..<end])) }
       body = end
     }
-    let common = unsafe firstKey.withUnsafeBytes { first in
+    reset()
+  }
+
+  /// What the first key and the last have in common, and so all between them.
+  private var commonPrefixLength: Int {
+    if pending.isEmpty { return 0 }
+    return unsafe firstKey.withUnsafeBytes { first in
       unsafe lastKey.withUnsafeBytes { last in
-        let count = pending.isEmpty ? 0 : min(first.count, last.count)
+        let count = min(first.count, last.count)
         return count == 0 ? 0 : unsafe commonLength(first.baseAddress!, last.baseAddress!, count)
       }
     }
-    for offset in restarts { output.append(integer: offset) }
-    for offset in restarts {
-      let prefix = unsafe output.bytes.withUnsafeBytes { all -> UInt64 in
-        let block = unsafe UnsafeRawBufferPointer(rebasing: all[start...])
-        var reader = unsafe ByteReader(block, offset: Int(offset))
-        // What was just written can be read.
-        _ = unsafe try! reader.readVarint()
-        let length = unsafe Int(try! reader.readVarint())
-        _ = unsafe try! reader.readVarint()
-        _ = unsafe try! reader.readVarint()
-        return unsafe searchPrefix(try! reader.readBytes(length), after: common)
-      }
-      output.append(integer: prefix)
-    }
-    output.append(integer: base)
-    output.append(integer: UInt32(common))
-    output.append(integer: UInt32(restarts.count))
-    reset()
   }
 
   private mutating func reset() {
     pending.removeAll(keepingCapacity: true)
     bodies.removeAll()
-    restarts.removeAll(keepingCapacity: true)
     sinceRestart = 0
     minimumVersion = UInt64.max
     maximumVersion = 0

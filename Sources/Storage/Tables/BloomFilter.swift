@@ -1,3 +1,4 @@
+internal import CSynod
 internal import Encoding
 
 // A blocked Bloom filter: all bits of a key lie in one cache line (Putze, Sanders, Singler: "Cache-, Hash- and
@@ -43,6 +44,14 @@ enum BloomFilter {
   @inline(__always)
   private static func line(of hash: UInt64, count: Int) -> Int {
     Int(((hash >> 32) &* UInt64(count)) >> 32)
+  }
+
+  /// Asks for the line that `mayContain` will look at.
+  @inline(__always)
+  static func prefetch(_ hash: UInt64, _ filter: UnsafeRawPointer, count: Int) {
+    let lines = (count &- 5) / lineSizeBytes
+    guard lines > 0 else { return }
+    unsafe synod_prefetch(filter + Self.line(of: hash, count: lines) &* lineSizeBytes)
   }
 
   /// False: no key with this hash is in the set. Nil: these bytes are no filter.

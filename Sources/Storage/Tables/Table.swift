@@ -31,11 +31,14 @@ package struct TableLookup {
 package final class Table: @unchecked Sendable {
   package let metadata: TableMetadata
   package let rangeDeletions: RangeDeletions
+  let hasRangeDeletions: Bool
   package let path: String
   let number: UInt64
   let file: any DiskFile
   let fileSizeBytes: UInt64
   let cache: BlockCache
+  private let index: BlockIndex
+  private let gate: ReadGate
   private let disk: any Disk
   private let rootBlock: UnsafeMutablePointer<CachedBlock>
   let root: BlockView
@@ -53,6 +56,8 @@ package final class Table: @unchecked Sendable {
     self.path = path
     self.number = number
     self.cache = cache
+    unsafe index = unsafe cache.index
+    unsafe gate = unsafe cache.epochs.gate
     do throws(DiskError) {
       file = try disk.open(path, .read)
       fileSizeBytes = try file.sizeBytes()
@@ -69,6 +74,7 @@ package final class Table: @unchecked Sendable {
     }
     metadata = found
     rangeDeletions = try Self.readRangeDeletions(reader, footer.rangeTombstones)
+    hasRangeDeletions = !rangeDeletions.isEmpty
     unsafe rootBlock = unsafe try reader.read(footer.root, "root block")
     guard let view = unsafe BlockView(rootBlock.bytes, count: rootBlock.pointee.sizeBytes) else {
       unsafe rootBlock.release()
@@ -165,11 +171,13 @@ package final class Table: @unchecked Sendable {
     let leafChild = unsafe try child(root, rootEntry, ofRoot: true)
     if leafChild.minimumVersion > version.rawValue || leafChild.maximumVersion <= floor { return unsafe .absent }
     let filter = unsafe try cached(leafChild.filter, .filter)
+    // The filter's line comes while the leaf is looked up.
+    unsafe BloomFilter.prefetch(hash, filter.bytes, count: filter.pointee.sizeBytes)
+    let leaf = unsafe try view(leafChild.handle, .leaf)
     guard let mayContain = unsafe BloomFilter.mayContain(hash, filter.bytes, count: filter.pointee.sizeBytes) else {
       throw reader.damage(leafChild.filter.offset, "filter block (its size is wrong)")
     }
     guard mayContain else { return unsafe .absent }
-    let leaf = unsafe try view(leafChild.handle, .leaf)
     guard let leafEntry = unsafe leaf.seekIndex(key, version.rawValue) else { return unsafe .absent }
     let dataChild = unsafe try child(leaf, leafEntry, ofRoot: false)
     if dataChild.minimumVersion > version.rawValue || dataChild.maximumVersion <= floor { return unsafe .absent }
@@ -228,7 +236,7 @@ package final class Table: @unchecked Sendable {
   /// The block, from the cache or the disk; valid until the caller's section ends.
   @inline(__always)
   func cached(_ handle: BlockHandle, _ kind: BlockKind) throws(StorageError) -> UnsafeMutablePointer<CachedBlock> {
-    if let block = unsafe cache.find(number, handle.offset) { return unsafe block }
+    if let block = unsafe index.find(number, handle.offset) { return unsafe block }
     return unsafe try load(handle, kind)
   }
 
@@ -254,13 +262,13 @@ package final class Table: @unchecked Sendable {
 
   /// The block with a reference of the caller's own. `fillsCache`: keep it for others (compactions do not).
   func pinned(_ handle: BlockHandle, _ kind: BlockKind, fillsCache: Bool) throws(StorageError) -> BlockPin {
-    let token = cache.epochs.enter()
-    if let block = unsafe cache.find(number, handle.offset) {
+    let token = unsafe gate.enter()
+    if let block = unsafe index.find(number, handle.offset) {
       unsafe block.retain()
-      cache.epochs.leave(token)
+      unsafe gate.leave(token)
       return unsafe BlockPin(owning: block)
     }
-    cache.epochs.leave(token)
+    unsafe gate.leave(token)
     let block = unsafe try reader.read(handle, kind.name)
     if fillsCache { unsafe cache.insert(block) }
     return unsafe BlockPin(owning: block)

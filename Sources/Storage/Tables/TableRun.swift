@@ -25,6 +25,7 @@ package final class TableRun: @unchecked Sendable {
       precondition(a.metadata.precedes(b.metadata), "tables of a run overlap")
     }
     self.tables = tables
+    count = tables.count
     unsafe references = .allocate(capacity: tables.count)
     unsafe lowers = .allocate(capacity: tables.count)
     unsafe maximumVersions = .allocate(capacity: tables.count)
@@ -56,7 +57,7 @@ package final class TableRun: @unchecked Sendable {
   }
 
   deinit {
-    for position in 0..<tables.count { unsafe lowers[position].deallocate() }
+    for position in 0..<count { unsafe lowers[position].deallocate() }
     unsafe references.deallocate()
     unsafe lowers.deallocate()
     unsafe maximumVersions.deallocate()
@@ -64,7 +65,7 @@ package final class TableRun: @unchecked Sendable {
     unsafe indexBlock.release()
   }
 
-  package var count: Int { tables.count }
+  package let count: Int
 
   /// The first table whose upper bound is not before `key`, or `count`. It may begin after `key`. O(log count).
   @inline(__always)
@@ -78,16 +79,16 @@ package final class TableRun: @unchecked Sendable {
   @inline(__always)
   func find(
     _ key: UnsafeRawBufferPointer, hash: UInt64, _ version: Version, floor: UInt64, _ pin: inout BlockPin
-  ) throws(StorageError) -> (entry: TableLookup, deletion: Version) {
+  ) throws(StorageError) -> (entry: TableLookup, deletion: UInt64) {
     let position = unsafe firstIndex(reaching: key)
-    guard position < tables.count, unsafe maximumVersions[position] > floor,
+    guard position < count, unsafe maximumVersions[position] > floor,
       unsafe minimumVersions[position] <= version.rawValue, unsafe compareKeys(lowers[position], key) <= 0
-    else { return unsafe (.absent, .zero) }
+    else { return unsafe (.absent, 0) }
     let result = unsafe references[position]._withUnsafeGuaranteedRef { table in
-      unsafe Result { () throws(StorageError) -> (entry: TableLookup, deletion: Version) in
+      unsafe Result { () throws(StorageError) -> (entry: TableLookup, deletion: UInt64) in
         let deletion =
-          table.rangeDeletions.isEmpty
-          ? Version.zero : unsafe table.rangeDeletions.newestVersion(covering: key, atMost: version)
+          table.hasRangeDeletions
+          ? unsafe table.rangeDeletions.newestVersion(covering: key, atMost: version).rawValue : 0
         return unsafe (try table.find(key, hash: hash, version, floor: floor, &pin), deletion)
       }
     }
