@@ -149,6 +149,13 @@ package final class Log: Sendable {
     let sequences = try takeStock(files)
     let recovery = LogRecovery(files: files, identity: superblock.current.logIdentity, mutations: mutations)
     let log = try recovery.recover(sequences)
+    guard superblock.current.logEnd <= LogEnd(segment: log.header.sequence, offset: log.end) else {
+      throw .corrupt(
+        LogPlace(file: files.path(.segment(log.header.sequence)), offset: log.end),
+        reason: "\(log.ending.reason), though the log reached offset \(superblock.current.logEnd.offset) of segment "
+          + "\(superblock.current.logEnd.segment) when it was closed",
+        expected: log.ending.expected, found: log.ending.found)
+    }
     let path = files.path(.segment(log.header.sequence))
     files.setCurrent(log.header.sequence)
     let file = try onDisk { () throws(DiskError) in
@@ -211,14 +218,18 @@ package final class Log: Sendable {
     lock.release()
   }
 
-  /// Writes a last SEAL, stops the maintenance and gives the lock back. Idempotent.
+  /// Writes a last SEAL, notes the end in the superblock, stops the maintenance and gives the lock back. Idempotent.
   package func close() throws(LogError) {
     guard !isStopping.exchange(true, ordering: .acquiringAndReleasing) else { return }
     wanted.increment()
     wanted.wake()
     maintenance.withLock { $0 }?.join()
     var failure: LogError?
-    do throws(LogError) { try seal(isClean: true) } catch { failure = error }
+    do throws(LogError) {
+      try seal(isClean: true)
+      let end = writer.withLock { LogEnd(segment: $0.header.sequence, offset: $0.offset) }
+      if superblock.logEnd != end { try updateSuperblock { $0.logEnd = end } }
+    } catch { failure = error }
     shared.withLock { if $0.failure == nil { $0.failure = .closed } }
     writer.withLock { $0.file.close() }
     superblockFile.withLock { $0.close() }

@@ -27,8 +27,8 @@ package struct LogOptions: Sendable {
 package struct LogMutations: OptionSet, Sendable {
   package let rawValue: Int
   package init(rawValue: Int) { self.rawValue = rawValue }
-  /// Stale frames of a recycled file parse as new.
-  package static let ignoresSalt = LogMutations(rawValue: 1)
+  /// A frame counts wherever its checksum holds: stale ones of a recycled file parse as new.
+  package static let trustsChecksumAlone = LogMutations(rawValue: 1)
   /// Directories are not synced.
   package static let skipsDirectorySync = LogMutations(rawValue: 2)
   /// A failed write is tried again instead of stopping.

@@ -89,7 +89,7 @@ final class SegmentScanner {
   }
 
   /// What is at `offset`, for a segment with this sequence number. `salt` nil accepts any (when the header is unreadable).
-  func find(at offset: UInt64, sequence: UInt64, salt: UInt64?) throws(LogError) -> Finding {
+  func find(at offset: UInt64, sequence: UInt64?, salt: UInt64?) throws(LogError) -> Finding {
     let first = unsafe try bytes(at: offset, logBlockSizeBytes)
     guard first.count == logBlockSizeBytes else { return .endOfFile }
     guard let header = unsafe FrameHeader(from: first) else {
@@ -100,7 +100,7 @@ final class SegmentScanner {
     guard padded <= fileSizeBytes - offset else {
       return .noFrame(isZero: false, reason: "a frame longer than its segment", expected: 0, found: 0)
     }
-    guard header.segment == sequence, salt == nil || header.salt == salt else {
+    guard sequence == nil || header.segment == sequence, salt == nil || header.salt == salt else {
       return .noFrame(isZero: false, reason: "a frame of a former use of the file", expected: 0, found: 0)
     }
     let whole = unsafe try bytes(at: offset, Int(padded))

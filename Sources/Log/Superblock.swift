@@ -13,7 +13,9 @@
 //   80     40   checkpoint (slot, chain, version, manifest)
 //   120    24   promised ballot
 //   144    24   accepted ballot
-//   168    …    zero
+//   168    8    segment  ⎫ the log reached at least here when the database was last closed in order
+//   176    8    offset   ⎭
+//   184    …    zero
 //
 // 1. An update writes copies 0 and 1 durably, then 2 and 3: at any moment two copies of one update are whole.
 // 2. The superblock is the newest update of which two copies are valid. (The newest single copy may be half of an update
@@ -22,6 +24,19 @@
 
 package import Encoding
 package import Platform
+
+/// Where frames end: in which segment, and at which offset.
+package struct LogEnd: Hashable, Comparable, Sendable {
+  package var segment: UInt64
+  package var offset: UInt64
+
+  package init(segment: UInt64, offset: UInt64) {
+    self.segment = segment
+    self.offset = offset
+  }
+
+  package static func < (a: LogEnd, b: LogEnd) -> Bool { (a.segment, a.offset) < (b.segment, b.offset) }
+}
 
 /// Who a database is, and what it last knew about itself outside the log.
 package struct Superblock: Hashable, Sendable {
@@ -40,6 +55,8 @@ package struct Superblock: Hashable, Sendable {
   package var checkpoint = CheckpointMark(position: .zero, manifest: 0)
   package var promised = LogBallot.zero
   package var accepted = LogBallot.zero
+  /// The log's files reached at least here: a shorter log has lost something, though nothing in it says so.
+  package var logEnd = LogEnd(segment: 0, offset: 0)
 
   package init(cluster: Hash128, node: UInt64, logIdentity: Hash128, createdNanoseconds: UInt64) {
     self.cluster = cluster
@@ -63,6 +80,8 @@ package struct Superblock: Hashable, Sendable {
     unsafe checkpoint.encode(into: memory, at: 80)
     unsafe promised.encode(into: memory, at: 120)
     unsafe accepted.encode(into: memory, at: 144)
+    unsafe store(logEnd.segment, in: memory, at: 168)
+    unsafe store(logEnd.offset, in: memory, at: 176)
     unsafe store(SegmentHeader.checksum(UnsafeRawBufferPointer(memory)), in: memory, at: 12)
   }
 
@@ -97,6 +116,7 @@ package struct Superblock: Hashable, Sendable {
     block.checkpoint = unsafe CheckpointMark(from: memory, at: 80)
     block.promised = unsafe LogBallot(from: memory, at: 120)
     block.accepted = unsafe LogBallot(from: memory, at: 144)
+    block.logEnd = unsafe LogEnd(segment: load(from: memory, at: 168), offset: load(from: memory, at: 176))
     return .valid(block)
   }
 

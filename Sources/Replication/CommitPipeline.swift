@@ -99,6 +99,8 @@ package final class CommitPipeline: Sendable {
   private let leader: Mutex<Leader>
   private let delivered: Atomic<UInt64>
   private let durable: Atomic<UInt64>
+  /// The slot of the last group that was delivered here.
+  private let deliveredSlot = Atomic<UInt64>(0)
   private let failed = Atomic(false)
   private let threadWord = FutexWord()
   private let durableWord = FutexWord()
@@ -301,13 +303,9 @@ package final class CommitPipeline: Sendable {
 
   /// Makes everything that was delivered durable.
   package func flush() throws(LogError) {
-    let last = leaderSlot
-    try waitUntilDurable(last)
+    if let failure = state.withLock({ $0.failure }) { throw failure }
+    try waitUntilDurable(Slot(deliveredSlot.load(ordering: .acquiring)))
   }
-
-  /// The last slot that was delivered.
-  private var leaderSlot: Slot { Slot(deliveredSlot.load(ordering: .acquiring)) }
-  private let deliveredSlot = Atomic<UInt64>(0)
 
   // MARK: Running
 

@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct LogSkeleton {
-  @Test func builds() {}
-}

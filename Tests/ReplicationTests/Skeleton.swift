@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct ReplicationSkeleton {
-  @Test func builds() {}
-}
