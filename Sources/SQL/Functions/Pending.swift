@@ -1,8 +1,5 @@
 extension FunctionRegistry {
   mutating func addPatterns() { addLike() }
-  mutating func addBinary() {}
-  mutating func addDateTime() {}
-  mutating func addDateTimeFields() {}
   mutating func addFormatting() {}
   mutating func addJSON() {}
   mutating func addArrays() {}

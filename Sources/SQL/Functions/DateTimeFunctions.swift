@@ -1,0 +1,281 @@
+// Operators and functions of dates, times and intervals.
+
+extension FunctionRegistry {
+  mutating func addDateTime() {
+    addDateOperators()
+    addTimestampOperators()
+    addIntervalOperators()
+    addClocks()
+    addConstruction()
+  }
+
+  private mutating func both(
+    _ name: String, _ left: TypeID, _ right: TypeID, _ result: TypeID, _ volatility: Volatility = .immutable,
+    _ body: @escaping @Sendable (Value, Value, inout EvaluationContext) throws(SQLError) -> Value
+  ) {
+    infix(name, left, right, result, volatility, commutator: name) { (a, c) throws(SQLError) in try body(a[0], a[1], &c)
+    }
+    infix(name, right, left, result, volatility, commutator: name) { (a, c) throws(SQLError) in try body(a[1], a[0], &c)
+    }
+  }
+
+  private mutating func addDateOperators() {
+    both("+", .date, .int4, .date) { (d, n, _) throws(SQLError) in try DateTimeFunctions.addDays(d.int, n.int) }
+    infix("-", .date, .int4, .date) { (a, _) throws(SQLError) in try DateTimeFunctions.addDays(a[0].int, -a[1].int) }
+    infix("-", .date, .date, .int4) { (a, _) throws(SQLError) in
+      for index in 0..<2 where a[index].int == DateTime.dateInfinity || a[index].int == DateTime.dateNegativeInfinity {
+        throw SQLError(.datetimeOverflow, "cannot subtract infinite dates")
+      }
+      return Value(a[0].int - a[1].int)
+    }
+    both("+", .date, .time, .timestamp) { (d, t, _) throws(SQLError) in
+      let midnight = try DateArithmetic.timestamp(ofDay: d.int)
+      return Value(midnight == Int64.max || midnight == Int64.min ? midnight : midnight + t.int)
+    }
+    both("+", .date, .interval, .timestamp) { (d, i, _) throws(SQLError) in
+      Value(try DateArithmetic.add(try DateArithmetic.timestamp(ofDay: d.int), Interval(i)))
+    }
+    infix("-", .date, .interval, .timestamp) { (a, _) throws(SQLError) in
+      Value(try DateArithmetic.add(try DateArithmetic.timestamp(ofDay: a[0].int), try Interval(a[1]).negated()))
+    }
+    both("+", .time, .interval, .time) { (t, i, _) throws(SQLError) in
+      Value(Calendar.split(t.int &+ Interval(i).microseconds).time)
+    }
+    infix("-", .time, .interval, .time) { (a, _) throws(SQLError) in
+      Value(Calendar.split(a[0].int &- Interval(a[1]).microseconds).time)
+    }
+    infix("-", .time, .time, .interval) { (a, c) throws(SQLError) in
+      Interval(microseconds: a[0].int - a[1].int).value(c.arena)
+    }
+  }
+
+  private mutating func addTimestampOperators() {
+    both("+", .timestamp, .interval, .timestamp) { (t, i, _) throws(SQLError) in
+      Value(try DateArithmetic.add(t.int, Interval(i)))
+    }
+    both("+", .timestamptz, .interval, .timestamptz, .stable) { (t, i, c) throws(SQLError) in
+      Value(try DateArithmetic.add(t.int, Interval(i), c.format.timeZone))
+    }
+    infix("-", .timestamp, .interval, .timestamp) { (a, _) throws(SQLError) in
+      Value(try DateArithmetic.add(a[0].int, try Interval(a[1]).negated()))
+    }
+    infix("-", .timestamptz, .interval, .timestamptz, .stable) { (a, c) throws(SQLError) in
+      Value(try DateArithmetic.add(a[0].int, try Interval(a[1]).negated(), c.format.timeZone))
+    }
+    for type in [TypeID.timestamp, .timestamptz] {
+      infix("-", type, type, .interval) { (a, c) throws(SQLError) in
+        try DateArithmetic.difference(a[0].int, a[1].int).value(c.arena)
+      }
+      scalar("isfinite", [type], .bool) { (a, _) throws(SQLError) in Value(DateTime.isInRange(a[0].int)) }
+    }
+    scalar("isfinite", [.date], .bool) { (a, _) throws(SQLError) in
+      Value(a[0].int != DateTime.dateInfinity && a[0].int != DateTime.dateNegativeInfinity)
+    }
+    scalar("isfinite", [.interval], .bool) { (_, _) throws(SQLError) in Value(true) }
+    scalar("age", [.timestamp, .timestamp], .interval) { (a, c) throws(SQLError) in
+      try DateArithmetic.age(a[0].int, a[1].int).value(c.arena)
+    }
+    scalar("age", [.timestamptz, .timestamptz], .interval, .stable) { (a, c) throws(SQLError) in
+      let zone = c.format.timeZone
+      return try DateArithmetic.age(DateTime.local(a[0].int, zone), DateTime.local(a[1].int, zone)).value(c.arena)
+    }
+    scalar("age", [.timestamp], .interval, .stable) { (a, c) throws(SQLError) in
+      let today =
+        Int64(Calendar.split(DateTime.local(c.format.now, c.format.timeZone)).day) * Calendar.microsecondsPerDay
+      return try DateArithmetic.age(today, a[0].int).value(c.arena)
+    }
+    scalar("age", [.timestamptz], .interval, .stable) { (a, c) throws(SQLError) in
+      let zone = c.format.timeZone
+      let today = Int64(Calendar.split(DateTime.local(c.format.now, zone)).day) * Calendar.microsecondsPerDay
+      return try DateArithmetic.age(today, DateTime.local(a[0].int, zone)).value(c.arena)
+    }
+    // x AT TIME ZONE z is timezone(z, x).
+    scalar("timezone", [.text, .timestamp], .timestamptz) { (a, _) throws(SQLError) in
+      if !DateTime.isInRange(a[1].int) { return a[1] }
+      return Value(try TimeZone.named(a[0].string).instant(ofLocal: a[1].int))
+    }
+    scalar("timezone", [.text, .timestamptz], .timestamp) { (a, _) throws(SQLError) in
+      Value(DateTime.local(a[1].int, try TimeZone.named(a[0].string)))
+    }
+    scalar("timezone", [.interval, .timestamp], .timestamptz) { (a, _) throws(SQLError) in
+      DateTime.isInRange(a[1].int) ? Value(a[1].int - Interval(a[0]).microseconds) : a[1]
+    }
+    scalar("timezone", [.interval, .timestamptz], .timestamp) { (a, _) throws(SQLError) in
+      DateTime.isInRange(a[1].int) ? Value(a[1].int + Interval(a[0]).microseconds) : a[1]
+    }
+  }
+
+  private mutating func addIntervalOperators() {
+    infix("+", .interval, .interval, .interval, commutator: "+") { (a, c) throws(SQLError) in
+      try Interval.add(Interval(a[0]), Interval(a[1])).value(c.arena)
+    }
+    infix("-", .interval, .interval, .interval) { (a, c) throws(SQLError) in
+      try Interval.add(Interval(a[0]), try Interval(a[1]).negated()).value(c.arena)
+    }
+    prefix("-", .interval, .interval) { (a, c) throws(SQLError) in try Interval(a[0]).negated().value(c.arena) }
+    both("*", .interval, .float8, .interval) { (i, x, c) throws(SQLError) in
+      try Interval(i).multiplied(by: x.double).value(c.arena)
+    }
+    infix("/", .interval, .float8, .interval) { (a, c) throws(SQLError) in
+      guard a[1].double != 0 else { throw SQLError(.divisionByZero, "division by zero") }
+      return try Interval(a[0]).multiplied(by: 1 / a[1].double).value(c.arena)
+    }
+    scalar("justify_hours", [.interval], .interval) { (a, c) throws(SQLError) in
+      DateTimeFunctions.justifyHours(Interval(a[0])).value(c.arena)
+    }
+    scalar("justify_days", [.interval], .interval) { (a, c) throws(SQLError) in
+      DateTimeFunctions.justifyDays(Interval(a[0])).value(c.arena)
+    }
+    scalar("justify_interval", [.interval], .interval) { (a, c) throws(SQLError) in
+      DateTimeFunctions.justify(Interval(a[0])).value(c.arena)
+    }
+  }
+
+  private mutating func addClocks() {
+    for name in ["now", "transaction_timestamp"] {
+      scalar(name, [], .timestamptz, .stable) { (_, c) throws(SQLError) in Value(c.format.now) }
+    }
+    scalar("statement_timestamp", [], .timestamptz, .stable) { (_, c) throws(SQLError) in Value(c.statementTime) }
+    scalar("clock_timestamp", [], .timestamptz, .volatile) { (_, _) throws(SQLError) in Value(EvaluationContext.clock())
+    }
+    // CURRENT_DATE, LOCALTIMESTAMP and their like are bound to these.
+    scalar("current_date", [], .date, .stable) { (_, c) throws(SQLError) in
+      Value(Calendar.split(DateTime.local(c.format.now, c.format.timeZone)).day)
+    }
+    scalar("localtimestamp", [], .timestamp, .stable) { (_, c) throws(SQLError) in
+      Value(DateTime.local(c.format.now, c.format.timeZone))
+    }
+    scalar("localtime", [], .time, .stable) { (_, c) throws(SQLError) in
+      Value(Calendar.split(DateTime.local(c.format.now, c.format.timeZone)).time)
+    }
+    scalar("timeofday", [], .text, .volatile) { (_, c) throws(SQLError) in
+      let now = EvaluationContext.clock()
+      return Value(c.arena.copy(try TypeCodec.string(Value(now), .timestamptz, c.format)))
+    }
+  }
+
+  private mutating func addConstruction() {
+    scalar("make_date", [.int4, .int4, .int4], .date) { (a, _) throws(SQLError) in
+      Value(Int64(try DateTimeFunctions.civilDay(a[0].int, a[1].int, a[2].int)))
+    }
+    scalar("make_time", [.int4, .int4, .float8], .time) { (a, _) throws(SQLError) in
+      Value(try DateTimeFunctions.clockTime(a[0].int, a[1].int, a[2].double))
+    }
+    scalar("make_timestamp", [.int4, .int4, .int4, .int4, .int4, .float8], .timestamp) { (a, _) throws(SQLError) in
+      let day = Int64(try DateTimeFunctions.civilDay(a[0].int, a[1].int, a[2].int))
+      return Value(
+        try DateArithmetic.timestamp(ofDay: day) + (try DateTimeFunctions.clockTime(a[3].int, a[4].int, a[5].double)))
+    }
+    for hasZone in [false, true] {
+      let fields: [TypeID] = [.int4, .int4, .int4, .int4, .int4, .float8]
+      scalar("make_timestamptz", hasZone ? fields + [.text] : fields, .timestamptz, .stable) {
+        (a, c) throws(SQLError) in
+        let day = Int64(try DateTimeFunctions.civilDay(a[0].int, a[1].int, a[2].int))
+        let local =
+          try DateArithmetic.timestamp(ofDay: day) + (try DateTimeFunctions.clockTime(a[3].int, a[4].int, a[5].double))
+        let zone = hasZone ? try TimeZone.named(a[6].string) : c.format.timeZone
+        return Value(zone.instant(ofLocal: local))
+      }
+    }
+    scalar(
+      "make_interval", [.int4, .int4, .int4, .int4, .int4, .int4, .float8], .interval,
+      defaults: [.int(0), .int(0), .int(0), .int(0), .int(0), .int(0), .double(0)]
+    ) { (a, c) throws(SQLError) in
+      guard let months = Int32(exactly: a[0].int * 12 + a[1].int), let days = Int32(exactly: a[2].int * 7 + a[3].int),
+        abs(a[6].double) < 9e12
+      else { throw Interval.overflow() }
+      let micros = a[4].int * 3_600_000_000 + a[5].int * 60_000_000 + Int64((a[6].double * 1e6).rounded())
+      return Interval(months: months, days: days, microseconds: micros).value(c.arena)
+    }
+    scalar("to_timestamp", [.float8], .timestamptz) { (a, _) throws(SQLError) in
+      let seconds = a[0].double
+      if seconds.isNaN { throw SQLError(.datetimeOverflow, "timestamp cannot be NaN") }
+      if seconds.isInfinite { return Value(seconds > 0 ? Int64.max : Int64.min) }
+      let micros = ((seconds - Double(Calendar.unixEpochOffset)) * 1e6).rounded()
+      guard abs(micros) < 9.2e18, DateTime.isInRange(Int64(micros)) else {
+        throw SQLError(.datetimeOverflow, "timestamp out of range: \"\(seconds)\"")
+      }
+      return Value(Int64(micros))
+    }
+  }
+}
+
+enum DateTimeFunctions {
+  static func addDays(_ day: Int64, _ n: Int64) throws(SQLError) -> Value {
+    if day == DateTime.dateInfinity || day == DateTime.dateNegativeInfinity { return Value(day) }
+    let sum = day + n
+    guard sum >= Calendar.minimumDay, sum < Calendar.endDay else { throw DateArithmetic.outOfRange("date") }
+    return Value(sum)
+  }
+
+  static func civilDay(_ year: Int64, _ month: Int64, _ day: Int64) throws(SQLError) -> Int {
+    func bad() -> SQLError { SQLError(.datetimeOverflow, "date field value out of range: \(year)-\(month)-\(day)") }
+    // Negative years count back from 1 BC.
+    let astronomical = year < 0 ? year + 1 : year
+    guard year != 0, abs(year) < 6_000_000, (1...12).contains(month), day >= 1,
+      day <= Calendar.daysInMonth(Int(astronomical), Int(month))
+    else { throw bad() }
+    let result = Calendar.days(CivilDate(year: Int(astronomical), month: Int(month), day: Int(day)))
+    guard result >= Calendar.minimumDay, result < Calendar.endDay else { throw bad() }
+    return result
+  }
+
+  static func clockTime(_ hour: Int64, _ minute: Int64, _ second: Double) throws(SQLError) -> Int64 {
+    guard hour >= 0, minute >= 0, minute < 60, second >= 0, second <= 60,
+      hour < 24 || (hour == 24 && minute == 0 && second == 0)
+    else {
+      throw SQLError(
+        .datetimeOverflow, "time field value out of range: \(hour):\(minute):\(second < 10 ? "0" : "")\(second)")
+    }
+    return hour * 3_600_000_000 + minute * 60_000_000 + Int64((second * 1e6).rounded())
+  }
+
+  static func justifyHours(_ i: Interval) -> Interval {
+    var result = i
+    let days = i.microseconds / Calendar.microsecondsPerDay
+    result.microseconds -= days * Calendar.microsecondsPerDay
+    result.days = Int32(truncatingIfNeeded: Int64(i.days) + days)
+    if result.days > 0, result.microseconds < 0 {
+      result.microseconds += Calendar.microsecondsPerDay
+      result.days -= 1
+    } else if result.days < 0, result.microseconds > 0 {
+      result.microseconds -= Calendar.microsecondsPerDay
+      result.days += 1
+    }
+    return result
+  }
+
+  static func justifyDays(_ i: Interval) -> Interval {
+    var result = i
+    let months = i.days / 30
+    result.days -= months * 30
+    result.months = i.months &+ months
+    if result.months > 0, result.days < 0 {
+      result.days += 30
+      result.months -= 1
+    } else if result.months < 0, result.days > 0 {
+      result.days -= 30
+      result.months += 1
+    }
+    return result
+  }
+
+  static func justify(_ i: Interval) -> Interval {
+    var result = justifyDays(justifyHours(i))
+    if result.months > 0, result.days < 0 || (result.days == 0 && result.microseconds < 0) {
+      result.days += 30
+      result.months -= 1
+    } else if result.months < 0, result.days > 0 || (result.days == 0 && result.microseconds > 0) {
+      result.days -= 30
+      result.months += 1
+    }
+    if result.days > 0, result.microseconds < 0 {
+      result.microseconds += Calendar.microsecondsPerDay
+      result.days -= 1
+    } else if result.days < 0, result.microseconds > 0 {
+      result.microseconds -= Calendar.microsecondsPerDay
+      result.days += 1
+    }
+    return result
+  }
+}
