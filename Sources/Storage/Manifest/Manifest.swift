@@ -34,17 +34,15 @@ struct Manifest {
     state = ManifestState()
   }
 
-  /// Goes on where `content` ends. `lastNumber`: no manifest in the directory has a larger one.
+  /// Goes on from `content`, in a new file. `lastNumber`: no manifest in the directory has a larger one.
+  ///
+  /// What was read may be in the page cache alone: a process that was killed, or whose sync failed, leaves records that a
+  /// power cut takes back. Only what is written and synced anew can be relied on.
   init(
     disk: any Disk, directory: String, content: ManifestContent, lastNumber: UInt64, rotationSizeBytes: UInt64
   ) {
     self.init(disk: disk, directory: directory, after: lastNumber, rotationSizeBytes: rotationSizeBytes)
-    end = content.end
-    nextSequence = content.nextSequence
-    chain = content.chain
-    mustRotate = content.isTorn || content.number != lastNumber
     state = content.state
-    number = lastNumber
   }
 
   /// Makes `edit` durable and part of `state`. With `state` unchanged after an error.

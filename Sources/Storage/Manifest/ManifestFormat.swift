@@ -29,8 +29,8 @@ internal import Encoding
 // record is therefore damage and never taken for a torn tail.
 //
 // 1. A record is acknowledged after it was synced; the next one is written only then.
-// 2. Nothing is appended after a torn tail or a failed write or sync: a new manifest is begun (`Manifest`), which starts
-//    with a record of the whole state.
+// 2. Nothing is appended to a file that another process wrote, nor after a failed write or sync: a new manifest is begun
+//    (`Manifest`), which starts with a record of the whole state.
 // 3. `CURRENT` is replaced by rename, and the directory synced, only after the new manifest is durable.
 //
 // `CURRENT` is a line of text: `synod 1 MANIFEST-000007 0x0123abcd`, the last being the CRC-32C of what comes before it,

@@ -60,7 +60,12 @@ package final class TableStore: @unchecked Sendable {
     var tableNames: [String] = []
     do throws(DiskError) {
       names = try disk.list(directory)
-      if names.contains("tables") { tableNames = try disk.list(tablesDirectory) }
+      if names.contains("tables") {
+        tableNames = try disk.list(tablesDirectory)
+      } else if names.contains("CURRENT") {
+        try disk.createDirectory(tablesDirectory)
+        try disk.syncDirectory(directory)
+      }
     } catch { throw .disk(error) }
     let lastManifest = names.compactMap(ManifestFormat.number(ofFileName:)).max() ?? 0
     let manifest: Manifest
@@ -100,6 +105,7 @@ package final class TableStore: @unchecked Sendable {
     tablesDirectory = "\(directory)/tables"
     cache = BlockCache(capacityBytes: options.blockCacheSizeBytes)
     var levels: [[Table]] = Array(repeating: [], count: TableSet.levelCount)
+    var manifest = manifest
     let state = manifest.state
     for (level, tables) in state.levels.enumerated() {
       for table in tables {
@@ -109,8 +115,12 @@ package final class TableStore: @unchecked Sendable {
     published = Mutex(TableSet(levels: levels, cache: cache))
     let present = tableNames.compactMap(TableFormat.number(ofFileName:))
     nextTableNumber = Atomic(max(state.nextTableNumber, (present.max() ?? 0) + 1))
+    let isDurable = try Self.settle(&manifest)
+    let current = manifest.number
     installing = Mutex(Installation(manifest: manifest))
-    removeOrphans(tableNames: tableNames, manifestNames: manifestNames, state: state, manifest: manifest.number)
+    if isDurable {
+      removeOrphans(tableNames: tableNames, manifestNames: manifestNames, state: state, manifest: current)
+    }
     if options.background { compaction.start(self) }
   }
 
@@ -131,6 +141,17 @@ package final class TableStore: @unchecked Sendable {
     }
   }
 
+  /// Makes what was read durable in a new manifest (see `Manifest`). Where there is no room for it, reading can go on: the
+  /// next edit will try again, and until then nothing is removed. False then.
+  private static func settle(_ manifest: inout Manifest) throws(StorageError) -> Bool {
+    guard manifest.mustRotate else { return true }
+    do throws(StorageError) { try manifest.append(ManifestEdit()) } catch {
+      if case .disk(let cause) = error, cause.kind == .noSpace || cause.kind == .readOnly { return false }
+      throw error
+    }
+    return true
+  }
+
   /// Removes what a crash left behind. Nothing durable names these files; failures leave them for the next time.
   private func removeOrphans(
     tableNames: [String], manifestNames: [String], state: ManifestState, manifest: UInt64
@@ -142,7 +163,7 @@ package final class TableStore: @unchecked Sendable {
       }
     }
     for name in manifestNames {
-      let isStale = ManifestFormat.number(ofFileName: name).map { $0 < manifest } ?? (name == "CURRENT.new")
+      let isStale = ManifestFormat.number(ofFileName: name).map { $0 != manifest } ?? (name == "CURRENT.new")
       if isStale { try? disk.remove("\(directory)/\(name)") }
     }
   }
@@ -223,6 +244,9 @@ package final class TableStore: @unchecked Sendable {
       }
       edit.nextTableNumber = nextTableNumber.load(ordering: .relaxed)
       let next = TableSet(levels: levels, cache: cache, reusing: old)
+      if options.mutation == .inputsRemovedEarly {
+        remove(moved.subtracting(edit.added.map(\.table.number)))
+      }
       try append(edit, &installation)
       published.withLock { $0 = next }
       let kept = Set(edit.added.map(\.table.number))

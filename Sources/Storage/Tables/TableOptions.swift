@@ -22,8 +22,8 @@ package struct TableOptions: Hashable, Sendable {
 package enum StorageMutation: Hashable, Sendable {
   /// A deletion is dropped although an older version of its key lies in a deeper level.
   case droppedDeletion
-  /// A range deletion is written whole to one of the tables that it spans.
-  case untruncatedRangeDeletion
+  /// A range deletion that spans several tables is cut at the end of the first, and its rest is lost.
+  case lostRangeDeletionRest
   /// The Bloom filter holds key and version.
   case filterOnVersion
   /// The folder of tables is not synced before the manifest names a new one.

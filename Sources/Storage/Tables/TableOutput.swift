@@ -113,7 +113,7 @@ package final class TableOutput {
     let builder = try openBuilder()
     while nextDeletion < deletions.count {
       let fragment = deletions[nextDeletion]
-      guard let key, options.mutation != .untruncatedRangeDeletion else {
+      guard let key else {
         builder.add(fragment)
         nextDeletion += 1
         continue
@@ -125,6 +125,7 @@ package final class TableOutput {
       } else {
         builder.add(.init(start: fragment.start, end: key, versions: fragment.versions))
         deletions[nextDeletion].start = key
+        if options.mutation == .lostRangeDeletionRest { nextDeletion += 1 }
         break
       }
     }
