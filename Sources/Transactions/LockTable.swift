@@ -110,7 +110,8 @@ package class LockOwner {
   /// Unique while the process lives; for messages.
   package let id: UInt64
   package let session: UInt64
-  let attempts: Int
+  /// How often the work was tried before; the largest number for the holder of the right of way.
+  var attempts: Int
   var held = unsafe RawList<HeldLock>()
   var rangeLocks: [RangeLock] = []
 

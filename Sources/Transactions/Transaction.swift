@@ -22,7 +22,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
 
   @exclusivity(unchecked) var arena = unsafe Arena()
   @exclusivity(unchecked) var writes = unsafe WriteSet()
-  @exclusivity(unchecked) var reads = unsafe ReadSet()
+  @exclusivity(unchecked) var footprint = unsafe Footprint()
   @exclusivity(unchecked) var hold: SnapshotHold?
   /// What `get` answered from; `lockPin` is another so that checking a lock leaves the answer in place.
   @exclusivity(unchecked) var pin = ReadPin()
@@ -30,12 +30,17 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   var metadata: [UInt8] = []
   var savepoints: [SavepointState] = []
   var savepointSerial: UInt64 = 0
-  var version = Version.zero
+  /// Where it commits, once it is sequenced; zero before.
+  package internal(set) var version = Version.zero
   /// The entry whose lock was granted after a wait that `whenGranted` was told of, and not yet asked for again.
   var pendingEntry: UInt32?
   var openCursors: [Unmanaged<TransactionCursor>] = unsafe []
   /// Whether reads are remembered for the certifier.
   @exclusivity(unchecked) var isTracked = false
+  /// What is becoming known of a read-only snapshot, while it is tracked.
+  var safety: SnapshotSafety?
+  /// Has waited for the right of way to be free, and keeps it so until its commit is delivered.
+  var hasPass = false
   /// The place among the certifier's active transactions.
   var certifierPlace: Int = -1
 
@@ -81,6 +86,10 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   package func beginStatement() throws(TransactionError) {
     try checkActive()
     isCancelled.store(false, ordering: .relaxed)
+    if let safety, safety.outcome.load() == SnapshotSafety.safe {
+      // Cursors that are open still note what they pass.
+      unsafe isTracked = unsafe !openCursors.isEmpty
+    }
     guard let hold = unsafe hold else {
       _ = try manager.takeSnapshot(self)
       return
@@ -104,10 +113,12 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       }
     }
     let snapshot = try currentSnapshot()
-    if unsafe isTracked { unsafe reads.addPoint(key) }
-    do throws(StorageError) { return unsafe try manager.engine.get(key, at: snapshot, &pin) } catch {
+    let value: UnsafeRawBufferPointer?
+    do throws(StorageError) { unsafe value = unsafe try manager.engine.get(key, at: snapshot, &pin) } catch {
       throw .storage(error)
     }
+    if unsafe isTracked && (value != nil || manager.options.mutant != .forgetsMisses) { unsafe footprint.addPoint(key) }
+    return unsafe value
   }
 
   /// The value of `key`: own writes, else the newest committed. For checks after `lock` has been granted. From repeatable
@@ -208,7 +219,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe savepoints.append(
       SavepointState(
         serial: savepointSerial, writes: writes.openSavepoint(), heldCount: held.count,
-        rangeLockCount: rangeLocks.count, metadataCount: metadata.count))
+        rangeLockCount: rangeLocks.count, metadataCount: metadata.count, readCount: footprint.readCount))
     return Savepoint(depth: savepoints.count - 1, serial: savepointSerial)
   }
 
@@ -222,6 +233,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       unsafe writes.closeSavepoint()
     }
     pendingEntry = nil
+    if manager.options.mutant == .forgetsReadsOfSavepoints { unsafe footprint.truncateReads(to: mark.readCount) }
     unsafe writes.rollback(to: mark.writes)
     metadata.removeLast(metadata.count - mark.metadataCount)
     if unsafe held.count > mark.heldCount || rangeLocks.count > mark.rangeLockCount {
@@ -261,7 +273,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   func freeMemory() {
     unsafe arena.free()
     unsafe writes.free()
-    unsafe reads.free()
+    unsafe footprint.free()
   }
 }
 
@@ -277,6 +289,7 @@ struct SavepointState {
   var heldCount: Int
   var rangeLockCount: Int
   var metadataCount: Int
+  var readCount: (points: Int, intervals: Int)
 }
 
 /// The same with arrays, where speed does not matter.

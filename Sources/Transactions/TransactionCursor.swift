@@ -242,7 +242,7 @@ package final class TransactionCursor {
 
   /// Remembers the interval from where the cursor began (or last sought) to where it is.
   func notePassed() {
-    guard unsafe transaction.isTracked else { return }
+    guard unsafe transaction.isTracked, transaction.state == .active || transaction.state == .failed else { return }
     let empty = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
     let start = passedFrom ?? (isReverse ? range.upper : range.lower)
     guard isAtEnd || current != .none else { return }
@@ -252,19 +252,19 @@ package final class TransactionCursor {
         let isInclusive = self.passedFrom != nil
         let low = unsafe isAtEnd ? nil : self.key
         unsafe self.range.lower.withUnsafeBytes { rangeLower in
-          unsafe self.transaction.reads.addInterval(
+          unsafe self.transaction.footprint.addInterval(
             low ?? rangeLower, hasUpper ? start : empty, isUpperInclusive: isInclusive, isUnbounded: !hasUpper)
         }
       } else if isAtEnd {
         if let upper = self.range.upper {
           unsafe upper.withUnsafeBytes {
-            unsafe self.transaction.reads.addInterval(start, $0, isUpperInclusive: false, isUnbounded: false)
+            unsafe self.transaction.footprint.addInterval(start, $0, isUpperInclusive: false, isUnbounded: false)
           }
         } else {
-          unsafe self.transaction.reads.addInterval(start, empty, isUpperInclusive: false, isUnbounded: true)
+          unsafe self.transaction.footprint.addInterval(start, empty, isUpperInclusive: false, isUnbounded: true)
         }
       } else {
-        unsafe self.transaction.reads.addInterval(start, self.key, isUpperInclusive: true, isUnbounded: false)
+        unsafe self.transaction.footprint.addInterval(start, self.key, isUpperInclusive: true, isUnbounded: false)
       }
     }
     if let start { unsafe start.withUnsafeBytes { unsafe add($0) } } else { unsafe add(empty) }

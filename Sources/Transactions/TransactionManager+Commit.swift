@@ -1,5 +1,6 @@
 package import Encoding
 internal import Glibc
+internal import Platform
 package import Storage
 internal import Synchronization
 
@@ -33,10 +34,27 @@ final class Sequencer: @unchecked Sendable {
   @exclusivity(unchecked) private var mask: UInt64 = 63
   @exclusivity(unchecked) private(set) var firstInFlight: Version
   @exclusivity(unchecked) var committed: UInt64 = 0
+  @exclusivity(unchecked) var certifier: Certifier
+  /// The transaction that nobody may overtake; 0: none.
+  @exclusivity(unchecked) var rightOfWay: UInt64 = 0
+  /// Who committed last, by version: for messages.
+  @exclusivity(unchecked) private var committers: UnsafeMutablePointer<Committer>
+  private static let committerCount: UInt64 = 4096
+
+  struct Committer: BitwiseCopyable {
+    var version: UInt64
+    var id: UInt64
+    var session: UInt64
+  }
 
   init(nextVersion: Version, options: TransactionManagerOptions) {
     unsafe self.nextVersion = nextVersion
     unsafe firstInFlight = nextVersion
+    unsafe committers = .allocate(capacity: Int(Sequencer.committerCount))
+    unsafe committers.initialize(
+      repeating: Committer(version: 0, id: 0, session: 0), count: Int(Sequencer.committerCount))
+    unsafe certifier = unsafe Certifier(
+      mutant: options.mutant, searchBudget: options.cycleSearchBudget, sizeLimitBytes: options.certifierSizeBytes)
     unsafe ring = .allocate(capacity: 64)
     unsafe ring.initialize(repeating: nil, count: 64)
   }
@@ -44,13 +62,27 @@ final class Sequencer: @unchecked Sendable {
   deinit {
     for place in unsafe 0...Int(mask) { unsafe ring[place]?.release() }
     unsafe ring.deallocate()
+    unsafe committers.deallocate()
+    unsafe certifier.free()
   }
 
-  var rememberedCount: Int { 0 }
+  var rememberedCount: Int { unsafe certifier.keptCount }
+
+  /// Who committed at a version, if that is still known.
+  func committer(_ version: Version) -> TransactionReference {
+    let entry = unsafe committers[Int(version.rawValue % Sequencer.committerCount)]
+    guard entry.version == version.rawValue else { return TransactionReference(id: 0, version: version) }
+    return TransactionReference(id: entry.id, session: entry.session, version: version)
+  }
 
   func addInFlight(_ transaction: Transaction, _ version: Version) {
     if unsafe version.rawValue - firstInFlight.rawValue > mask { grow() }
     unsafe ring[Int(version.rawValue & mask)] = unsafe Unmanaged.passRetained(transaction)
+    unsafe committers[Int(version.rawValue % Sequencer.committerCount)] = Committer(
+      version: version.rawValue, id: transaction.id, session: transaction.session)
+    unsafe nextVersion = version.advanced(by: 1)
+    transaction.version = version
+    transaction.state = .sequenced
   }
 
   /// Takes a version out; the transaction is the caller's to release.
@@ -89,36 +121,61 @@ extension TransactionManager {
   /// Steps 1 to 7. Returns the version, or nil when nothing was written: then the transaction is over.
   func sequence(_ transaction: Transaction) throws(TransactionError) -> Version? {
     try transaction.checkActive()
-    for index in 0..<(unsafe transaction.openCursors.count) {
+    for index in unsafe 0..<transaction.openCursors.count {
       unsafe transaction.openCursors[index].takeUnretainedValue().notePassed()
     }
+    if unsafe transaction.isTracked { unsafe transaction.footprint.seal(transaction.writes) }
     guard unsafe transaction.writes.hasWrites else {
       try commitReadOnly(transaction)
       return nil
     }
-    let batch = unsafe try transaction.encodeBatch()
-    pace()
-    var refusal: CommitError?
-    sequencer.latch.lock()
-    let version = unsafe sequencer.nextVersion
-    do throws(CommitError) { unsafe try log.append(batch, version: version) } catch { refusal = error }
-    if refusal == nil {
-      sequencer.addInFlight(transaction, version)
-      unsafe sequencer.nextVersion = version.advanced(by: 1)
-      transaction.version = version
-      transaction.state = .sequenced
-    }
-    sequencer.latch.unlock()
-    if let refusal {
+    do throws(TransactionError) {
+      let batch = unsafe try transaction.encodeBatch()
+      pace()
+      let version = unsafe try enterSequencer(transaction, batch)
+      releaseSnapshot(transaction)
+      return version
+    } catch {
+      if case .serializationFailure = error { record(transaction, error) }
       end(transaction, as: .rolledBack)
-      throw TransactionError(refusal)
+      throw error
     }
-    releaseSnapshot(transaction)
+  }
+
+  /// Steps 2 to 7.
+  private func enterSequencer(
+    _ transaction: Transaction, _ batch: UnsafeRawBufferPointer
+  ) throws(TransactionError) -> Version {
+    sequencer.latch.lock()
+    while mustGiveWay(transaction) {
+      sequencer.latch.unlock()
+      try giveWay(transaction)
+      sequencer.latch.lock()
+    }
+    defer { sequencer.latch.unlock() }
+    if unsafe transaction.isTracked, let failure = certify(transaction) { throw .serializationFailure(failure) }
+    let version = unsafe sequencer.nextVersion
+    do throws(CommitError) { unsafe try log.append(batch, version: version) } catch { throw TransactionError(error) }
+    sequencer.addInFlight(transaction, version)
+    if unsafe transaction.isTracked { enterGraph(transaction, version.rawValue) }
+    giveUpRightOfWay(transaction)
     return version
   }
 
-  /// Nothing to log: the transaction is over.
+  /// Nothing to log: the transaction is over, unless it has seen what no serial order shows.
   private func commitReadOnly(_ transaction: Transaction) throws(TransactionError) {
+    let isSafe = transaction.safety.map { $0.outcome.load() == SnapshotSafety.safe } ?? false
+    if unsafe transaction.isTracked && !isSafe {
+      sequencer.latch.lock()
+      let failure = certify(transaction)
+      if failure == nil { enterGraph(transaction, 0) }
+      sequencer.latch.unlock()
+      if let failure {
+        record(transaction, .serializationFailure(failure))
+        end(transaction, as: .rolledBack)
+        throw .serializationFailure(failure)
+      }
+    }
     end(transaction, as: .committed)
   }
 
@@ -151,6 +208,7 @@ extension TransactionManager {
       }
       sequencer.delivered(through: last)
       unsafe sequencer.committed += UInt64(transactionCount)
+      prune()
       sequencer.latch.unlock()
       for index in 0..<transactionCount {
         guard let transaction = unsafe group[index] else { continue }
@@ -181,6 +239,8 @@ extension TransactionManager {
 
   /// Ends a transaction that is not in the log.
   func end(_ transaction: Transaction, as state: TransactionState) {
+    if transaction.certifierPlace >= 0 { forgetSnapshot(transaction) }
+    if transaction.attempts == .max { sequencer.latch.withLock { giveUpRightOfWay(transaction) } }
     if unsafe !transaction.held.isEmpty || !transaction.rangeLocks.isEmpty { lockTable.unlock(transaction) }
     releaseSnapshot(transaction)
     transaction.state = state
@@ -203,9 +263,8 @@ extension TransactionManager {
     unsafe transaction.lockPin.reset()
   }
 
-  /// Who committed at a version, if that is still known.
   func reference(committedAt version: Version) -> TransactionReference {
-    TransactionReference(id: 0, version: version)
+    sequencer.latch.withLock { sequencer.committer(version) }
   }
 }
 

@@ -1,7 +1,192 @@
+internal import Encoding
+internal import Platform
 internal import Storage
+internal import Synchronization
+
+// Serializable transactions: their snapshots, their certification, and the right of way.
+//
+// The right of way. A long transaction can fail again and again because shorter ones overtake it. From the third repetition
+// on (`rightOfWayAttempts`) it takes the right of way before its snapshot: an exclusive lock on the empty key, which no
+// user's key is. While it runs, whoever wants to commit writes, at any level, first takes that lock shared, that is: waits.
+// Nothing commits after its snapshot, so neither first-updater-wins nor a cycle can fail it. Who holds a row that it
+// needs waits for it in turn: a deadlock, whose victim is never the holder of the right of way.
 
 extension TransactionManager {
+  /// The key that stands for the right of way.
+  private static var rightOfWayKey: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: nil, count: 0) }
+  private static let rightOfWayHash: UInt64 = 0x9e37_79b9_7f4a_7c15
+  /// No entry of a write set.
+  static let noEntry = UInt32.max
+
+  // MARK: Beginning
+
   func takeSerializableSnapshot(_ transaction: Transaction) throws(TransactionError) {
-    unsafe transaction.hold = engine.retainVisible()
+    if transaction.attempts >= options.rightOfWayAttempts && !transaction.isReadOnly {
+      try takeRightOfWay(transaction)
+    }
+    while true {
+      registerSnapshot(transaction)
+      guard transaction.options.isDeferrable, let safety = transaction.safety else { return }
+      while safety.outcome.load() == SnapshotSafety.unknown {
+        if transaction.isCancelled.load(ordering: .acquiring) { throw .cancelled }
+        // Woken by the outcome; looks up for cancellation now and then.
+        safety.outcome.wait(while: SnapshotSafety.unknown, timeoutNanoseconds: 50_000_000)
+      }
+      if safety.outcome.load() == SnapshotSafety.safe {
+        unsafe transaction.isTracked = false
+        return
+      }
+      forgetSnapshot(transaction)
+      releaseSnapshot(transaction)
+    }
+  }
+
+  private func registerSnapshot(_ transaction: Transaction) {
+    sequencer.latch.lock()
+    let hold = engine.retainVisible()
+    unsafe transaction.hold = hold
+    if transaction.isReadOnly {
+      transaction.safety = unsafe sequencer.certifier.beginReader(snapshot: hold.version.rawValue)
+      transaction.certifierPlace = transaction.safety?.place ?? -1
+      unsafe transaction.isTracked = transaction.safety != nil
+    } else {
+      transaction.certifierPlace = unsafe sequencer.certifier.begin(snapshot: hold.version.rawValue)
+      unsafe transaction.isTracked = true
+    }
+    sequencer.latch.unlock()
+  }
+
+  /// The transaction ends, or gives up its snapshot, without committing anything that the certifier should know.
+  func forgetSnapshot(_ transaction: Transaction) {
+    guard transaction.certifierPlace >= 0 else { return }
+    sequencer.latch.lock()
+    unsafe sequencer.certifier.end(transaction.certifierPlace, committedWrites: false)
+    prune()
+    sequencer.latch.unlock()
+    transaction.certifierPlace = -1
+    transaction.safety = nil
+  }
+
+  // MARK: Certifying: under the sequencer's latch
+
+  /// Step 4 of the commit. Nil: it may commit.
+  func certify(_ transaction: Transaction) -> SerializationFailure? {
+    let snapshot = unsafe transaction.hold.unsafelyUnwrapped.version.rawValue
+    switch unsafe sequencer.certifier.certify(
+      transaction.footprint, snapshot: snapshot, visible: engine.visibleVersion.rawValue)
+    {
+    case .pass: return nil
+    case .undecided:
+      return SerializationFailure(reason: .undecided, keys: KeyRange())
+    case .cycle(let edges):
+      return unsafe failure(transaction, edges)
+    }
+  }
+
+  /// The graph takes the transaction in. `version` is 0 for a reader.
+  func enterGraph(_ transaction: Transaction, _ version: UInt64) {
+    let snapshot = unsafe transaction.hold.unsafelyUnwrapped.version.rawValue
+    unsafe sequencer.certifier.end(transaction.certifierPlace, committedWrites: version > 0)
+    unsafe sequencer.certifier.commit(
+      id: transaction.id, session: transaction.session, snapshot: snapshot, version: version,
+      footprint: &transaction.footprint)
+    prune()
+    transaction.certifierPlace = -1
+  }
+
+  func prune() {
+    guard unsafe sequencer.certifier.keptCount > 0 else { return }
+    let visible = engine.visibleVersion.rawValue
+    unsafe sequencer.certifier.prune(oldest: sequencer.certifier.oldestSnapshot(visible: visible))
+  }
+
+  private func failure(
+    _ transaction: Transaction, _ edges: [(from: Int, to: Int, edge: CertifierEdge)]
+  ) -> SerializationFailure {
+    func reference(_ node: Int) -> TransactionReference {
+      guard node >= 0 else { return transaction.reference }
+      return unsafe sequencer.certifier.reference(node)
+    }
+    let kinds: [Dependency.Kind] = [.writeRead, .writeWrite, .readWrite]
+    var cycle: [Dependency] = []
+    var others: [TransactionReference] = []
+    var isCoarse = false
+    for unsafestep in unsafe edges {
+      let bytes = unsafe UnsafeRawBufferPointer(start: step.edge.key, count: Int(step.edge.keyCount))
+      unsafe cycle.append(
+        Dependency(
+          from: reference(step.from), to: reference(step.to), kind: kinds[Int(step.edge.kind)],
+          keys: bytes.isEmpty ? KeyRange() : KeyRange(key: Array(bytes))))
+      if unsafe step.to >= 0 { unsafe others.append(reference(step.to)) }
+      if unsafe step.to >= 0 && sequencer.certifier.nodes[step.to].isContracted { isCoarse = true }
+    }
+    return SerializationFailure(
+      reason: isCoarse ? .undecided : .cycle, keys: cycle.first?.keys ?? KeyRange(), others: others, cycle: cycle)
+  }
+
+  // MARK: The right of way
+
+  private func takeRightOfWay(_ transaction: Transaction) throws(TransactionError) {
+    try lockRightOfWay(transaction, LockStrength.update.rawValue)
+    transaction.attempts = .max
+    sequencer.latch.lock()
+    unsafe sequencer.rightOfWay = transaction.id
+    let last = unsafe Version(sequencer.nextVersion.rawValue - 1)
+    let isInFlight = unsafe sequencer.firstInFlight < sequencer.nextVersion
+    sequencer.latch.unlock()
+    // What was sequenced before must be in the snapshot.
+    guard isInFlight else { return }
+    do throws(CommitError) { try log.commit(through: last, durable: false) } catch { throw TransactionError(error) }
+  }
+
+  /// Under the sequencer's latch: whether the transaction must let another one through first.
+  @inline(__always)
+  func mustGiveWay(_ transaction: Transaction) -> Bool {
+    unsafe sequencer.rightOfWay != 0 && sequencer.rightOfWay != transaction.id && !transaction.hasPass
+  }
+
+  /// Waits until nobody has the right of way.
+  @inline(never)
+  func giveWay(_ transaction: Transaction) throws(TransactionError) {
+    do throws(TransactionError) {
+      try lockRightOfWay(transaction, LockStrength.keyShare.rawValue)
+      transaction.hasPass = true
+    } catch {
+      guard case .deadlock(let deadlock) = error else { throw error }
+      throw .serializationFailure(
+        SerializationFailure(
+          reason: .rightOfWay, keys: deadlock.waits.last?.keys ?? KeyRange(),
+          others: deadlock.waits.dropFirst().map(\.transaction)))
+    }
+  }
+
+  /// Under the sequencer's latch: the transaction is sequenced, or over.
+  @inline(__always)
+  func giveUpRightOfWay(_ transaction: Transaction) {
+    if unsafe sequencer.rightOfWay == transaction.id { unsafe sequencer.rightOfWay = 0 }
+  }
+
+  private func lockRightOfWay(_ transaction: Transaction, _ strength: UInt8) throws(TransactionError) {
+    let key = unsafe TransactionManager.rightOfWayKey
+    let hash = TransactionManager.rightOfWayHash
+    let entry = TransactionManager.noEntry
+    if unsafe lockTable.tryLock(transaction, key, hash, strength, own: 0, entry: entry) { return }
+    let outcome = unsafe try lockTable.lockSlowly(
+      transaction, key, hash, strength, own: 0, entry: entry, .wait, whenGranted: nil)
+    if outcome == .waiting { try lockTable.awaitGrant(transaction, timeoutNanoseconds: 0) }
+  }
+}
+
+extension Certifier {
+  /// The oldest snapshot that an open transaction has or a new one could get.
+  func oldestSnapshot(visible: UInt64) -> UInt64 {
+    if unsafe mutant == .prunesByNewestSnapshot { return visible }
+    return unsafe min(active.oldest ?? visible, visible)
+  }
+
+  func reference(_ node: Int) -> TransactionReference {
+    unsafe TransactionReference(
+      id: nodes[node].id, session: nodes[node].session,
+      version: nodes[node].version > 0 ? Version(nodes[node].version) : nil)
   }
 }

@@ -34,7 +34,7 @@ package final class TransactionManager: Sendable {
   package func begin(_ options: TransactionOptions = .init()) throws(TransactionError) -> Transaction {
     let id = nextId.wrappingAdd(1, ordering: .relaxed).oldValue
     let transaction = Transaction(manager: self, id: id, options: options)
-    unsafe transaction.reads.limit = self.options.readsPerTransaction
+    unsafe transaction.footprint.limit = self.options.readsPerTransaction
     return transaction
   }
 

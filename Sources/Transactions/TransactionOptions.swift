@@ -57,6 +57,9 @@ package struct TransactionManagerOptions: Sendable {
   /// Failures kept for `recentConflicts`.
   package var recentConflictCount = 64
 
+  /// Breaks the certifier on purpose, for tests of the tests.
+  package var mutant = CertifierMutant.none
+
   package init() {}
 }
 

@@ -1,0 +1,193 @@
+import Encoding
+import Foundation
+import Platform
+import Testing
+import Transactions
+
+// Every interleaving of small transactions against brute force. What commits must be serializable, and what the certifier
+// aborts must not have been.
+//
+// The suite runs a part that fits; SYNOD_INTERLEAVINGS=full runs every pair of programs of up to three steps and a large
+// sample of the rest (minutes in release).
+
+struct Counts: CustomStringConvertible {
+  var runs = 0
+  var commits = 0
+  var concurrentUpdates = 0
+  var deadlocks = 0
+  var cycles = 0
+  var undecided = 0
+  var harmless = 0
+  var anomalies = 0
+  var dangerous = 0
+  var examples: [String] = []
+
+  var description: String {
+    "\(runs) runs: \(commits) committed; aborted: \(concurrentUpdates) first updater wins, \(deadlocks) deadlocks, "
+      + "\(cycles) cycles, \(undecided) undecided; harmless by brute force: \(harmless); not serializable: \(anomalies); "
+      + "PostgreSQL's rule would have aborted in \(dangerous) of the runs that committed everything"
+  }
+
+  mutating func add(_ result: RunResult, _ programs: [[Step]], _ schedule: [Int]) {
+    runs += 1
+    commits += result.commits
+    concurrentUpdates += result.concurrentUpdates
+    deadlocks += result.deadlocks
+    cycles += result.cycleAborts.count
+    undecided += result.undecided
+    if !result.committed.isSerializable() {
+      anomalies += 1
+      note("not serializable", programs, schedule)
+    }
+    for history in result.cycleAborts where history.isSerializable() {
+      harmless += 1
+      note("harmless", programs, schedule)
+    }
+    if result.commits == programs.count && result.committed.hasDangerousStructure() { dangerous += 1 }
+  }
+
+  private mutating func note(_ what: String, _ programs: [[Step]], _ schedule: [Int]) {
+    if examples.count < 5 { examples.append("\(what): \(programs) \(schedule)") }
+  }
+}
+
+@Suite(.serialized) struct InterleavingTests {
+  static let isFull = ProcessInfo.processInfo.environment["SYNOD_INTERLEAVINGS"] == "full"
+  #if DEBUG
+    static let share = 24
+  #else
+    static let share = 1
+  #endif
+
+  static let alphabet: [Step] = [
+    .read(0), .read(1), .read(2), .update(0), .update(1), .insert(2), .upsert(2), .delete(0), .scan(0, 2), .scan(1, 4),
+  ]
+
+  /// Programs of up to `length` steps, and some with savepoints.
+  static func programs(_ length: Int, _ alphabet: [Step] = alphabet) -> [[Step]] {
+    var result: [[Step]] = []
+    var last: [[Step]] = [[]]
+    for _ in 0..<length {
+      last = last.flatMap { program in alphabet.map { program + [$0] } }
+      result += last
+    }
+    return result
+  }
+
+  static let withSavepoints: [[Step]] = [
+    [.savepoint, .read(0), .rollback, .update(1)], [.savepoint, .update(0), .rollback, .update(1)],
+    [.savepoint, .update(0), .rollback, .read(0)], [.update(0), .savepoint, .update(0), .rollback],
+    [.savepoint, .scan(0, 4), .rollback, .insert(2)], [.read(1), .savepoint, .insert(2), .rollback],
+    [.savepoint, .delete(0), .rollback, .read(1)], [.savepoint, .update(1), .rollback, .update(0)],
+  ]
+
+  static func check(_ counts: Counts, _ what: String) {
+    print("interleavings, \(what): \(counts)")
+    for example in counts.examples { print("  \(example)") }
+    #expect(counts.anomalies == 0, "\(what): \(counts.examples)")
+    #expect(counts.harmless == 0, "\(what): \(counts.examples)")
+    #expect(counts.undecided == 0)
+  }
+
+  @Test func pairs() throws {
+    let interleaver = try Interleaver(.serializable)
+    var counts = Counts()
+    let programs = Self.programs(Self.isFull ? 3 : 2) + Self.withSavepoints
+    var pair = 0
+    for first in programs.indices {
+      for second in first..<programs.count {
+        pair += 1
+        guard pair % (Self.isFull ? 1 : Self.share * 2) == 0 else { continue }
+        let pair = [programs[first], programs[second]]
+        try forEachSchedule(pair.map { $0.count + 1 }) { schedule in
+          counts.add(try interleaver.run(pair, schedule, keyCount: 4, present: [0, 1]), pair, schedule)
+        }
+      }
+    }
+    Self.check(counts, "pairs")
+    interleaver.database.expectEmpty()
+  }
+
+  /// Delivery is a step of its own: others run while a commit is sequenced and not visible.
+  @Test func pairsWithLateDelivery() throws {
+    let interleaver = try Interleaver(.serializable, isHeld: true)
+    var counts = Counts()
+    var random = SeededRandomness(seed: 11)
+    let programs = Self.programs(2) + Self.withSavepoints
+    for _ in 0..<(Self.isFull ? 20_000 : 900 / Self.share) {
+      let pair = [programs[random.below(programs.count)], programs[random.below(programs.count)]]
+      try forEachSchedule(pair.map { $0.count + 2 }) { schedule in
+        counts.add(try interleaver.run(pair, schedule, keyCount: 4, present: [0, 1]), pair, schedule)
+      }
+    }
+    Self.check(counts, "pairs with late delivery")
+    interleaver.database.expectEmpty()
+  }
+
+  @Test func triples() throws {
+    let interleaver = try Interleaver(.serializable)
+    var counts = Counts()
+    var random = SeededRandomness(seed: 7)
+    let programs = Self.programs(2)
+    for _ in 0..<(Self.isFull ? 4000 : 140 / Self.share + 1) {
+      let triple = (0..<3).map { _ in programs[random.below(programs.count)] }
+      try forEachSchedule(triple.map { $0.count + 1 }) { schedule in
+        counts.add(try interleaver.run(triple, schedule, keyCount: 4, present: [0, 1]), triple, schedule)
+      }
+    }
+    Self.check(counts, "triples")
+    interleaver.database.expectEmpty()
+  }
+
+  /// Up to four steps, random orders, with and without late delivery, intervals deleted too.
+  @Test(arguments: [false, true])
+  func randomTriples(isHeld: Bool) throws {
+    let interleaver = try Interleaver(.serializable, isHeld: isHeld)
+    var counts = Counts()
+    var random = SeededRandomness(seed: isHeld ? 21 : 22)
+    for _ in 0..<(Self.isFull ? 3_000_000 : 60_000 / Self.share) {
+      let (triple, schedule) = Self.randomRun(&random, transactions: 3, isHeld: isHeld)
+      counts.add(try interleaver.run(triple, schedule, keyCount: 4, present: [0, 1]), triple, schedule)
+    }
+    Self.check(counts, "random triples\(isHeld ? " with late delivery" : "")")
+    interleaver.database.expectEmpty()
+  }
+
+  static func randomRun(
+    _ random: inout SeededRandomness, transactions: Int, isHeld: Bool
+  ) -> ([[Step]], [Int]) {
+    let alphabet = alphabet + [.scan(0, 4), .update(2), .delete(1), .read(3), .insert(3)]
+    let programs: [[Step]] = (0..<transactions).map { _ in
+      if random.oneIn(8) { return withSavepoints[random.below(withSavepoints.count)] }
+      return (0..<1 + random.below(4)).map { _ in alphabet[random.below(alphabet.count)] }
+    }
+    var schedule: [Int] = []
+    for (index, program) in programs.enumerated() {
+      schedule += [Int](repeating: index, count: program.count + (isHeld ? 2 : 1))
+    }
+    schedule.shuffle(using: &random)
+    return (programs, schedule)
+  }
+
+  /// Snapshot isolation commits anomalies, brute force sees them, and each has a dangerous structure: the oracles work.
+  @Test func oraclesSeeSnapshotIsolation() throws {
+    let interleaver = try Interleaver(.repeatableRead)
+    var random = SeededRandomness(seed: 5)
+    var anomalies = 0
+    var missed = 0
+    for _ in 0..<(40_000 / Self.share) {
+      let (programs, schedule) = Self.randomRun(&random, transactions: 3, isHeld: false)
+      let result = try interleaver.run(programs, schedule, keyCount: 4, present: [0, 1])
+      if result.committed.isSerializable() { continue }
+      anomalies += 1
+      if !result.committed.hasDangerousStructure() {
+        missed += 1
+        print("no dangerous structure: \(programs) \(schedule)")
+      }
+    }
+    print("interleavings, snapshot isolation: \(anomalies) runs that are not serializable")
+    #expect(anomalies > 10)
+    #expect(missed == 0)
+    interleaver.database.expectEmpty()
+  }
+}
