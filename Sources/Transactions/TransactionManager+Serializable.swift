@@ -111,7 +111,8 @@ extension TransactionManager {
     var cycle: [Dependency] = []
     var others: [TransactionReference] = []
     var isCoarse = false
-    for unsafestep in unsafe edges {
+    for position in 0..<(unsafe edges.count) {
+      let step = unsafe edges[position]
       let bytes = unsafe UnsafeRawBufferPointer(start: step.edge.key, count: Int(step.edge.keyCount))
       unsafe cycle.append(
         Dependency(
