@@ -1,5 +1,4 @@
 extension FunctionRegistry {
-  mutating func addPatterns() { addLike() }
   mutating func addFormatting() {}
   mutating func addJSON() {}
   mutating func addArrays() {}
