@@ -24,12 +24,12 @@ package indirect enum JSON: Sendable {
     }
   }
 
-  package subscript(key: String) -> JSON? {
+  package subscript(key key: String) -> JSON? {
     guard case .object(let members) = self else { return nil }
     return members.last { $0.key == key }?.value
   }
   /// Negative indexes count from the end.
-  package subscript(index: Int) -> JSON? {
+  package subscript(index index: Int) -> JSON? {
     guard case .array(let items) = self else { return nil }
     let at = index < 0 ? items.count + index : index
     return items.indices.contains(at) ? items[at] : nil
