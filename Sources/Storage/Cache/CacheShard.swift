@@ -9,7 +9,7 @@ final class CacheShard: Sendable {
 /// S3-FIFO's two queues and its memory of what left `small` unused (`BlockCache.swift` has the drawing).
 @unsafe
 struct CacheQueues: ~Copyable {
-  private static let ghostCount = 4096
+  private static let ghostCount = 1024
   /// How many used or pinned blocks may go round before an insertion gives up.
   private static let maximumRounds = 256
 
@@ -19,8 +19,11 @@ struct CacheQueues: ~Copyable {
   private(set) var mainSizeBytes = 0
   private(set) var count = 0
   private(set) var evictions: UInt64 = 0
-  /// Hashes of blocks that left `small` unused; a slot for each of the hash's low bits, a new one overwrites.
-  private var ghosts = [UInt64](repeating: 0, count: ghostCount)
+  private var mainCount = 0
+  /// Blocks that left `small` unused: a slot for some bits of the hash, in which a new one overwrites the old. As in the
+  /// paper, only as many are remembered as `main` has blocks: else a second scan would come back as ghosts.
+  private var ghosts = [(hash: UInt64, order: Int)](repeating: (0, 0), count: ghostCount)
+  private var ghostOrder = 0
 
   /// A queue through the blocks' own links.
   @unsafe
@@ -52,8 +55,8 @@ struct CacheQueues: ~Copyable {
   mutating func push(_ block: UnsafeMutablePointer<CachedBlock>, hash: UInt64) {
     let slot = unsafe Int(truncatingIfNeeded: hash >> 20) & (Self.ghostCount - 1)
     unsafe count += 1
-    if unsafe ghosts[slot] == hash {
-      unsafe ghosts[slot] = 0
+    if unsafe ghosts[slot].hash == hash && ghostOrder - ghosts[slot].order < max(8, mainCount) {
+      unsafe ghosts[slot] = (0, 0)
       unsafe pushMain(block)
     } else {
       unsafe block.pointee.queue = .small
@@ -65,6 +68,7 @@ struct CacheQueues: ~Copyable {
   private mutating func pushMain(_ block: UnsafeMutablePointer<CachedBlock>) {
     unsafe block.pointee.queue = .main
     unsafe mainSizeBytes += Self.size(block)
+    unsafe mainCount += 1
     unsafe main.push(block)
   }
 
@@ -90,9 +94,11 @@ struct CacheQueues: ~Copyable {
           continue
         }
         let hash = unsafe hash(block)
-        unsafe ghosts[Int(truncatingIfNeeded: hash >> 20) & (Self.ghostCount - 1)] = hash
+        unsafe ghostOrder += 1
+        unsafe ghosts[Int(truncatingIfNeeded: hash >> 20) & (Self.ghostCount - 1)] = (hash, ghostOrder)
       } else {
         unsafe mainSizeBytes -= size
+        unsafe mainCount -= 1
         if uses > 0 || isPinned {
           if uses > 0 { unsafe block.pointee.uses.store(uses - 1, ordering: .relaxed) }
           unsafe pushMain(block)

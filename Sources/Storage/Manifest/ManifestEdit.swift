@@ -67,7 +67,7 @@ package struct ManifestEdit: Hashable, Sendable {
     static let firstOptional: UInt8 = 128
   }
 
-  func encode() -> [UInt8] {
+  package func encode() -> [UInt8] {
     var writer = ByteWriter()
     var field = ByteWriter()
     func append(_ tag: UInt8) {
@@ -103,7 +103,7 @@ package struct ManifestEdit: Hashable, Sendable {
     return writer.bytes
   }
 
-  static func decode(_ bytes: UnsafeRawBufferPointer) throws(DecodingError) -> ManifestEdit {
+  package static func decode(_ bytes: UnsafeRawBufferPointer) throws(DecodingError) -> ManifestEdit {
     var edit = ManifestEdit()
     var reader = unsafe ByteReader(bytes)
     while unsafe !reader.isAtEnd {

@@ -80,7 +80,7 @@ package final class TableSet: @unchecked Sendable {
   package func find(
     _ key: UnsafeRawBufferPointer, at version: Version, floor: Version = .zero, _ pin: inout BlockPin
   ) throws(StorageError) -> TableLookup {
-    guard maximumVersion.rawValue > floor.rawValue else { return unsafe .absent }
+    guard maximumVersion.rawValue > floor.rawValue, unsafe !key.isEmpty else { return unsafe .absent }
     let hash = unsafe xxh3(key)
     let token = unsafe gate.enter()
     defer { unsafe gate.leave(token) }

@@ -36,45 +36,44 @@ internal import Glibc
 
 /// One decoded entry; offsets count from the block's first entry. `next` is -1 where the bytes make no sense.
 @frozen
-@usableFromInline
-struct BlockEntry {
-  var shared: Int
-  var unshared: Int
-  var valueLength: Int
-  var version: UInt64
-  var isDelete: Bool
+package struct BlockEntry {
+  package var shared: Int
+  package var unshared: Int
+  package var valueLength: Int
+  package var version: UInt64
+  package var isDelete: Bool
   /// Where the key's rest begins; the value follows it.
-  var keyOffset: Int
+  package var keyOffset: Int
   /// Where the next entry begins, or -1: damaged.
-  var next: Int
+  package var next: Int
 
-  static var damaged: BlockEntry {
+  package static var damaged: BlockEntry {
     BlockEntry(shared: 0, unshared: 0, valueLength: 0, version: 0, isDelete: false, keyOffset: 0, next: -1)
   }
-  var valueOffset: Int { keyOffset &+ unshared }
+  package var valueOffset: Int { keyOffset &+ unshared }
 }
 
 /// What a search in a block came to.
-struct BlockLookup {
-  enum Outcome { case absent, found, damaged }
-  var outcome: Outcome
-  var isDelete = false
-  var version: UInt64 = 0
-  var valueOffset = 0
-  var valueLength = 0
-  static let absent = BlockLookup(outcome: .absent)
-  static let damaged = BlockLookup(outcome: .damaged)
+package struct BlockLookup {
+  package enum Outcome { case absent, found, damaged }
+  package var outcome: Outcome
+  package var isDelete = false
+  package var version: UInt64 = 0
+  package var valueOffset = 0
+  package var valueLength = 0
+  package static let absent = BlockLookup(outcome: .absent)
+  package static let damaged = BlockLookup(outcome: .damaged)
 }
 
 /// A block's bytes with its arrays found. Nothing is owned: the memory must outlive the view.
 @unsafe
-struct BlockView {
+package struct BlockView {
   static let fixedSizeBytes = 16
 
   /// The first entry; offsets count from it.
   let base: UnsafeRawPointer
   /// The length of all entries.
-  let entriesEnd: Int
+  package let entriesEnd: Int
   private let prefixes: UnsafeRawPointer
   let restartCount: Int
   let commonPrefixLength: Int
@@ -94,7 +93,7 @@ struct BlockView {
 
   /// Nil where the arrays do not fit into the bytes.
   @inline(__always)
-  init?(_ start: UnsafeRawPointer, count: Int) {
+  package init?(_ start: UnsafeRawPointer, count: Int) {
     guard unsafe count >= Self.fixedSizeBytes else { return nil }
     let n = Int(UInt32(littleEndian: unsafe start.loadUnaligned(as: UInt32.self)))
     let arrays = unsafe n &* 12 &+ Self.fixedSizeBytes
@@ -240,7 +239,7 @@ struct BlockView {
 
   /// In a block that restarts at every entry: the first entry at or after (key, version), or nil after the last.
   @inline(__always)
-  func seekIndex(_ key: UnsafeRawBufferPointer, _ version: UInt64) -> BlockEntry? {
+  package func seekIndex(_ key: UnsafeRawBufferPointer, _ version: UInt64) -> BlockEntry? {
     let index = unsafe restartsBefore(key, version)
     if index < 0 { return .damaged }
     guard unsafe index < restartCount else { return nil }
@@ -249,7 +248,7 @@ struct BlockView {
 
   /// The newest entry of `key` at or below `version`.
   @inline(__always)
-  func find(_ key: UnsafeRawBufferPointer, _ version: UInt64) -> BlockLookup {
+  package func find(_ key: UnsafeRawBufferPointer, _ version: UInt64) -> BlockLookup {
     let before = unsafe restartsBefore(key, version)
     guard before >= 0 else { return .damaged }
     var offset = before == 0 ? 0 : unsafe restartOffset(before &- 1)

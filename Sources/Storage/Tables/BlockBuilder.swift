@@ -1,9 +1,9 @@
-internal import Encoding
+package import Encoding
 
 /// Puts a block together (format: `Block.swift`); the memory is kept between blocks.
 ///
 /// Entries arrive in internal order; the builder does not check that (`TableBuilder` does).
-struct BlockBuilder: ~Copyable {
+package struct BlockBuilder: ~Copyable {
   private var firstKey: [UInt8] = []
   private var lastKey: [UInt8] = []
   private var sinceRestart = 0
@@ -23,7 +23,7 @@ struct BlockBuilder: ~Copyable {
   private(set) var minimumVersion = UInt64.max
   private(set) var maximumVersion: UInt64 = 0
 
-  init(restartInterval: Int) {
+  package init(restartInterval: Int) {
     precondition(restartInterval > 0)
     self.restartInterval = restartInterval
   }
@@ -34,7 +34,7 @@ struct BlockBuilder: ~Copyable {
   /// About what `finish` will return.
   var estimatedSizeBytes: Int { bodies.count + pending.count * 6 + (pending.count / restartInterval + 1) * 12 + 16 }
 
-  mutating func add(
+  package mutating func add(
     _ key: UnsafeRawBufferPointer, version: UInt64, isDelete: Bool, value: UnsafeRawBufferPointer
   ) {
     var shared = 0
@@ -60,7 +60,7 @@ struct BlockBuilder: ~Copyable {
   }
 
   /// Appends the block to `output`, and begins anew.
-  mutating func finish(into output: inout ByteWriter) {
+  package mutating func finish(into output: inout ByteWriter) {
     let base = pending.isEmpty ? 0 : minimumVersion
     let common = commonPrefixLength
     let restartCount = (pending.count + restartInterval - 1) / restartInterval

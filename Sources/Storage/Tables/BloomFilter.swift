@@ -1,5 +1,5 @@
 internal import CSynod
-internal import Encoding
+package import Encoding
 
 // A blocked Bloom filter: all bits of a key lie in one cache line (Putze, Sanders, Singler: "Cache-, Hash- and
 // Space-Efficient Bloom Filters", WEA 2007, section 3).
@@ -14,11 +14,11 @@ internal import Encoding
 // Keys are user keys, without version: a filter that knew versions would exclude keys that are there.
 // At 10 bits a key and 6 probes about 1 % of the absent keys pass (measured in `BloomFilterTests`).
 
-enum BloomFilter {
+package enum BloomFilter {
   static let lineSizeBytes = 64
 
   /// Builds the filter of the keys with these hashes.
-  static func build(hashes: [UInt64], bitsPerKey: Int, into output: inout ByteWriter) {
+  package static func build(hashes: [UInt64], bitsPerKey: Int, into output: inout ByteWriter) {
     let bits = hashes.count * bitsPerKey
     let lines = bitsPerKey <= 0 ? 0 : max(1, (bits + lineSizeBytes * 8 - 1) / (lineSizeBytes * 8))
     let probes = max(1, min(12, bitsPerKey * 6 / 10))
@@ -56,7 +56,7 @@ enum BloomFilter {
 
   /// False: no key with this hash is in the set. Nil: these bytes are no filter.
   @inline(__always)
-  static func mayContain(_ hash: UInt64, _ filter: UnsafeRawPointer, count: Int) -> Bool? {
+  package static func mayContain(_ hash: UInt64, _ filter: UnsafeRawPointer, count: Int) -> Bool? {
     guard count >= 5 else { return nil }
     let lines = Int(UInt32(littleEndian: unsafe (filter + (count &- 5)).loadUnaligned(as: UInt32.self)))
     let probes = unsafe (filter + (count &- 1)).load(as: UInt8.self)

@@ -1,4 +1,4 @@
-internal import Encoding
+package import Encoding
 
 // The range tombstone block: fragments in key order, disjoint.
 //
@@ -10,8 +10,8 @@ internal import Encoding
 //     varint              the newest version
 //     varint × (m - 1)    how much older each next one is; at least 1
 
-enum RangeDeletionBlock {
-  static func encode(_ fragments: [RangeDeletionBuilder.OwnedFragment], into output: inout ByteWriter) {
+package enum RangeDeletionBlock {
+  package static func encode(_ fragments: [RangeDeletionBuilder.OwnedFragment], into output: inout ByteWriter) {
     output.append(varint: UInt64(fragments.count))
     for fragment in fragments {
       output.append(lengthPrefixed: fragment.start)
@@ -26,7 +26,9 @@ enum RangeDeletionBlock {
     }
   }
 
-  static func decode(_ bytes: UnsafeRawBufferPointer) throws(DecodingError) -> [RangeDeletionBuilder.OwnedFragment] {
+  package static func decode(_ bytes: UnsafeRawBufferPointer) throws(DecodingError) -> [RangeDeletionBuilder
+    .OwnedFragment]
+  {
     var reader = unsafe ByteReader(bytes)
     let count = unsafe try reader.readVarint()
     // A fragment takes at least five bytes.
@@ -58,7 +60,6 @@ enum RangeDeletionBlock {
       throw .invalid(offset: offset, reason: "a range deletion announces \(count) versions")
     }
     var versions = [Version(unsafe try reader.readVarint())]
-    versions.reserveCapacity(Int(count))
     for _ in 1..<count {
       let step = unsafe try reader.readVarint()
       let last = versions[versions.count - 1].rawValue

@@ -65,7 +65,11 @@ package final class TableBuilder {
   ) throws(StorageError) {
     precondition(key.count <= WriteBatch.maximumKeySizeBytes && value.count <= WriteBatch.maximumValueSizeBytes)
     let order = metadata.entryCount == 0 ? -1 : unsafe lastKey.withUnsafeBytes { unsafe compareKeys($0, key) }
-    precondition(order < 0 || (order == 0 && version.rawValue < lastVersion), "entries out of order")
+    guard order < 0 || (order == 0 && version.rawValue < lastVersion) else {
+      // A compaction of tables that were made wrongly must not make more of them.
+      throw .corruption(
+        .init(path: path, offset: written, what: "new table (its entries come out of order)", expected: 0, found: 0))
+    }
     if order != 0 { isLastKeyInFilter = false }
     if !data.isEmpty && data.estimatedSizeBytes >= options.blockSizeBytes {
       try finishDataBlock()

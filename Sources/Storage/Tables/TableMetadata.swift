@@ -73,7 +73,7 @@ extension TableMetadata {
     }
   }
 
-  func encode(into writer: inout ByteWriter) {
+  package func encode(into writer: inout ByteWriter) {
     writer.append(Tag.lower)
     writer.append(lengthPrefixed: lower)
     writer.append(upperIsExclusive ? Tag.exclusiveUpper : Tag.upper)
@@ -85,7 +85,7 @@ extension TableMetadata {
     }
   }
 
-  static func decode(_ bytes: UnsafeRawBufferPointer) throws(DecodingError) -> TableMetadata {
+  package static func decode(_ bytes: UnsafeRawBufferPointer) throws(DecodingError) -> TableMetadata {
     var result = TableMetadata()
     result.minimumVersion = .zero
     var reader = unsafe ByteReader(bytes)
@@ -108,6 +108,10 @@ extension TableMetadata {
     }
     guard result.minimumVersion <= result.maximumVersion else {
       throw .invalid(offset: 0, reason: "a table's smallest version is after its largest")
+    }
+    let order = compareKeyArrays(result.lower, result.upper)
+    guard order < 0 || (order == 0 && !result.upperIsExclusive) else {
+      throw .invalid(offset: 0, reason: "a table's smallest key is after its largest")
     }
     return result
   }
