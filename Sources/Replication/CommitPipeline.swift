@@ -88,6 +88,8 @@ package final class CommitPipeline: Sendable {
     var sequencer: RecordSequencer
     let frame = FrameBuffer(capacitySizeBytes: 256 << 10)
     var hasStarted = false
+    /// Whether a frame was written in this pass.
+    var hasWritten = false
     var durable: Slot
   }
 
@@ -145,22 +147,21 @@ package final class CommitPipeline: Sendable {
   package func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(LogError) {
     precondition(batch.count <= WriteBatch.maximumSizeBytes)
     // Also at most two more frames: what starts a leadership, and a SEAL.
-    let more = CommitGroup.reservedSizeBytes(batch.count + 4)
-    let reserved = try state.withLock { (state) throws(LogError) in
-      if let failure = state.failure { throw failure }
-      precondition(version == state.nextVersion, "versions are appended in order")
-      return state.reservedSizeBytes
-    }
-    if !log.hasRoom(reserved + more + 2 * logBlockSizeBytes) {
-      try log.makeRoom(reserved + more + 2 * logBlockSizeBytes)
-    }
-    try state.withLock { (state) throws(LogError) in
-      if let failure = state.failure { throw failure }
-      let group = openGroup(&state, batch.count)
-      let before = group.isEmpty ? 0 : CommitGroup.reservedSizeBytes(group.count)
-      unsafe group.append(batch, version: version)
-      state.reservedSizeBytes += CommitGroup.reservedSizeBytes(group.count) - before
-      state.nextVersion = version.advanced(by: 1)
+    let more = CommitGroup.reservedSizeBytes(batch.count + 4) + 2 * logBlockSizeBytes
+    while true {
+      let missing = try state.withLock { (state) throws(LogError) -> Int in
+        if let failure = state.failure { throw failure }
+        precondition(version == state.nextVersion, "versions are appended in order")
+        guard log.hasRoom(state.reservedSizeBytes + more) else { return state.reservedSizeBytes + more }
+        let group = openGroup(&state, batch.count)
+        let before = group.isEmpty ? 0 : CommitGroup.reservedSizeBytes(group.count)
+        unsafe group.append(batch, version: version)
+        state.reservedSizeBytes += CommitGroup.reservedSizeBytes(group.count) - before
+        state.nextVersion = version.advanced(by: 1)
+        return 0
+      }
+      if missing == 0 { return }
+      try log.makeRoom(missing)
     }
   }
 
@@ -396,13 +397,15 @@ package final class CommitPipeline: Sendable {
           leader.frame.removeAll()
           leader.durable = slot
           durable.store(slot.rawValue, ordering: .releasing)
-          wrote = true
+          leader.hasWritten = true
         }
         if let group {
           try hand(group, slot, &leader)
           deliveredSlot.store(slot.rawValue, ordering: .releasing)
         }
         unwritten = leader.frame.isEmpty ? 0 : leader.frame.paddedSizeBytes
+        wrote = leader.hasWritten
+        leader.hasWritten = false
       } catch { failure = error }
     }
     if let failure {
@@ -430,6 +433,7 @@ package final class CommitPipeline: Sendable {
         leader.frame.removeAll()
         leader.durable = slot
         durable.store(slot.rawValue, ordering: .releasing)
+        leader.hasWritten = true
       }
       wakeFlushers()
       if state.withLock({ $0.isStopping }) { throw .closed }
