@@ -22,7 +22,9 @@ final class Core: Sendable {
   private let isClosed = Atomic(false)
 
   /// Opens the directory, recovers, and replays what the tables lack.
-  init(path: String, disk: any Disk, clock: any Clock, options: DatabaseOptions, tuning: CoreTuning) throws(DatabaseError) {
+  init(path: String, disk: any Disk, clock: any Clock, options: DatabaseOptions, tuning: CoreTuning)
+    throws(DatabaseError)
+  {
     self.path = path
     let bridge = Bridge()
     do throws(LogError) {
@@ -38,7 +40,9 @@ final class Core: Sendable {
       engineOptions.onFlush = { [log] slot in try? log.truncate(through: slot) }
       engine = try Engine.open(path, disk: disk, options: engineOptions)
       try Self.replay(log, into: engine)
-      pipeline = CommitPipeline(log: log, clock: clock, options: tuning.pipeline) { (group) throws(DeliveryError) in try bridge.deliver(group) }
+      pipeline = CommitPipeline(log: log, clock: clock, options: tuning.pipeline) { (group) throws(DeliveryError) in
+        try bridge.deliver(group)
+      }
       bridge.pipeline = pipeline
       manager = TransactionManager(engine: engine, log: LogAdapter(pipeline), options: tuning.transactions)
       bridge.manager = manager
@@ -120,11 +124,15 @@ private final class LogAdapter: CommitLog {
   init(_ pipeline: CommitPipeline) { self.pipeline = pipeline }
 
   func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(CommitError) {
-    do throws(LogError) { unsafe try pipeline.append(batch, version: version) } catch { throw CommitError(error, isAppended: false) }
+    do throws(LogError) { unsafe try pipeline.append(batch, version: version) } catch {
+      throw CommitError(error, isAppended: false)
+    }
   }
 
   func commit(through version: Version, durable: Bool) throws(CommitError) {
-    do throws(LogError) { try pipeline.commit(through: version, durable: durable) } catch { throw CommitError(error, isAppended: true) }
+    do throws(LogError) { try pipeline.commit(through: version, durable: durable) } catch {
+      throw CommitError(error, isAppended: true)
+    }
   }
 
   func whenDelivered(_ version: Version, _ body: @escaping @Sendable (Swift.Result<Void, CommitError>) -> Void) {

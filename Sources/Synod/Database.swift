@@ -31,7 +31,9 @@ public final class Database: Sendable {
   ///
   /// - Throws: `DatabaseError`: 55006 where another process has it open, 58P01 where the path holds something else, 0A000
   ///   for a newer format, XX001 for damage (naming file and offset), 58030 for what the system refuses.
-  public static func open(at path: String, _ options: DatabaseOptions = DatabaseOptions()) throws(DatabaseError) -> Database {
+  public static func open(at path: String, _ options: DatabaseOptions = DatabaseOptions()) throws(DatabaseError)
+    -> Database
+  {
     try open(at: path, options, disk: LinuxDisk(), clock: LinuxClock(), tuning: CoreTuning())
   }
 
@@ -103,6 +105,18 @@ public final class Database: Sendable {
   /// Removes `key`, durably, in a transaction of its own.
   public func delete(_ key: [UInt8]) throws {
     try transaction { transaction in try transaction.delete(key) }
+  }
+
+  // MARK: Maintenance
+
+  /// Moves everything committed into tables, so that opening the database replays nothing.
+  public func flush() throws { try maintained { () throws(StorageError) in try core.engine.flush() } }
+
+  /// Flushes, and merges all tables: what was deleted or overwritten gives its space back.
+  public func compact() throws { try maintained { () throws(StorageError) in try core.engine.compact() } }
+
+  private func maintained(_ body: () throws(StorageError) -> Void) throws(DatabaseError) {
+    do throws(StorageError) { try body() } catch { throw DatabaseError(TransactionError.storage(error)) }
   }
 
   // MARK: Observation

@@ -38,7 +38,9 @@ struct BenchCommit: ParsableCommand {
 
   func validate() throws {
     guard (1...4096).contains(clients) else { throw ValidationError("--clients must be 1 to 4096") }
-    guard seconds > 0, seconds <= 86_400 else { throw ValidationError("--seconds must be more than 0 and at most a day") }
+    guard seconds > 0, seconds <= 86_400 else {
+      throw ValidationError("--seconds must be more than 0 and at most a day")
+    }
     guard (0...1_000_000).contains(valueSize) else { throw ValidationError("--value-size must be 0 to 1000000") }
     guard IsolationLevel(name: isolation) != nil else { throw ValidationError("--isolation must be rc, rr or ser") }
   }
@@ -85,7 +87,9 @@ struct BenchCommit: ParsableCommand {
         "clients": clients, "isolation": level.abbreviation, "seconds": rounded(measured.seconds),
         "commits": measured.operations, "commits_per_second": rounded(measured.perSecond, 1),
         "retries": measured.retries, "latency_us": latencyObject(measured.latencies),
-        "floor_us": ["p50": microseconds(floor.valueAtPercentile(50)), "p99": microseconds(floor.valueAtPercentile(99))],
+        "floor_us": [
+          "p50": microseconds(floor.valueAtPercentile(50)), "p99": microseconds(floor.valueAtPercentile(99)),
+        ],
         "ratio_to_floor": rounded(p50 / floorMedian, 3), "log_bytes_per_commit": rounded(bytesPerCommit, 1),
         "cpu_us_per_commit": rounded(measured.processorMicrosecondsPerOperation), "durable": !noSync,
       ])

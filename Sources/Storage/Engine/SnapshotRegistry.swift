@@ -47,10 +47,15 @@ final class SnapshotRegistry: @unchecked Sendable {
     unsafe slots.initializeMemory(as: UInt8.self, repeating: 0, count: Self.slotCount * Self.strideBytes)
   }
 
-  /// What recovery found: everything up to `visible` is there, and everything above `floor`.
+  /// What recovery found: everything up to `visible`, the flushed version, is in tables, which keep what snapshots from
+  /// `floor` on show.
+  ///
+  /// The recorded floor may lie above the flushed version: a compaction runs with the horizon of its time, and of what was
+  /// committed up to there the log may have lost its unsynced end. Tables hold nothing above the flushed version, so from
+  /// there on every snapshot finds what it shows.
   func start(floor: Version, visible: Version) {
     self.visible.store(visible.rawValue, ordering: .sequentiallyConsistent)
-    self.floor.store(floor.rawValue, ordering: .sequentiallyConsistent)
+    self.floor.store(min(floor, visible).rawValue, ordering: .sequentiallyConsistent)
   }
 
   deinit { unsafe slots.deallocate() }

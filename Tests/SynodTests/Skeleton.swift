@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct SynodSkeleton {
-  @Test func builds() {}
-}
