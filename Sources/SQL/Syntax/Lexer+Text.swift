@@ -7,7 +7,7 @@ extension Lexer {
   func string(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
 
   /// The name that an identifier or a keyword stands for, at most 63 bytes of it.
-  func name(_ token: Token) throws(SQLError) -> String {
+  func name(_ token: Token) throws(SyntaxError) -> String {
     let range = Int(token.start)..<Int(token.end)
     if token.kind == .keyword, let keyword = token.keyword { return keyword.text }
     switch token.form {
@@ -25,7 +25,7 @@ extension Lexer {
   }
 
   /// The value of a string token.
-  func value(_ token: Token) throws(SQLError) -> String {
+  func value(_ token: Token) throws(SyntaxError) -> String {
     let start = Int(token.start)
     let end = Int(token.end)
     switch token.form {
@@ -80,7 +80,7 @@ extension Lexer {
 
   // MARK: E'…'
 
-  private func unescape(_ token: Token) throws(SQLError) -> String {
+  private func unescape(_ token: Token) throws(SyntaxError) -> String {
     var offset = Int(token.start) + 2
     let end = Int(token.end) - 1
     var result: [UInt8] = []
@@ -108,7 +108,7 @@ extension Lexer {
 
   /// One escape; `offset` is after the backslash.
   private func escape(_ offset: inout Int, _ end: Int, into result: inout [UInt8], _ mustCheck: inout Bool)
-    throws(SQLError)
+    throws(SyntaxError)
   {
     let start = offset - 1
     let byte = bytes[offset]
@@ -163,7 +163,7 @@ extension Lexer {
   // MARK: U&
 
   /// `U&'d\0061t\+000061'`, with the escape character that UESCAPE names.
-  private func unicode(_ token: Token, quote: UInt8) throws(SQLError) -> String {
+  private func unicode(_ token: Token, quote: UInt8) throws(SyntaxError) -> String {
     var end = Int(token.end) - 1
     var escape = UInt8(ascii: "\\")
     let closing = closingQuote(token, quote)
@@ -237,7 +237,7 @@ extension Lexer {
     }
   }
 
-  private func hex(_ offset: inout Int, _ end: Int, digits: Int, _ start: Int, _ hint: String) throws(SQLError)
+  private func hex(_ offset: inout Int, _ end: Int, digits: Int, _ start: Int, _ hint: String) throws(SyntaxError)
     -> UInt32
   {
     var value: UInt32 = 0
@@ -249,36 +249,37 @@ extension Lexer {
     return value
   }
 
-  private func appendPair(_ first: UInt32, _ second: UInt32, _ start: Int, to result: inout [UInt8]) throws(SQLError) {
+  private func appendPair(_ first: UInt32, _ second: UInt32, _ start: Int, to result: inout [UInt8]) throws(SyntaxError)
+  {
     guard second & 0xFFFF_FC00 == 0xDC00 else { throw surrogate(start) }
     try append(0x1_0000 + ((first & 0x3FF) << 10) + (second & 0x3FF), start, to: &result)
   }
 
-  private func append(_ code: UInt32, _ start: Int, to result: inout [UInt8]) throws(SQLError) {
+  private func append(_ code: UInt32, _ start: Int, to result: inout [UInt8]) throws(SyntaxError) {
     if code & 0xFFFF_FC00 == 0xDC00 { throw surrogate(start) }
     guard code != 0, let scalar = Unicode.Scalar(code) else {
-      throw SQLError(.syntaxError, "invalid Unicode escape value", position: position(of: start))
+      throw SyntaxError(.syntaxError, "invalid Unicode escape value", position: position(of: start))
     }
     result.append(contentsOf: UTF8.encode(scalar)!)
   }
 
-  private func surrogate(_ start: Int) -> SQLError {
-    SQLError(.syntaxError, "invalid Unicode surrogate pair", position: position(of: start))
+  private func surrogate(_ start: Int) -> SyntaxError {
+    SyntaxError(.syntaxError, "invalid Unicode surrogate pair", position: position(of: start))
   }
 
   /// A surrogate pair of `E'…'` that is not completed by what stands at `offset`.
-  private func surrogate(near offset: Int) -> SQLError {
+  private func surrogate(near offset: Int) -> SyntaxError {
     let text = string(offset..<characterEnd(offset))
-    return SQLError(
+    return SyntaxError(
       .syntaxError, "invalid Unicode surrogate pair at or near \"\(text)\"", position: position(of: offset))
   }
 
-  private func badUnicode(_ start: Int, _ hint: String) -> SQLError {
-    SQLError(.syntaxError, "invalid Unicode escape", hint: hint, position: position(of: start))
+  private func badUnicode(_ start: Int, _ hint: String) -> SyntaxError {
+    SyntaxError(.syntaxError, "invalid Unicode escape", hint: hint, position: position(of: start))
   }
 
-  private func badEscape(_ start: Int, _ hint: String) -> SQLError {
-    SQLError(.invalidEscape, "invalid Unicode escape", hint: hint, position: position(of: start))
+  private func badEscape(_ start: Int, _ hint: String) -> SyntaxError {
+    SyntaxError(.invalidEscape, "invalid Unicode escape", hint: hint, position: position(of: start))
   }
 
   /// The 1-based position in scalars of a byte offset. Linear: for errors.
@@ -303,7 +304,7 @@ extension String {
 enum UTF8Check {
   /// Throws 22021 at the first bad sequence. Returns whether all is ASCII.
   @discardableResult
-  static func check(_ bytes: [UInt8]) throws(SQLError) -> Bool {
+  static func check(_ bytes: [UInt8]) throws(SyntaxError) -> Bool {
     var isASCII = true
     var offset = 0
     let count = bytes.count
@@ -337,7 +338,7 @@ enum UTF8Check {
     }
   }
 
-  private static func invalid(_ bytes: [UInt8], _ offset: Int) -> SQLError {
+  private static func invalid(_ bytes: [UInt8], _ offset: Int) -> SyntaxError {
     let expected =
       switch bytes[offset] {
       case 0xC0...0xDF: 2
@@ -348,7 +349,7 @@ enum UTF8Check {
     let shown = bytes[offset..<min(bytes.count, offset + expected)].map { byte in
       "0x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
     }
-    return SQLError(
+    return SyntaxError(
       .invalidEncoding, "invalid byte sequence for encoding \"UTF8\": \(shown.joined(separator: " "))")
   }
 }

@@ -1,6 +1,6 @@
 /// ALTER of anything.
 extension SQLParser {
-  mutating func parseAlter() throws(SQLError) -> Statement {
+  mutating func parseAlter() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.alter)
     switch token.keyword {
@@ -27,7 +27,7 @@ extension SQLParser {
   // MARK: Relations
 
   /// TABLE, INDEX, VIEW, SEQUENCE: after that word.
-  private mutating func parseAlterRelation(_ kind: Syntax.AlterTable.ObjectKind, _ position: Int) throws(SQLError)
+  private mutating func parseAlterRelation(_ kind: Syntax.AlterTable.ObjectKind, _ position: Int) throws(SyntaxError)
     -> Statement
   {
     if (kind == .table || kind == .index), at(.all), peek().keyword == .in {
@@ -59,14 +59,14 @@ extension SQLParser {
     }
     if at(.attach) || at(.detach) { throw unsupported("partitions") }
     if at(.depends) || (at(.no) && peek().keyword == .depends) { throw unsupported("DEPENDS ON EXTENSION") }
-    let actions = try list { (parser) throws(SQLError) in try parser.parseAlterAction(kind) }
+    let actions = try list { (parser) throws(SyntaxError) in try parser.parseAlterAction(kind) }
     return .alterTable(
       Syntax.AlterTable(kind: kind, ifExists: ifExists, relation: relation, actions: actions, position: position))
   }
 
   private mutating func parseRename(
     _ kind: Syntax.ObjectKind, _ relation: Syntax.RelationName, _ ifExists: Bool, _ position: Int
-  ) throws(SQLError) -> Syntax.Rename {
+  ) throws(SyntaxError) -> Syntax.Rename {
     try expect(.rename)
     var target = Syntax.Rename.Target.object
     if at(.to) {
@@ -88,12 +88,13 @@ extension SQLParser {
 
   // MARK: Actions
 
-  private mutating func parseAlterAction(_ kind: Syntax.AlterTable.ObjectKind) throws(SQLError) -> Syntax.AlterAction {
+  private mutating func parseAlterAction(_ kind: Syntax.AlterTable.ObjectKind) throws(SyntaxError) -> Syntax.AlterAction
+  {
     let position = here
     return Syntax.AlterAction(kind: try parseAlterActionKind(kind), position: position)
   }
 
-  private mutating func parseAlterActionKind(_ object: Syntax.AlterTable.ObjectKind) throws(SQLError)
+  private mutating func parseAlterActionKind(_ object: Syntax.AlterTable.ObjectKind) throws(SyntaxError)
     -> Syntax.AlterAction.Kind
   {
     switch token.keyword {
@@ -139,7 +140,7 @@ extension SQLParser {
   }
 
   /// `ENABLE TRIGGER`, `DISABLE RULE`, `FORCE ROW LEVEL SECURITY`.
-  private mutating func refusedSwitch() -> SQLError {
+  private mutating func refusedSwitch() -> SyntaxError {
     let place = here
     let verb = token.keyword?.text.uppercased() ?? ""
     advance()
@@ -151,7 +152,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseSetAction() throws(SQLError) -> Syntax.AlterAction.Kind {
+  private mutating func parseSetAction() throws(SyntaxError) -> Syntax.AlterAction.Kind {
     let position = here
     try expect(.set)
     switch token.keyword {
@@ -172,7 +173,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseAdd() throws(SQLError) -> Syntax.AlterAction.Kind {
+  private mutating func parseAdd() throws(SyntaxError) -> Syntax.AlterAction.Kind {
     switch token.keyword {
     case .constraint, .check, .unique, .primary, .foreign: return .addConstraint(try parseTableConstraint())
     case .exclude where peek().keyword == .using || peek().kind == .leftParen:
@@ -184,7 +185,7 @@ extension SQLParser {
     return .addColumn(try parseColumnDefinition(), ifNotExists: ifNotExists)
   }
 
-  private mutating func parseDropAction() throws(SQLError) -> Syntax.AlterAction.Kind {
+  private mutating func parseDropAction() throws(SyntaxError) -> Syntax.AlterAction.Kind {
     if take(.constraint) {
       let ifExists = try takeIfExists()
       let name = try parseName()
@@ -196,7 +197,7 @@ extension SQLParser {
     return .dropColumn(name, ifExists: ifExists, parseDropBehavior())
   }
 
-  private mutating func parseAlterColumn() throws(SQLError) -> Syntax.AlterAction.Kind {
+  private mutating func parseAlterColumn() throws(SyntaxError) -> Syntax.AlterAction.Kind {
     if take(.constraint) {
       let name = try parseName()
       return .alterConstraint(name, try parseConstraintAttributes(allowsNotValid: false).deferral)
@@ -243,14 +244,14 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseSetType(_ name: Name) throws(SQLError) -> Syntax.AlterAction.Kind {
+  private mutating func parseSetType(_ name: Name) throws(SyntaxError) -> Syntax.AlterAction.Kind {
     try expect(.type)
     let type = try parseTypeName()
     let collation = take(.collate) ? try parseAnyName() : nil
     return .setType(name, type, collation: collation, using: take(.using) ? try parseExpression() : nil)
   }
 
-  private mutating func parseSetColumn(_ name: Name) throws(SQLError) -> Syntax.AlterAction.Kind {
+  private mutating func parseSetColumn(_ name: Name) throws(SyntaxError) -> Syntax.AlterAction.Kind {
     switch peek().keyword {
     case .default:
       advance()
@@ -278,7 +279,7 @@ extension SQLParser {
   }
 
   /// `SET GENERATED ALWAYS SET INCREMENT BY 2 RESTART`.
-  private mutating func parseSetIdentity(_ name: Name) throws(SQLError) -> Syntax.AlterAction.Kind {
+  private mutating func parseSetIdentity(_ name: Name) throws(SyntaxError) -> Syntax.AlterAction.Kind {
     var always: Bool?
     var options: [Syntax.SequenceOption] = []
     while true {
@@ -294,7 +295,7 @@ extension SQLParser {
         } else if let option = try parseSequenceOption() {
           switch option.kind {
           case .type, .ownedBy, .name, .restart:
-            throw SQLError(
+            throw SyntaxError(
               .syntaxError, "sequence option \"\(optionName(option))\" not supported here", position: option.position)
           default: options.append(option)
           }
@@ -318,7 +319,7 @@ extension SQLParser {
 
   // MARK: Schemas and databases
 
-  private mutating func parseAlterSchema(_ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseAlterSchema(_ position: Int) throws(SyntaxError) -> Statement {
     try expect(.schema)
     let name = try parseName()
     let qualified = QualifiedName([name.text], position: name.position)
@@ -333,7 +334,7 @@ extension SQLParser {
       Syntax.AlterOwner(kind: .schema, name: qualified, owner: try parseRoleName(), position: position))
   }
 
-  private mutating func parseAlterDatabase(_ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseAlterDatabase(_ position: Int) throws(SyntaxError) -> Statement {
     try expect(.database)
     let name = try parseName()
     if at(.rename) { throw unsupported("ALTER DATABASE RENAME", at: position) }
@@ -350,7 +351,7 @@ extension SQLParser {
   }
 
   /// `SET …` or `RESET …` of a role or a database.
-  mutating func parseSettingChange() throws(SQLError) -> Syntax.AlterRoleSetting.Change {
+  mutating func parseSettingChange() throws(SyntaxError) -> Syntax.AlterRoleSetting.Change {
     if at(.reset) { return .reset(try parseReset()) }
     let position = here
     try expect(.set)

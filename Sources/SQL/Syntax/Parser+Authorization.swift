@@ -2,7 +2,7 @@
 extension SQLParser {
   // MARK: Roles
 
-  mutating func parseCreateRole(_ position: Int) throws(SQLError) -> Statement {
+  mutating func parseCreateRole(_ position: Int) throws(SyntaxError) -> Statement {
     let kind: Syntax.CreateRole.Kind = at(.role) ? .role : at(.user) ? .user : .group
     advance()
     if kind == .user, at(.mapping) { throw unsupported("CREATE USER MAPPING", at: position) }
@@ -12,7 +12,7 @@ extension SQLParser {
       Syntax.CreateRole(kind: kind, name: name, options: try parseRoleOptions(isCreate: true), position: position))
   }
 
-  private mutating func parseRoleOptions(isCreate: Bool) throws(SQLError) -> [Syntax.RoleOption] {
+  private mutating func parseRoleOptions(isCreate: Bool) throws(SyntaxError) -> [Syntax.RoleOption] {
     var options: [Syntax.RoleOption] = []
     while true {
       let position = here
@@ -21,7 +21,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseRoleOption(isCreate: Bool) throws(SQLError) -> Syntax.RoleOption.Kind? {
+  private mutating func parseRoleOption(isCreate: Bool) throws(SyntaxError) -> Syntax.RoleOption.Kind? {
     switch token.keyword {
     case .password:
       advance()
@@ -31,7 +31,7 @@ extension SQLParser {
       try expect(.password)
       return .password(try parseString())
     case .unencrypted:
-      throw SQLError(
+      throw SyntaxError(
         .featureNotSupported, "UNENCRYPTED PASSWORD is no longer supported",
         hint: "Remove UNENCRYPTED to store the password in encrypted form instead.", position: here)
     case .inherit:
@@ -63,7 +63,7 @@ extension SQLParser {
   }
 
   /// The options that are no keywords.
-  private mutating func parseRoleWord() throws(SQLError) -> Syntax.RoleOption.Kind? {
+  private mutating func parseRoleWord() throws(SyntaxError) -> Syntax.RoleOption.Kind? {
     guard token.kind == .identifier else { return nil }
     let kind: Syntax.RoleOption.Kind
     switch try lexer.name(token) {
@@ -81,17 +81,17 @@ extension SQLParser {
     case "nobypassrls": kind = .bypassRowSecurity(false)
     case "noinherit": kind = .inherit(false)
     default:
-      throw SQLError(.syntaxError, "unrecognized role option \"\(try lexer.name(token))\"", position: here)
+      throw SyntaxError(.syntaxError, "unrecognized role option \"\(try lexer.name(token))\"", position: here)
     }
     advance()
     return kind
   }
 
-  mutating func parseRoleList() throws(SQLError) -> [Syntax.RoleName] {
-    try list { (parser) throws(SQLError) in try parser.parseRoleName() }
+  mutating func parseRoleList() throws(SyntaxError) -> [Syntax.RoleName] {
+    try list { (parser) throws(SyntaxError) in try parser.parseRoleName() }
   }
 
-  mutating func parseAlterRole(_ position: Int) throws(SQLError) -> Statement {
+  mutating func parseAlterRole(_ position: Int) throws(SyntaxError) -> Statement {
     let isGroup = at(.group)
     advance()
     if at(.all) {
@@ -100,7 +100,7 @@ extension SQLParser {
     }
     let place = here
     let role = try parseRoleName()
-    if role == .everyone { throw SQLError(.undefinedObject, "role \"public\" does not exist", position: place) }
+    if role == .everyone { throw SyntaxError(.undefinedObject, "role \"public\" does not exist", position: place) }
     if take(.rename) {
       try expect(.to)
       guard case .named(let name) = role else { throw unexpected() }
@@ -117,7 +117,7 @@ extension SQLParser {
   }
 
   /// `ALTER GROUP g ADD USER u` is `GRANT g TO u`.
-  private mutating func parseAlterGroup(_ role: Syntax.RoleName, _ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseAlterGroup(_ role: Syntax.RoleName, _ position: Int) throws(SyntaxError) -> Statement {
     let isGrant = at(.add)
     guard take(.add) || take(.drop) else { throw unexpected() }
     try expect(.user)
@@ -126,7 +126,7 @@ extension SQLParser {
       Syntax.GrantRole(isGrant: isGrant, granted: [name], roles: try parseRoleList(), position: position))
   }
 
-  private mutating func parseRoleSetting(_ role: Syntax.RoleName, _ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseRoleSetting(_ role: Syntax.RoleName, _ position: Int) throws(SyntaxError) -> Statement {
     var setting = Syntax.AlterRoleSetting(
       role: role, change: .reset(Syntax.Reset(position: position)), position: position)
     if take(.in) {
@@ -137,7 +137,7 @@ extension SQLParser {
     return .alterRoleSetting(setting)
   }
 
-  mutating func parseDropRole(_ position: Int) throws(SQLError) -> Statement {
+  mutating func parseDropRole(_ position: Int) throws(SyntaxError) -> Statement {
     advance()
     let ifExists = try takeIfExists()
     return .dropRole(Syntax.DropRole(roles: try parseRoleList(), ifExists: ifExists, position: position))
@@ -145,7 +145,7 @@ extension SQLParser {
 
   // MARK: GRANT and REVOKE
 
-  mutating func parseGrant() throws(SQLError) -> Statement {
+  mutating func parseGrant() throws(SyntaxError) -> Statement {
     let position = here
     let isGrant = at(.grant)
     advance()
@@ -172,7 +172,7 @@ extension SQLParser {
       _ = take(.privileges)
       allColumns = try parseOptionalNameList()
     } else {
-      privileges = try list { (parser) throws(SQLError) in try parser.parsePrivilege() }
+      privileges = try list { (parser) throws(SyntaxError) in try parser.parsePrivilege() }
     }
     if !take(.on) {
       if all || option { throw unexpected() }
@@ -181,7 +181,7 @@ extension SQLParser {
     if isAdmin { throw unexpected() }
     let objects = try parseGrantObjects()
     if !take(isGrant ? .to : .from) { throw unexpected() }
-    let roles = try list { (parser) throws(SQLError) in
+    let roles = try list { (parser) throws(SyntaxError) in
       _ = parser.take(.group)
       return try parser.parseRoleName()
     }
@@ -198,7 +198,7 @@ extension SQLParser {
     return .grant(grant)
   }
 
-  private mutating func parsePrivilege() throws(SQLError) -> Syntax.Privilege {
+  private mutating func parsePrivilege() throws(SyntaxError) -> Syntax.Privilege {
     let position = here
     let name: String
     switch token.keyword {
@@ -209,7 +209,7 @@ extension SQLParser {
     return Syntax.Privilege(name: name, columns: try parseOptionalNameList(), position: position)
   }
 
-  private mutating func parseGrantObjects() throws(SQLError) -> Syntax.Grant.Objects {
+  private mutating func parseGrantObjects() throws(SyntaxError) -> Syntax.Grant.Objects {
     var kind = Syntax.ObjectKind.table
     switch token.keyword {
     case .all:
@@ -223,7 +223,7 @@ extension SQLParser {
       advance()
       try expect(.in)
       try expect(.schema)
-      return .allIn(kind, schemas: try list { (parser) throws(SQLError) in try parser.parseName() })
+      return .allIn(kind, schemas: try list { (parser) throws(SyntaxError) in try parser.parseName() })
     case .table: advance()
     case .sequence, .schema, .database:
       kind = at(.sequence) ? .sequence : at(.schema) ? .schema : .database
@@ -238,12 +238,12 @@ extension SQLParser {
     let isSimple = kind == .schema || kind == .database
     return .named(
       kind,
-      try list { (parser) throws(SQLError) in
+      try list { (parser) throws(SyntaxError) in
         isSimple ? try parser.parseSimpleName() : try parser.parseQualifiedName()
       })
   }
 
-  private mutating func parseGrantedBy() throws(SQLError) -> Syntax.RoleName? {
+  private mutating func parseGrantedBy() throws(SyntaxError) -> Syntax.RoleName? {
     guard take(.granted) else { return nil }
     try expect(.by)
     return try parseRoleName()
@@ -251,12 +251,12 @@ extension SQLParser {
 
   private mutating func parseGrantRole(
     _ isGrant: Bool, _ privileges: [Syntax.Privilege], _ isAdmin: Bool, _ position: Int
-  ) throws(SQLError) -> Statement {
+  ) throws(SyntaxError) -> Statement {
     if !take(isGrant ? .to : .from) { throw unexpected() }
     var granted: [Name] = []
     for privilege in privileges {
       if !privilege.columns.isEmpty {
-        throw SQLError(
+        throw SyntaxError(
           .syntaxError, "column names cannot be included in GRANT/REVOKE ROLE", position: privilege.position)
       }
       granted.append(Name(privilege.name, position: privilege.position))

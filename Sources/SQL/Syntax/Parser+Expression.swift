@@ -45,21 +45,21 @@ enum OperatorLevel {
 extension SQLParser {
   /// A whole expression: `a_expr`.
   @inline(__always)
-  mutating func parseExpression() throws(SQLError) -> Expression { try parseExpression(above: OperatorLevel.any) }
+  mutating func parseExpression() throws(SyntaxError) -> Expression { try parseExpression(above: OperatorLevel.any) }
 
   /// `b_expr`.
-  mutating func parseRestrictedExpression() throws(SQLError) -> Expression {
+  mutating func parseRestrictedExpression() throws(SyntaxError) -> Expression {
     try parseExpression(above: OperatorLevel.any, restricted: true)
   }
 
   /// `( a, b )`.
-  mutating func parseExpressionList() throws(SQLError) -> [Expression] {
-    try parenthesized { (parser) throws(SQLError) in try parser.parseExpression() }
+  mutating func parseExpressionList() throws(SyntaxError) -> [Expression] {
+    try parenthesized { (parser) throws(SyntaxError) in try parser.parseExpression() }
   }
 
   /// An expression whose outermost operators bind tighter than `level`.
-  mutating func parseExpression(above level: Int, restricted: Bool = false) throws(SQLError) -> Expression {
-    try nested { (parser) throws(SQLError) in
+  mutating func parseExpression(above level: Int, restricted: Bool = false) throws(SyntaxError) -> Expression {
+    try nested { (parser) throws(SyntaxError) in
       var left = try parser.parsePrefix(restricted: restricted)
       try parser.climb(from: &left, above: level, restricted: restricted)
       return left
@@ -68,7 +68,7 @@ extension SQLParser {
 
   // MARK: Prefix operators
 
-  private mutating func parsePrefix(restricted: Bool) throws(SQLError) -> Expression {
+  private mutating func parsePrefix(restricted: Bool) throws(SyntaxError) -> Expression {
     switch token.kind {
     case .keyword:
       if token.keyword == .not, !restricted {
@@ -118,7 +118,7 @@ extension SQLParser {
   }
 
   /// `OPERATOR(schema.op)`.
-  mutating func parseQualifiedOperator() throws(SQLError) -> Syntax.OperatorName {
+  mutating func parseQualifiedOperator() throws(SyntaxError) -> Syntax.OperatorName {
     try expect(.operator)
     try expect(.leftParen)
     let op = try parseAnyOperator()
@@ -127,7 +127,7 @@ extension SQLParser {
   }
 
   /// `any_operator`: schemas, then any operator.
-  mutating func parseAnyOperator() throws(SQLError) -> Syntax.OperatorName {
+  mutating func parseAnyOperator() throws(SyntaxError) -> Syntax.OperatorName {
     var schema: [String] = []
     while isColumnName(token) {
       schema.append(try takeName())
@@ -209,7 +209,7 @@ extension SQLParser {
   }
 
   /// Extends `left` by the operators that bind tighter than `level`.
-  mutating func climb(from left: inout Expression, above level: Int, restricted: Bool = false) throws(SQLError) {
+  mutating func climb(from left: inout Expression, above level: Int, restricted: Bool = false) throws(SyntaxError) {
     while true {
       let found = infixLevel(restricted: restricted)
       if found <= level || found == 0 { return }
@@ -233,11 +233,11 @@ extension SQLParser {
   }
 
   /// After the right operand of an operator without associativity: another of its level is an error.
-  private mutating func refuseChain(_ level: Int, restricted: Bool = false) throws(SQLError) {
+  private mutating func refuseChain(_ level: Int, restricted: Bool = false) throws(SyntaxError) {
     if infixLevel(restricted: restricted) == level { throw unexpected() }
   }
 
-  private mutating func parseChain(_ left: inout Expression, isAnd: Bool) throws(SQLError) {
+  private mutating func parseChain(_ left: inout Expression, isAnd: Bool) throws(SyntaxError) {
     let position = here
     var operands: [Expression]
     switch left.kind {
@@ -250,7 +250,7 @@ extension SQLParser {
     left = Expression(isAnd ? .and(operands) : .or(operands), position)
   }
 
-  private mutating func parseBinary(_ left: inout Expression, _ level: Int, restricted: Bool) throws(SQLError) {
+  private mutating func parseBinary(_ left: inout Expression, _ level: Int, restricted: Bool) throws(SyntaxError) {
     let position = here
     let op = at(.operator) ? try parseQualifiedOperator() : takeOperator()
     if at(.any) || at(.some) || at(.all), !restricted {
@@ -265,7 +265,7 @@ extension SQLParser {
   /// `ANY (…)`, `SOME (…)`, `ALL (…)`: current is the quantifier.
   private mutating func parseQuantified(
     _ left: Expression, _ comparison: Syntax.Quantified.Comparison, _ position: Int
-  ) throws(SQLError) -> Expression {
+  ) throws(SyntaxError) -> Expression {
     let quantifier: Syntax.Quantified.Quantifier = at(.all) ? .all : .any
     advance()
     guard at(.leftParen) else { throw unexpected() }
@@ -279,7 +279,7 @@ extension SQLParser {
     return Expression(.quantified(quantified), position)
   }
 
-  private mutating func parseIs(_ left: inout Expression, restricted: Bool) throws(SQLError) {
+  private mutating func parseIs(_ left: inout Expression, restricted: Bool) throws(SyntaxError) {
     let position = here
     if !restricted {
       if take(.isnull) {
@@ -315,7 +315,7 @@ extension SQLParser {
   }
 
   /// BETWEEN, IN, LIKE, ILIKE, SIMILAR TO, each possibly after NOT.
-  private mutating func parsePattern(_ left: inout Expression) throws(SQLError) {
+  private mutating func parsePattern(_ left: inout Expression) throws(SyntaxError) {
     let position = here
     let negated = take(.not)
     let keyword = token.keyword
@@ -352,7 +352,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseAtTimeZone(_ left: inout Expression) throws(SQLError) {
+  private mutating func parseAtTimeZone(_ left: inout Expression) throws(SyntaxError) {
     let position = here
     try expect(.at)
     try expect(.time)
@@ -388,8 +388,11 @@ extension SQLParser {
 
   /// `( query )`, `( expression )` or `( expression, … )`; whether an inner parenthesis belongs to a query or to an
   /// expression shows only behind it, so that each level hands up what it found.
-  mutating func parseParenthesized(allowsRow: Bool = true) throws(SQLError) -> Parenthesized {
-    try nested { (parser) throws(SQLError) in
+  mutating func parseParenthesized(allowsRow: Bool = true) throws(SyntaxError) -> Parenthesized {
+    let outer = mayBeLabel
+    mayBeLabel = false
+    defer { mayBeLabel = outer }
+    return try nested { (parser) throws(SyntaxError) in
       try parser.expect(.leftParen)
       if parser.beginsQuery(parser.token), !parser.isColumnNamedValues() {
         let query = try parser.parseQuery()
@@ -420,7 +423,7 @@ extension SQLParser {
     token.keyword == .values && peek().kind != .leftParen
   }
 
-  private mutating func finishParenthesized(first: Expression, allowsRow: Bool) throws(SQLError) -> Parenthesized {
+  private mutating func finishParenthesized(first: Expression, allowsRow: Bool) throws(SyntaxError) -> Parenthesized {
     guard allowsRow, at(.comma) else {
       try expect(.rightParen)
       return .expression(first)
@@ -432,7 +435,7 @@ extension SQLParser {
   }
 
   /// What stood in parentheses becomes an operand, with the subscripts and fields that follow it.
-  mutating func operand(_ inner: Parenthesized, _ position: Int) throws(SQLError) -> Expression {
+  mutating func operand(_ inner: Parenthesized, _ position: Int) throws(SyntaxError) -> Expression {
     switch inner {
     case .row(let items):
       return try parseOverlaps(items, explicit: false, position)
@@ -444,23 +447,26 @@ extension SQLParser {
   }
 
   /// A row, or `row OVERLAPS row`.
-  mutating func parseOverlaps(_ items: [Expression], explicit: Bool, _ position: Int) throws(SQLError) -> Expression {
+  mutating func parseOverlaps(_ items: [Expression], explicit: Bool, _ position: Int) throws(SyntaxError) -> Expression
+  {
     guard at(.overlaps) else { return Expression(.row(items, explicit: explicit), position) }
     let place = here
     advance()
     let start = here
     let right = try parseRow()
     guard items.count == 2 else {
-      throw SQLError(.syntaxError, "wrong number of parameters on left side of OVERLAPS expression", position: position)
+      throw SyntaxError(
+        .syntaxError, "wrong number of parameters on left side of OVERLAPS expression", position: position)
     }
     guard right.count == 2 else {
-      throw SQLError(.syntaxError, "wrong number of parameters on right side of OVERLAPS expression", position: start)
+      throw SyntaxError(
+        .syntaxError, "wrong number of parameters on right side of OVERLAPS expression", position: start)
     }
     return Expression(.overlaps(items, right), place)
   }
 
   /// `ROW(…)` or `(a, b)`: its items.
-  private mutating func parseRow() throws(SQLError) -> [Expression] {
+  private mutating func parseRow() throws(SyntaxError) -> [Expression] {
     if take(.row) {
       if peek().kind == .rightParen {
         try expect(.leftParen)

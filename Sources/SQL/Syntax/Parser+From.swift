@@ -1,8 +1,8 @@
 /// FROM: tables, subqueries, functions, joins.
 extension SQLParser {
   /// A FROM item with all its joins: `table_ref`.
-  mutating func parseTableReference() throws(SQLError) -> Syntax.TableReference {
-    try nested { (parser) throws(SQLError) in
+  mutating func parseTableReference() throws(SyntaxError) -> Syntax.TableReference {
+    try nested { (parser) throws(SyntaxError) in
       var left = try parser.parseTablePrimary()
       _ = try parser.parseJoins(&left)
       return left
@@ -12,7 +12,7 @@ extension SQLParser {
   // MARK: Joins
 
   /// Extends `left` by the joins that follow; whether there was one.
-  private mutating func parseJoins(_ left: inout Syntax.TableReference) throws(SQLError) -> Bool {
+  private mutating func parseJoins(_ left: inout Syntax.TableReference) throws(SyntaxError) -> Bool {
     var found = false
     while true {
       let position = here
@@ -41,7 +41,7 @@ extension SQLParser {
   }
 
   /// `INNER`, `LEFT OUTER`…, or nothing.
-  private mutating func parseJoinKind() throws(SQLError) -> Syntax.Join.Kind {
+  private mutating func parseJoinKind() throws(SyntaxError) -> Syntax.Join.Kind {
     let kind: Syntax.Join.Kind
     switch token.keyword {
     case .inner:
@@ -57,7 +57,7 @@ extension SQLParser {
     return kind
   }
 
-  private mutating func parseJoinCondition() throws(SQLError) -> Syntax.Join.Condition {
+  private mutating func parseJoinCondition() throws(SyntaxError) -> Syntax.Join.Condition {
     if take(.on) { return .on(try parseExpression()) }
     try expect(.using)
     let columns = try parseNameList()
@@ -68,14 +68,14 @@ extension SQLParser {
 
   // MARK: Items
 
-  private mutating func parseTablePrimary() throws(SQLError) -> Syntax.TableReference {
+  private mutating func parseTablePrimary() throws(SyntaxError) -> Syntax.TableReference {
     let position = here
     let item = try parseTableItem(position)
     if at(.tablesample) { throw unsupported("TABLESAMPLE") }
     return item
   }
 
-  private mutating func parseTableItem(_ position: Int) throws(SQLError) -> Syntax.TableReference {
+  private mutating func parseTableItem(_ position: Int) throws(SyntaxError) -> Syntax.TableReference {
     if at(.leftParen) {
       switch try parseParenthesizedTable() {
       case .query(let query): return try finishSubquery(query, lateral: false, position)
@@ -119,7 +119,7 @@ extension SQLParser {
   }
 
   /// `AS OF VERSION n`, `AS OF TIMESTAMP t`; an alias `of` has neither behind it.
-  mutating func parseAsOf() throws(SQLError) -> Syntax.AsOf? {
+  mutating func parseAsOf() throws(SyntaxError) -> Syntax.AsOf? {
     guard at(.as), peek().keyword == .of else { return nil }
     let third = after(peek()).keyword
     guard third == .version || third == .timestamp else { return nil }
@@ -132,7 +132,7 @@ extension SQLParser {
   }
 
   /// `[AS] name [(columns)]`.
-  private mutating func parseAlias() throws(SQLError) -> Syntax.Alias? {
+  private mutating func parseAlias() throws(SyntaxError) -> Syntax.Alias? {
     let mustBe = take(.as)
     guard mustBe || isColumnName(token) else { return nil }
     let position = here
@@ -140,21 +140,21 @@ extension SQLParser {
     return Syntax.Alias(name: name, columns: try parseOptionalNameList(), position: position)
   }
 
-  private mutating func finishSubquery(_ query: Query, lateral: Bool, _ position: Int) throws(SQLError)
+  private mutating func finishSubquery(_ query: Query, lateral: Bool, _ position: Int) throws(SyntaxError)
     -> Syntax.TableReference
   {
     guard let alias = try parseAlias() else {
       var what = "subquery"
       var example = "(SELECT ...)"
       if case .values = query.body { (what, example) = ("VALUES", "(VALUES ...)") }
-      throw SQLError(
+      throw SyntaxError(
         .syntaxError, "\(what) in FROM must have an alias", hint: "For example, FROM \(example) [AS] foo.",
         position: position)
     }
     return .subquery(Syntax.SubqueryReference(lateral: lateral, query: query, alias: alias, position: position))
   }
 
-  private mutating func finishJoinAlias(_ table: Syntax.TableReference) throws(SQLError) -> Syntax.TableReference {
+  private mutating func finishJoinAlias(_ table: Syntax.TableReference) throws(SyntaxError) -> Syntax.TableReference {
     guard case .join(var join) = table, let alias = try parseAlias() else { return table }
     // `((a JOIN b) AS x)`: the outer alias stands beside the inner.
     if join.alias != nil { throw unexpected() }
@@ -170,8 +170,8 @@ extension SQLParser {
   }
 
   /// `( query )` or `( joined table )`; which of them shows only behind the inner parentheses.
-  private mutating func parseParenthesizedTable() throws(SQLError) -> ParenthesizedTable {
-    try nested { (parser) throws(SQLError) in
+  private mutating func parseParenthesizedTable() throws(SyntaxError) -> ParenthesizedTable {
+    try nested { (parser) throws(SyntaxError) in
       let position = parser.here
       try parser.expect(.leftParen)
       if parser.beginsQuery(parser.token), !parser.isColumnNamedValues() {
@@ -210,7 +210,7 @@ extension SQLParser {
 
   // MARK: Functions
 
-  private mutating func parseFunctionReference(lateral: Bool, _ position: Int) throws(SQLError)
+  private mutating func parseFunctionReference(lateral: Bool, _ position: Int) throws(SyntaxError)
     -> Syntax.TableReference
   {
     var reference = Syntax.FunctionReference(lateral: lateral, items: [], position: position)
@@ -218,7 +218,7 @@ extension SQLParser {
       advance()
       advance()
       reference.isRowsFrom = true
-      reference.items = try parenthesized { (parser) throws(SQLError) in
+      reference.items = try parenthesized { (parser) throws(SyntaxError) in
         var item = Syntax.FunctionReference.Item(call: try parser.parseTableFunction())
         if parser.take(.as) { item.columns = try parser.parseColumnTypes() }
         return item
@@ -236,7 +236,7 @@ extension SQLParser {
   }
 
   /// A call without FILTER, OVER and WITHIN GROUP.
-  private mutating func parseTableFunction() throws(SQLError) -> Expression {
+  private mutating func parseTableFunction() throws(SyntaxError) -> Expression {
     if beginsSpecialFunction() { return try parsePrimary() }
     guard namesFunction() else {
       if token.kind != .identifier && token.kind != .keyword { throw unexpected() }
@@ -250,7 +250,7 @@ extension SQLParser {
   }
 
   /// `AS (columns with types)`, `[AS] name [(columns)]`, `[AS] name (columns with types)`.
-  private mutating func parseFunctionAlias(_ reference: inout Syntax.FunctionReference) throws(SQLError) {
+  private mutating func parseFunctionAlias(_ reference: inout Syntax.FunctionReference) throws(SyntaxError) {
     let mustBe = take(.as)
     if mustBe, at(.leftParen) {
       reference.columns = try parseColumnTypes()
@@ -270,8 +270,8 @@ extension SQLParser {
     reference.alias = alias
   }
 
-  private mutating func parseColumnTypes() throws(SQLError) -> [Syntax.ColumnType] {
-    try parenthesized { (parser) throws(SQLError) in
+  private mutating func parseColumnTypes() throws(SyntaxError) -> [Syntax.ColumnType] {
+    try parenthesized { (parser) throws(SyntaxError) in
       let name = try parser.parseName()
       let type = try parser.parseTypeName()
       let collation = parser.take(.collate) ? try parser.parseAnyName() : nil

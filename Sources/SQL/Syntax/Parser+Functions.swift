@@ -3,7 +3,7 @@ extension SQLParser {
   // MARK: Ordinary calls
 
   /// A call from its parenthesis on, with WITHIN GROUP, FILTER and OVER; or `type(modifiers) 'constant'`.
-  mutating func parseFunction(_ name: QualifiedName, isTable: Bool = false) throws(SQLError) -> Expression {
+  mutating func parseFunction(_ name: QualifiedName, isTable: Bool = false) throws(SyntaxError) -> Expression {
     var call = Syntax.FunctionCall(name: name)
     try parseArguments(&call)
     if isTable { return Expression(.function(call), name.position) }
@@ -19,7 +19,7 @@ extension SQLParser {
     return Expression(.function(call), name.position)
   }
 
-  private mutating func parseArguments(_ call: inout Syntax.FunctionCall) throws(SQLError) {
+  private mutating func parseArguments(_ call: inout Syntax.FunctionCall) throws(SyntaxError) {
     try expect(.leftParen)
     if take(.rightParen) { return }
     if at(.star) {
@@ -37,7 +37,7 @@ extension SQLParser {
     try expect(.rightParen)
   }
 
-  private mutating func parseArgument() throws(SQLError) -> Syntax.FunctionCall.Argument {
+  private mutating func parseArgument() throws(SyntaxError) -> Syntax.FunctionCall.Argument {
     if isTypeFunctionName(token), peek().kind == .arrow || peek().kind == .colonEquals {
       let name = try takeName()
       advance()
@@ -47,14 +47,14 @@ extension SQLParser {
   }
 
   /// `type(modifiers) 'text'`: the modifiers were read as a call's arguments.
-  private mutating func parseModifiedConstant(_ call: Syntax.FunctionCall) throws(SQLError) -> Expression {
+  private mutating func parseModifiedConstant(_ call: Syntax.FunctionCall) throws(SyntaxError) -> Expression {
     guard !call.isStar, !call.distinct, !call.variadic, !call.arguments.isEmpty else { throw unexpected() }
     for argument in call.arguments where argument.name != nil {
-      throw SQLError(
+      throw SyntaxError(
         .syntaxError, "type modifier cannot have parameter name", position: argument.value.position)
     }
     if !call.orderBy.isEmpty {
-      throw SQLError(.syntaxError, "type modifier cannot have ORDER BY", position: call.name.position)
+      throw SyntaxError(.syntaxError, "type modifier cannot have ORDER BY", position: call.name.position)
     }
     let type = TypeName(name: call.name, modifiers: call.arguments.map { $0.value })
     let place = here
@@ -62,14 +62,14 @@ extension SQLParser {
     return Expression(.cast(text, type, .literal), type.position)
   }
 
-  private mutating func parseWithinGroup(_ call: inout Syntax.FunctionCall) throws(SQLError) {
+  private mutating func parseWithinGroup(_ call: inout Syntax.FunctionCall) throws(SyntaxError) {
     let position = here
     try expect(.within)
     try expect(.group)
     try expect(.leftParen)
     let order = try parseOrderBy()
     try expect(.rightParen)
-    func refuse(_ message: String) -> SQLError { SQLError(.syntaxError, message, position: position) }
+    func refuse(_ message: String) -> SyntaxError { SyntaxError(.syntaxError, message, position: position) }
     if !call.orderBy.isEmpty { throw refuse("cannot use multiple ORDER BY clauses with WITHIN GROUP") }
     if call.distinct { throw refuse("cannot use DISTINCT with WITHIN GROUP") }
     if call.variadic { throw refuse("cannot use VARIADIC with WITHIN GROUP") }
@@ -77,7 +77,7 @@ extension SQLParser {
     call.withinGroup = true
   }
 
-  private mutating func parseOver() throws(SQLError) -> Syntax.WindowReference {
+  private mutating func parseOver() throws(SyntaxError) -> Syntax.WindowReference {
     if at(.leftParen) { return .inline(try parseWindow()) }
     return .named(try parseName())
   }
@@ -85,7 +85,7 @@ extension SQLParser {
   // MARK: Special syntax
 
   /// Functions that the grammar knows by their keyword; nil if the keyword is a name here.
-  mutating func parseSpecialFunction(_ keyword: Keyword, _ position: Int) throws(SQLError) -> Expression? {
+  mutating func parseSpecialFunction(_ keyword: Keyword, _ position: Int) throws(SyntaxError) -> Expression? {
     switch keyword {
     case .current_date, .current_time, .current_timestamp, .localtime, .localtimestamp, .current_role, .current_user,
       .session_user, .user, .current_catalog:
@@ -144,12 +144,12 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseOperands() throws(SQLError) -> [Expression] {
+  private mutating func parseOperands() throws(SyntaxError) -> [Expression] {
     advance()
     return try parseExpressionList()
   }
 
-  private mutating func parseSQLValue(_ position: Int) throws(SQLError) -> Expression {
+  private mutating func parseSQLValue(_ position: Int) throws(SyntaxError) -> Expression {
     guard let keyword = token.keyword, let function = Syntax.SQLValueFunction(rawValue: keyword.text) else {
       throw unexpected()
     }
@@ -167,7 +167,7 @@ extension SQLParser {
   }
 
   /// `COLLATION FOR (x)` is `pg_catalog.pg_collation_for(x)`, as in PostgreSQL.
-  private mutating func parseCollationFor(_ position: Int) throws(SQLError) -> Expression {
+  private mutating func parseCollationFor(_ position: Int) throws(SyntaxError) -> Expression {
     advance()
     advance()
     try expect(.leftParen)
@@ -177,7 +177,7 @@ extension SQLParser {
     return Expression(.function(Syntax.FunctionCall(name: name, arguments: [.init(value: operand)])), position)
   }
 
-  private mutating func parseExtract(_ position: Int) throws(SQLError) -> Expression {
+  private mutating func parseExtract(_ position: Int) throws(SyntaxError) -> Expression {
     advance()
     try expect(.leftParen)
     let field: String
@@ -193,7 +193,7 @@ extension SQLParser {
     return Expression(.extract(field, operand), position)
   }
 
-  private mutating func parsePosition(_ position: Int) throws(SQLError) -> Expression {
+  private mutating func parsePosition(_ position: Int) throws(SyntaxError) -> Expression {
     advance()
     try expect(.leftParen)
     let needle = try parseRestrictedExpression()
@@ -204,7 +204,7 @@ extension SQLParser {
   }
 
   /// The keyword is an ordinary function's name where its arguments are an ordinary list.
-  private mutating func finishOrdinary(_ name: String, _ first: Expression?, _ position: Int) throws(SQLError)
+  private mutating func finishOrdinary(_ name: String, _ first: Expression?, _ position: Int) throws(SyntaxError)
     -> Expression
   {
     var call = Syntax.FunctionCall(name: QualifiedName(["pg_catalog", name], position: position))
@@ -214,7 +214,7 @@ extension SQLParser {
     return Expression(.function(call), position)
   }
 
-  private mutating func parseSubstring(_ position: Int) throws(SQLError) -> Expression {
+  private mutating func parseSubstring(_ position: Int) throws(SyntaxError) -> Expression {
     advance()
     try expect(.leftParen)
     if at(.rightParen) { return try finishOrdinary("substring", nil, position) }
@@ -240,7 +240,7 @@ extension SQLParser {
     return Expression(.substring(parts), position)
   }
 
-  private mutating func parseOverlay(_ position: Int) throws(SQLError) -> Expression {
+  private mutating func parseOverlay(_ position: Int) throws(SyntaxError) -> Expression {
     advance()
     try expect(.leftParen)
     if at(.rightParen) { return try finishOrdinary("overlay", nil, position) }
@@ -256,7 +256,7 @@ extension SQLParser {
   }
 
   /// `TRIM([side] [characters] FROM string)`, `TRIM([side] string [, characters])`.
-  private mutating func parseTrim(_ position: Int) throws(SQLError) -> Expression {
+  private mutating func parseTrim(_ position: Int) throws(SyntaxError) -> Expression {
     advance()
     try expect(.leftParen)
     var side = Syntax.Trim.Side.both
@@ -277,7 +277,7 @@ extension SQLParser {
       if take(.from) { characters = first } else { arguments = [first] }
     }
     if arguments.isEmpty {
-      arguments = try list { (parser) throws(SQLError) in try parser.parseExpression() }
+      arguments = try list { (parser) throws(SyntaxError) in try parser.parseExpression() }
     } else {
       while take(.comma) { arguments.append(try parseExpression()) }
     }

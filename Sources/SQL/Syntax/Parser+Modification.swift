@@ -2,7 +2,7 @@
 extension SQLParser {
   // MARK: INSERT
 
-  mutating func parseInsert(with: Syntax.With?) throws(SQLError) -> Syntax.Insert {
+  mutating func parseInsert(with: Syntax.With?) throws(SyntaxError) -> Syntax.Insert {
     let position = here
     try expect(.insert)
     try expect(.into)
@@ -10,7 +10,7 @@ extension SQLParser {
     var insert = Syntax.Insert(with: with, table: table, source: .defaultValues, position: position)
     if take(.as) { insert.alias = try parseName() }
     if at(.leftParen), !parenthesisBeginsQuery() {
-      insert.columns = try parenthesized { (parser) throws(SQLError) in try parser.parseColumnTarget() }
+      insert.columns = try parenthesized { (parser) throws(SyntaxError) in try parser.parseColumnTarget() }
     }
     if take(.overriding) {
       if take(.system) {
@@ -40,7 +40,7 @@ extension SQLParser {
   }
 
   /// `a`, `a.b`, `a[1]`: `insert_column_item`, `set_target`.
-  mutating func parseColumnTarget() throws(SQLError) -> Syntax.ColumnTarget {
+  mutating func parseColumnTarget() throws(SyntaxError) -> Syntax.ColumnTarget {
     let position = here
     var target = Syntax.ColumnTarget(column: try parseColumnName(), position: position)
     while true {
@@ -54,7 +54,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseOnConflict() throws(SQLError) -> Syntax.OnConflict {
+  private mutating func parseOnConflict() throws(SyntaxError) -> Syntax.OnConflict {
     let position = here
     try expect(.on)
     try expect(.conflict)
@@ -75,13 +75,13 @@ extension SQLParser {
     return Syntax.OnConflict(target: target, action: .update(assignments, condition: condition), position: position)
   }
 
-  private mutating func parseReturning() throws(SQLError) -> [Syntax.Target] {
+  private mutating func parseReturning() throws(SyntaxError) -> [Syntax.Target] {
     take(.returning) ? try parseTargets() : []
   }
 
   // MARK: UPDATE
 
-  mutating func parseUpdate(with: Syntax.With?) throws(SQLError) -> Syntax.Update {
+  mutating func parseUpdate(with: Syntax.With?) throws(SyntaxError) -> Syntax.Update {
     let position = here
     try expect(.update)
     let table = try parseRelationName()
@@ -89,32 +89,32 @@ extension SQLParser {
     update.alias = try parseTargetAlias()
     try expect(.set)
     update.assignments = try parseAssignments()
-    if take(.from) { update.from = try list { (parser) throws(SQLError) in try parser.parseTableReference() } }
+    if take(.from) { update.from = try list { (parser) throws(SyntaxError) in try parser.parseTableReference() } }
     update.condition = try parseWhereOrCurrent()
     update.returning = try parseReturning()
     return update
   }
 
   /// `[AS] name`; `SET` is a possible name, but never one here.
-  private mutating func parseTargetAlias() throws(SQLError) -> Name? {
+  private mutating func parseTargetAlias() throws(SyntaxError) -> Name? {
     if take(.as) { return try parseName() }
     return isColumnName(token) && !at(.set) ? try parseName() : nil
   }
 
-  mutating func parseAssignments() throws(SQLError) -> [Syntax.Assignment] {
-    try list { (parser) throws(SQLError) in
+  mutating func parseAssignments() throws(SyntaxError) -> [Syntax.Assignment] {
+    try list { (parser) throws(SyntaxError) in
       guard parser.at(.leftParen) else {
         let target = try parser.parseColumnTarget()
         try parser.expect(.equals)
         return .single(target, try parser.parseExpression())
       }
-      let targets = try parser.parenthesized { (parser) throws(SQLError) in try parser.parseColumnTarget() }
+      let targets = try parser.parenthesized { (parser) throws(SyntaxError) in try parser.parseColumnTarget() }
       try parser.expect(.equals)
       return .multiple(targets, try parser.parseExpression())
     }
   }
 
-  private mutating func parseWhereOrCurrent() throws(SQLError) -> Expression? {
+  private mutating func parseWhereOrCurrent() throws(SyntaxError) -> Expression? {
     guard take(.where) else { return nil }
     guard at(.current), peek().keyword == .of else { return try parseExpression() }
     let position = here
@@ -125,13 +125,13 @@ extension SQLParser {
 
   // MARK: DELETE
 
-  mutating func parseDelete(with: Syntax.With?) throws(SQLError) -> Syntax.Delete {
+  mutating func parseDelete(with: Syntax.With?) throws(SyntaxError) -> Syntax.Delete {
     let position = here
     try expect(.delete)
     try expect(.from)
     var delete = Syntax.Delete(with: with, table: try parseRelationName(), position: position)
     delete.alias = try parseTargetAlias()
-    if take(.using) { delete.using = try list { (parser) throws(SQLError) in try parser.parseTableReference() } }
+    if take(.using) { delete.using = try list { (parser) throws(SyntaxError) in try parser.parseTableReference() } }
     delete.condition = try parseWhereOrCurrent()
     delete.returning = try parseReturning()
     return delete
@@ -139,7 +139,7 @@ extension SQLParser {
 
   // MARK: COPY
 
-  mutating func parseCopy() throws(SQLError) -> Statement {
+  mutating func parseCopy() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.copy)
     var old: [Option] = []
@@ -175,12 +175,12 @@ extension SQLParser {
     let place = here
     if take(.where) {
       copy.condition = try parseExpression()
-      if !isFrom { throw SQLError(.syntaxError, "WHERE clause not allowed with COPY TO", position: place) }
+      if !isFrom { throw SyntaxError(.syntaxError, "WHERE clause not allowed with COPY TO", position: place) }
     }
     return .copy(copy)
   }
 
-  private mutating func parseEndpoint() throws(SQLError) -> Syntax.Copy.Endpoint {
+  private mutating func parseEndpoint() throws(SyntaxError) -> Syntax.Copy.Endpoint {
     if at(.program) {
       advance()
       return .program(try parseString())
@@ -190,7 +190,7 @@ extension SQLParser {
   }
 
   /// `CSV HEADER DELIMITER ','`: the syntax before 9.0, which psql's `\copy` and many scripts still use.
-  private mutating func parseOldCopyOptions() throws(SQLError) -> [Option] {
+  private mutating func parseOldCopyOptions() throws(SyntaxError) -> [Option] {
     var options: [Option] = []
     while true {
       let position = here
@@ -228,7 +228,8 @@ extension SQLParser {
         if name == "force_quote", take(.star) {
           options.append(option(name, .star))
         } else {
-          let columns = try list { (parser) throws(SQLError) in Syntax.OptionValue.word(try parser.parseColumnName()) }
+          let columns = try list { (parser) throws(SyntaxError) in Syntax.OptionValue.word(try parser.parseColumnName())
+          }
           options.append(option(name, .list(columns)))
         }
       default: return options

@@ -19,62 +19,62 @@ extension SQLParser {
 
   /// `ColId`.
   @inline(__always)
-  mutating func parseColumnName() throws(SQLError) -> String {
+  mutating func parseColumnName() throws(SyntaxError) -> String {
     guard isColumnName(token) else { throw unexpected() }
     return try takeName()
   }
 
   /// `ColLabel`: any word.
-  mutating func parseLabel() throws(SQLError) -> String {
+  mutating func parseLabel() throws(SyntaxError) -> String {
     guard token.kind == .identifier || token.kind == .keyword else { throw unexpected() }
     return try takeName()
   }
 
   /// The current token's name; the caller knows that it is one.
   @inline(__always)
-  mutating func takeName() throws(SQLError) -> String {
+  mutating func takeName() throws(SyntaxError) -> String {
     let name = try lexer.name(token)
     advance()
     return name
   }
 
   /// `ColId` with its position.
-  mutating func parseName() throws(SQLError) -> Name {
+  mutating func parseName() throws(SyntaxError) -> Name {
     let position = here
     return Name(try parseColumnName(), position: position)
   }
 
   /// `ColLabel` with its position.
-  mutating func parseLabelName() throws(SQLError) -> Name {
+  mutating func parseLabelName() throws(SyntaxError) -> Name {
     let position = here
     return Name(try parseLabel(), position: position)
   }
 
   /// `NonReservedWord`: any word that is not reserved.
-  mutating func parseNonReserved() throws(SQLError) -> String {
+  mutating func parseNonReserved() throws(SyntaxError) -> String {
     if token.kind == .keyword, token.keyword?.category == .reserved { throw unexpected() }
     return try parseLabel()
   }
 
   /// `( a, b )`.
-  mutating func parseNameList() throws(SQLError) -> [Name] {
-    try parenthesized { (parser) throws(SQLError) in try parser.parseName() }
+  mutating func parseNameList() throws(SyntaxError) -> [Name] {
+    try parenthesized { (parser) throws(SyntaxError) in try parser.parseName() }
   }
 
   /// `( a, b )` if there is a parenthesis.
-  mutating func parseOptionalNameList() throws(SQLError) -> [Name] {
+  mutating func parseOptionalNameList() throws(SyntaxError) -> [Name] {
     at(.leftParen) ? try parseNameList() : []
   }
 
   // MARK: Qualified names
 
   /// `a`, `a.b`, `a.b.c`: tables, types, operators classes, collations.
-  mutating func parseQualifiedName() throws(SQLError) -> QualifiedName {
+  mutating func parseQualifiedName() throws(SyntaxError) -> QualifiedName {
     let position = here
     var parts = [try parseColumnName()]
     while take(.dot) { parts.append(try parseLabel()) }
     if parts.count > 3 {
-      throw SQLError(
+      throw SyntaxError(
         .syntaxError, "improper qualified name (too many dotted names): \(parts.joined(separator: "."))",
         position: position)
     }
@@ -82,13 +82,13 @@ extension SQLParser {
   }
 
   /// A name that takes no qualification: a schema, a database.
-  mutating func parseSimpleName() throws(SQLError) -> QualifiedName {
+  mutating func parseSimpleName() throws(SyntaxError) -> QualifiedName {
     let name = try parseName()
     return QualifiedName([name.text], position: name.position)
   }
 
   /// A name that may have one part more than a relation: `db.schema.table.column`.
-  mutating func parseAnyName() throws(SQLError) -> QualifiedName {
+  mutating func parseAnyName() throws(SyntaxError) -> QualifiedName {
     let position = here
     var parts = [try parseColumnName()]
     while take(.dot) { parts.append(try parseLabel()) }
@@ -96,7 +96,7 @@ extension SQLParser {
   }
 
   /// `[ONLY] name [*]`, `ONLY (name)`.
-  mutating func parseRelationName() throws(SQLError) -> Syntax.RelationName {
+  mutating func parseRelationName() throws(SyntaxError) -> Syntax.RelationName {
     if take(.only) {
       if take(.leftParen) {
         let name = try parseQualifiedName()
@@ -111,7 +111,7 @@ extension SQLParser {
     return Syntax.RelationName(name: name)
   }
 
-  mutating func parseRoleName() throws(SQLError) -> Syntax.RoleName {
+  mutating func parseRoleName() throws(SyntaxError) -> Syntax.RoleName {
     let position = here
     switch token.keyword {
     case .current_user: advance(); return .currentUser
@@ -122,27 +122,27 @@ extension SQLParser {
     let name = try parseNonReserved()
     if name == "public" { return .everyone }
     if name == "none" {
-      throw SQLError(.reservedName, "role name \"\(name)\" is reserved", position: position)
+      throw SyntaxError(.reservedName, "role name \"\(name)\" is reserved", position: position)
     }
     return .named(Name(name, position: position))
   }
 
   /// A role to be named: none of the words that stand for one (`RoleId`).
-  mutating func parseRoleIdentifier() throws(SQLError) -> Name {
+  mutating func parseRoleIdentifier() throws(SyntaxError) -> Name {
     let position = here
     let word = lexer.source(token).uppercased()
     switch try parseRoleName() {
     case .named(let name): return name
-    case .everyone: throw SQLError(.reservedName, "role name \"public\" is reserved", position: position)
+    case .everyone: throw SyntaxError(.reservedName, "role name \"public\" is reserved", position: position)
     case .currentRole, .currentUser, .sessionUser:
-      throw SQLError(.reservedName, "\(word) cannot be used as a role name here", position: position)
+      throw SyntaxError(.reservedName, "\(word) cannot be used as a role name here", position: position)
     }
   }
 
   // MARK: Constants
 
   /// A string constant.
-  mutating func parseString() throws(SQLError) -> String {
+  mutating func parseString() throws(SyntaxError) -> String {
     guard token.kind == .string else { throw unexpected() }
     let value = try lexer.value(token)
     advance()
@@ -150,21 +150,21 @@ extension SQLParser {
   }
 
   /// An integer constant without a sign (`Iconst`): at most 2147483647, as in PostgreSQL's grammar.
-  mutating func parseInteger() throws(SQLError) -> Int {
+  mutating func parseInteger() throws(SyntaxError) -> Int {
     guard token.kind == .integer, let value = Int32(lexer.source(token)) else { throw unexpected() }
     advance()
     return Int(value)
   }
 
   /// `SignedIconst`.
-  mutating func parseSignedInteger() throws(SQLError) -> Int {
+  mutating func parseSignedInteger() throws(SyntaxError) -> Int {
     if take(.minus) { return -(try parseInteger()) }
     _ = take(.plus)
     return try parseInteger()
   }
 
   /// `NumericOnly`: a number with a sign, as text.
-  mutating func parseNumber() throws(SQLError) -> String {
+  mutating func parseNumber() throws(SyntaxError) -> String {
     var sign = ""
     if take(.minus) { sign = "-" } else { _ = take(.plus) }
     guard token.kind == .integer || token.kind == .decimal else { throw unexpected() }
@@ -182,7 +182,7 @@ extension SQLParser {
     return .restrict
   }
 
-  mutating func takeIfExists() throws(SQLError) -> Bool {
+  mutating func takeIfExists() throws(SyntaxError) -> Bool {
     guard at(.if) else { return false }
     guard peek().keyword == .exists else { return false }
     advance()
@@ -190,7 +190,7 @@ extension SQLParser {
     return true
   }
 
-  mutating func takeIfNotExists() throws(SQLError) -> Bool {
+  mutating func takeIfNotExists() throws(SyntaxError) -> Bool {
     // A column or a table may be named `if`.
     guard at(.if), peek().keyword == .not else { return false }
     advance()
@@ -200,8 +200,8 @@ extension SQLParser {
   }
 
   /// `( name = value, … )`: storage parameters.
-  mutating func parseDefinition() throws(SQLError) -> [Option] {
-    try parenthesized { (parser) throws(SQLError) in
+  mutating func parseDefinition() throws(SyntaxError) -> [Option] {
+    try parenthesized { (parser) throws(SyntaxError) in
       let position = parser.here
       var name = try parser.parseLabel()
       if parser.take(.dot) { name += "." + (try parser.parseLabel()) }
@@ -210,7 +210,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseDefinitionArgument() throws(SQLError) -> Syntax.OptionValue {
+  private mutating func parseDefinitionArgument() throws(SyntaxError) -> Syntax.OptionValue {
     switch token.kind {
     case .string: return .string(try parseString())
     case .integer, .decimal, .plus, .minus: return .number(try parseNumber())
@@ -219,8 +219,8 @@ extension SQLParser {
   }
 
   /// `( name [value], … )`: the options of EXPLAIN, VACUUM, ANALYZE, REINDEX. `analyse` is `analyze`.
-  mutating func parseUtilityOptions() throws(SQLError) -> [Option] {
-    try parenthesized { (parser) throws(SQLError) in
+  mutating func parseUtilityOptions() throws(SyntaxError) -> [Option] {
+    try parenthesized { (parser) throws(SyntaxError) in
       let position = parser.here
       if parser.take(.analyze) || parser.take(.analyse) {
         return Option(name: "analyze", value: try parser.parseOptionValue(), position: position)
@@ -231,8 +231,8 @@ extension SQLParser {
   }
 
   /// `( name [value], … )` of COPY, whose values may be `*` or lists as well.
-  mutating func parseCopyOptions() throws(SQLError) -> [Option] {
-    try parenthesized { (parser) throws(SQLError) in
+  mutating func parseCopyOptions() throws(SyntaxError) -> [Option] {
+    try parenthesized { (parser) throws(SyntaxError) in
       let position = parser.here
       let name = try parser.parseLabel()
       var value: Syntax.OptionValue?
@@ -240,7 +240,7 @@ extension SQLParser {
         value = .star
       } else if parser.at(.leftParen) {
         value = .list(
-          try parser.parenthesized { (parser) throws(SQLError) in
+          try parser.parenthesized { (parser) throws(SyntaxError) in
             try parser.parseOptionWord()
           })
       } else {
@@ -251,7 +251,7 @@ extension SQLParser {
   }
 
   /// A word, a string, a number, or nothing.
-  private mutating func parseOptionValue() throws(SQLError) -> Syntax.OptionValue? {
+  private mutating func parseOptionValue() throws(SyntaxError) -> Syntax.OptionValue? {
     switch token.kind {
     case .comma, .rightParen: return nil
     case .integer, .decimal, .plus, .minus: return .number(try parseNumber())
@@ -260,7 +260,7 @@ extension SQLParser {
   }
 
   /// `opt_boolean_or_string`: TRUE, FALSE, ON, a word that is not reserved, a string.
-  private mutating func parseOptionWord() throws(SQLError) -> Syntax.OptionValue {
+  private mutating func parseOptionWord() throws(SyntaxError) -> Syntax.OptionValue {
     if token.kind == .string { return .string(try parseString()) }
     switch token.keyword {
     case .true, .false, .on: return .word(try takeName())

@@ -1,6 +1,6 @@
 /// CREATE of anything, and DROP.
 extension SQLParser {
-  mutating func parseCreate() throws(SQLError) -> Statement {
+  mutating func parseCreate() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.create)
     if take(.or) {
@@ -21,7 +21,7 @@ extension SQLParser {
   }
 
   /// After CREATE OR REPLACE.
-  private mutating func parseReplaceable(_ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseReplaceable(_ position: Int) throws(SyntaxError) -> Statement {
     switch token.keyword {
     case .view, .recursive: return try parseCreateView(orReplace: true, temporary: false, position)
     case .temp, .temporary, .local, .global:
@@ -33,7 +33,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseCreatePersistent(_ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseCreatePersistent(_ position: Int) throws(SyntaxError) -> Statement {
     let persistence = try parsePersistence()
     if persistence == .permanent { advance() }
     switch token.keyword {
@@ -46,7 +46,7 @@ extension SQLParser {
   }
 
   /// What PostgreSQL creates, alters and drops, and we do not; anything else is a syntax error.
-  mutating func refusedObject(_ verb: String, _ position: Int) -> SQLError {
+  mutating func refusedObject(_ verb: String, _ position: Int) -> SyntaxError {
     guard let keyword = token.keyword else { return unexpected() }
     let name: String
     switch keyword {
@@ -72,7 +72,7 @@ extension SQLParser {
 
   // MARK: Indexes
 
-  private mutating func parseCreateIndex(_ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseCreateIndex(_ position: Int) throws(SyntaxError) -> Statement {
     let unique = take(.unique)
     try expect(.index)
     let concurrently = take(.concurrently)
@@ -94,11 +94,11 @@ extension SQLParser {
   }
 
   /// `( a, lower(b) text_ops DESC, (c + d) )`.
-  mutating func parseIndexElements() throws(SQLError) -> [Syntax.IndexElement] {
-    try parenthesized { (parser) throws(SQLError) in try parser.parseIndexElement() }
+  mutating func parseIndexElements() throws(SyntaxError) -> [Syntax.IndexElement] {
+    try parenthesized { (parser) throws(SyntaxError) in try parser.parseIndexElement() }
   }
 
-  private mutating func parseIndexElement() throws(SQLError) -> Syntax.IndexElement {
+  private mutating func parseIndexElement() throws(SyntaxError) -> Syntax.IndexElement {
     let position = here
     let key: Syntax.IndexElement.Key
     if take(.leftParen) {
@@ -123,7 +123,7 @@ extension SQLParser {
   }
 
   /// A function call without parentheses around it.
-  private mutating func parseIndexFunction() throws(SQLError) -> Expression {
+  private mutating func parseIndexFunction() throws(SyntaxError) -> Expression {
     let position = here
     guard isTypeFunctionName(token) || isColumnName(token) else { throw unexpected() }
     var parts = [try takeName()]
@@ -134,7 +134,7 @@ extension SQLParser {
 
   // MARK: Views
 
-  private mutating func parseCreateView(orReplace: Bool, temporary: Bool, _ position: Int) throws(SQLError)
+  private mutating func parseCreateView(orReplace: Bool, temporary: Bool, _ position: Int) throws(SyntaxError)
     -> Statement
   {
     let recursive = take(.recursive)
@@ -150,7 +150,7 @@ extension SQLParser {
       query: query, position: position)
     if take(.with) {
       if at(.check), recursive {
-        throw SQLError(
+        throw SyntaxError(
           .featureNotSupported, "WITH CHECK OPTION not supported on recursive views", position: here)
       }
       view.checkOption = take(.local) ? .local : .cascaded
@@ -163,7 +163,7 @@ extension SQLParser {
 
   // MARK: Sequences
 
-  private mutating func parseCreateSequence(_ persistence: Syntax.Persistence, _ position: Int) throws(SQLError)
+  private mutating func parseCreateSequence(_ persistence: Syntax.Persistence, _ position: Int) throws(SyntaxError)
     -> Statement
   {
     try expect(.sequence)
@@ -175,14 +175,14 @@ extension SQLParser {
         position: position))
   }
 
-  mutating func parseSequenceOptions() throws(SQLError) -> [Syntax.SequenceOption] {
+  mutating func parseSequenceOptions() throws(SyntaxError) -> [Syntax.SequenceOption] {
     var options: [Syntax.SequenceOption] = []
     while let option = try parseSequenceOption() { options.append(option) }
     return options
   }
 
   /// One option; nil if the token begins none.
-  mutating func parseSequenceOption() throws(SQLError) -> Syntax.SequenceOption? {
+  mutating func parseSequenceOption() throws(SyntaxError) -> Syntax.SequenceOption? {
     let position = here
     let kind: Syntax.SequenceOption.Kind
     switch token.keyword {
@@ -245,7 +245,7 @@ extension SQLParser {
 
   // MARK: Schemas
 
-  private mutating func parseCreateSchema(_ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseCreateSchema(_ position: Int) throws(SyntaxError) -> Statement {
     try expect(.schema)
     let ifNotExists = try takeIfNotExists()
     var schema = Syntax.CreateSchema(ifNotExists: ifNotExists, position: position)
@@ -253,18 +253,18 @@ extension SQLParser {
     if take(.authorization) { schema.authorization = try parseRoleName() }
     while at(.create) || at(.grant) {
       if ifNotExists {
-        throw SQLError(
+        throw SyntaxError(
           .featureNotSupported, "CREATE SCHEMA IF NOT EXISTS cannot include schema elements", position: here)
       }
       schema.elements.append(
-        try nested { (parser) throws(SQLError) in
+        try nested { (parser) throws(SyntaxError) in
           parser.at(.create) ? try parser.parseSchemaElement() : try parser.parseGrant()
         })
     }
     return .createSchema(schema)
   }
 
-  private mutating func parseSchemaElement() throws(SQLError) -> Statement {
+  private mutating func parseSchemaElement() throws(SyntaxError) -> Statement {
     switch peek().keyword {
     case .table, .index, .unique, .sequence, .view, .or, .temp, .temporary, .local, .global, .unlogged, .recursive:
       return try parseCreate()
@@ -277,7 +277,7 @@ extension SQLParser {
 
   // MARK: DROP
 
-  mutating func parseDrop() throws(SQLError) -> Statement {
+  mutating func parseDrop() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.drop)
     let kind: Syntax.ObjectKind
@@ -294,7 +294,7 @@ extension SQLParser {
     advance()
     let concurrently = kind == .index && take(.concurrently)
     let ifExists = try takeIfExists()
-    let names = try list { (parser) throws(SQLError) in
+    let names = try list { (parser) throws(SyntaxError) in
       kind == .schema ? try parser.parseSimpleName() : try parser.parseAnyName()
     }
     return .drop(

@@ -1,6 +1,6 @@
 /// What an operator can stand beside: constants, columns, parentheses, CASE, constructors (`c_expr`).
 extension SQLParser {
-  mutating func parsePrimary() throws(SQLError) -> Expression {
+  mutating func parsePrimary() throws(SyntaxError) -> Expression {
     switch token.kind {
     case .identifier: return try parseNamed()
     case .integer, .decimal:
@@ -19,11 +19,11 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseParameter() throws(SQLError) -> Expression {
+  private mutating func parseParameter() throws(SyntaxError) -> Expression {
     let text = lexer.source(token).dropFirst()
     guard let number = Int(text), number >= 1, number <= Syntax.Limits.parameters else {
-      throw SQLError(
-        .undefinedParameter, "there is no parameter $\(text)", detail: "Parameters go from $1 to $65535.",
+      throw SyntaxError(
+        .undefinedParameter, "there is no parameter $\(text.prefix(20))", detail: "Parameters go from $1 to $65535.",
         position: here)
     }
     let parameter = Expression(.parameter(number), here)
@@ -32,7 +32,7 @@ extension SQLParser {
     return parameter
   }
 
-  private mutating func parseKeywordPrimary() throws(SQLError) -> Expression {
+  private mutating func parseKeywordPrimary() throws(SyntaxError) -> Expression {
     guard let keyword = token.keyword else { throw unexpected() }
     let position = here
     switch keyword {
@@ -64,8 +64,8 @@ extension SQLParser {
   }
 
   /// `( query )`, with any number of parentheses, where nothing but a query may stand.
-  mutating func parseSubquery() throws(SQLError) -> Query {
-    try nested { (parser) throws(SQLError) in
+  mutating func parseSubquery() throws(SyntaxError) -> Query {
+    try nested { (parser) throws(SyntaxError) in
       try parser.expect(.leftParen)
       let query = try parser.parseQuery()
       try parser.expect(.rightParen)
@@ -74,7 +74,7 @@ extension SQLParser {
   }
 
   /// `( … )` of ROW, possibly empty.
-  private mutating func parseRowItems() throws(SQLError) -> [Expression] {
+  private mutating func parseRowItems() throws(SyntaxError) -> [Expression] {
     if peek().kind == .rightParen {
       advance()
       advance()
@@ -83,7 +83,7 @@ extension SQLParser {
     return try parseExpressionList()
   }
 
-  private mutating func parseCase() throws(SQLError) -> Expression {
+  private mutating func parseCase() throws(SyntaxError) -> Expression {
     let position = here
     try expect(.case)
     let operand = at(.when) ? nil : try parseExpression()
@@ -99,7 +99,7 @@ extension SQLParser {
     return Expression(.caseWhen(Syntax.Case(operand: operand, branches: branches, otherwise: otherwise)), position)
   }
 
-  private mutating func parseArrayConstructor() throws(SQLError) -> Expression {
+  private mutating func parseArrayConstructor() throws(SyntaxError) -> Expression {
     let position = here
     try expect(.array)
     if at(.leftParen) { return Expression(.arrayQuery(try parseSubquery()), position) }
@@ -109,15 +109,15 @@ extension SQLParser {
   }
 
   /// `[ … ]`, whose items are expressions, or all brackets.
-  private mutating func parseArrayBrackets() throws(SQLError) -> Expression {
-    try nested { (parser) throws(SQLError) in
+  private mutating func parseArrayBrackets() throws(SyntaxError) -> Expression {
+    try nested { (parser) throws(SyntaxError) in
       let position = parser.here
       try parser.expect(.leftBracket)
       if parser.take(.rightBracket) { return Expression(.array([]), position) }
       let items =
         parser.at(.leftBracket)
-        ? try parser.list { (parser) throws(SQLError) in try parser.parseArrayBrackets() }
-        : try parser.list { (parser) throws(SQLError) in try parser.parseExpression() }
+        ? try parser.list { (parser) throws(SyntaxError) in try parser.parseArrayBrackets() }
+        : try parser.list { (parser) throws(SyntaxError) in try parser.parseExpression() }
       try parser.expect(.rightBracket)
       return Expression(.array(items), position)
     }
@@ -126,7 +126,7 @@ extension SQLParser {
   // MARK: Names
 
   /// A column, a function call, or a constant `type 'text'`.
-  private mutating func parseNamed() throws(SQLError) -> Expression {
+  private mutating func parseNamed() throws(SyntaxError) -> Expression {
     let first = token
     let position = here
     let mayBeColumn = isColumnName(first)
@@ -153,7 +153,7 @@ extension SQLParser {
   }
 
   /// A name with dots or brackets behind it.
-  private mutating func parseQualified(_ position: Int) throws(SQLError) -> Expression {
+  private mutating func parseQualified(_ position: Int) throws(SyntaxError) -> Expression {
     let first = token
     var parts = [try takeName()]
     while at(.dot) {
@@ -172,7 +172,7 @@ extension SQLParser {
   }
 
   /// Subscripts and fields behind an operand: `[1]`, `[1:2]`, `.field`, `.*`.
-  mutating func parseIndirection(_ operand: Expression) throws(SQLError) -> Expression {
+  mutating func parseIndirection(_ operand: Expression) throws(SyntaxError) -> Expression {
     var result = operand
     while true {
       if at(.leftBracket) {
@@ -191,7 +191,7 @@ extension SQLParser {
     }
   }
 
-  mutating func parseSubscript() throws(SQLError) -> Syntax.Subscript {
+  mutating func parseSubscript() throws(SyntaxError) -> Syntax.Subscript {
     try expect(.leftBracket)
     var lower: Expression?
     if !at(.colon) {
@@ -208,7 +208,7 @@ extension SQLParser {
   // MARK: Typed constants
 
   /// `type 'text'`: current is the string.
-  private mutating func parseConstant(_ type: TypeName) throws(SQLError) -> Expression {
+  private mutating func parseConstant(_ type: TypeName) throws(SyntaxError) -> Expression {
     let place = here
     let text = Expression(.string(try parseString()), place)
     return Expression(.cast(text, type, .literal), type.position)
@@ -216,7 +216,7 @@ extension SQLParser {
 
   /// A constant of a type with a syntax of its own: `TIMESTAMP(3) WITH TIME ZONE '…'`, `INTERVAL '1' DAY`; nil if the
   /// keyword is a name here.
-  private mutating func parseTypedConstant(_ keyword: Keyword) throws(SQLError) -> Expression? {
+  private mutating func parseTypedConstant(_ keyword: Keyword) throws(SyntaxError) -> Expression? {
     guard beginsTypedConstant(keyword) else { return nil }
     let isCharacter: Bool
     switch keyword {

@@ -3,8 +3,8 @@ extension SQLParser {
   // MARK: Whole queries
 
   /// A query without outer parentheses, or with them: `SelectStmt`.
-  mutating func parseQuery() throws(SQLError) -> Query {
-    try nested { (parser) throws(SQLError) in
+  mutating func parseQuery() throws(SyntaxError) -> Query {
+    try nested { (parser) throws(SyntaxError) in
       let position = parser.here
       let with = parser.at(.with) ? try parser.parseWith() : nil
       var query = try parser.parseSetOperand()
@@ -20,7 +20,7 @@ extension SQLParser {
   }
 
   /// The rest of a query that began with a parenthesised one.
-  mutating func parseQuery(continuing first: Query) throws(SQLError) -> Query {
+  mutating func parseQuery(continuing first: Query) throws(SyntaxError) -> Query {
     var query = first
     try parseSetOperations(&query, above: 0)
     try parseQueryTail(&query)
@@ -28,7 +28,7 @@ extension SQLParser {
   }
 
   /// A query that must stand in parentheses or not: `SELECT …` or `( … )`.
-  private mutating func parseSetOperand() throws(SQLError) -> Query {
+  private mutating func parseSetOperand() throws(SyntaxError) -> Query {
     let position = here
     switch token.keyword {
     case .select: return Query(body: .select(try parseSelect()), position: position)
@@ -43,7 +43,7 @@ extension SQLParser {
   }
 
   /// UNION and EXCEPT at level 1, INTERSECT at level 2, to the left.
-  private mutating func parseSetOperations(_ left: inout Query, above level: Int) throws(SQLError) {
+  private mutating func parseSetOperations(_ left: inout Query, above level: Int) throws(SyntaxError) {
     while true {
       let kind: Syntax.SetOperation.Kind
       let found: Int
@@ -67,7 +67,7 @@ extension SQLParser {
   }
 
   /// ORDER BY, LIMIT, OFFSET, FETCH, FOR UPDATE: attached to `query`, which may have been parenthesised with its own.
-  private mutating func parseQueryTail(_ query: inout Query) throws(SQLError) {
+  private mutating func parseQueryTail(_ query: inout Query) throws(SyntaxError) {
     if at(.order) {
       let position = position(of: Int(after(peek()).start))
       let order = try parseOrderBy()
@@ -94,11 +94,11 @@ extension SQLParser {
     }
   }
 
-  private func refused(_ message: String, _ position: Int?) -> SQLError {
-    SQLError(.syntaxError, message, position: position)
+  private func refused(_ message: String, _ position: Int?) -> SyntaxError {
+    SyntaxError(.syntaxError, message, position: position)
   }
 
-  private func checkTies(_ query: Query) throws(SQLError) {
+  private func checkTies(_ query: Query) throws(SyntaxError) {
     guard let limit = query.limit, limit.withTies else { return }
     if query.orderBy.isEmpty { throw refused("WITH TIES cannot be specified without ORDER BY clause", nil) }
     for lock in query.locking where lock.wait == .skipLocked {
@@ -107,7 +107,7 @@ extension SQLParser {
   }
 
   /// `LIMIT n`, `OFFSET n`, `FETCH FIRST n ROWS ONLY`, a limit and an offset in either order.
-  private mutating func parseLimits(_ query: inout Query) throws(SQLError) {
+  private mutating func parseLimits(_ query: inout Query) throws(SyntaxError) {
     var sawLimit = false
     var sawOffset = false
     while true {
@@ -132,19 +132,19 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseLimit() throws(SQLError) -> Syntax.Limit {
+  private mutating func parseLimit() throws(SyntaxError) -> Syntax.Limit {
     let position = here
     try expect(.limit)
     let count = take(.all) ? nil : try parseExpression()
     if at(.comma) {
-      throw SQLError(
+      throw SyntaxError(
         .syntaxError, "LIMIT #,# syntax is not supported", hint: "Use separate LIMIT and OFFSET clauses.",
         position: position)
     }
     return Syntax.Limit(count: count, position: position)
   }
 
-  private mutating func parseFetchFirst() throws(SQLError) -> Syntax.Limit {
+  private mutating func parseFetchFirst() throws(SyntaxError) -> Syntax.Limit {
     let position = here
     try expect(.fetch)
     guard take(.first) || take(.next) else { throw unexpected() }
@@ -164,7 +164,7 @@ extension SQLParser {
     return Syntax.Limit(count: count, withTies: true, position: position)
   }
 
-  private mutating func parseLocking() throws(SQLError) -> Syntax.Locking {
+  private mutating func parseLocking() throws(SyntaxError) -> Syntax.Locking {
     let position = here
     try expect(.for)
     let strength: Syntax.Locking.Strength
@@ -184,7 +184,7 @@ extension SQLParser {
     }
     advance()
     var lock = Syntax.Locking(strength: strength, position: position)
-    if take(.of) { lock.tables = try list { (parser) throws(SQLError) in try parser.parseQualifiedName() } }
+    if take(.of) { lock.tables = try list { (parser) throws(SyntaxError) in try parser.parseQualifiedName() } }
     if take(.nowait) {
       lock.wait = .noWait
     } else if at(.skip) {
@@ -197,7 +197,7 @@ extension SQLParser {
 
   // MARK: SELECT
 
-  private mutating func parseSelect() throws(SQLError) -> Syntax.Select {
+  private mutating func parseSelect() throws(SyntaxError) -> Syntax.Select {
     let mayHaveInto = allowsInto
     allowsInto = false
     let outer = mayBeLabel
@@ -213,16 +213,16 @@ extension SQLParser {
     if select.distinct != nil || beginsTarget() { select.targets = try parseTargets() }
     if at(.into) {
       guard mayHaveInto else {
-        throw SQLError(.syntaxError, "SELECT ... INTO is not allowed here", position: here)
+        throw SyntaxError(.syntaxError, "SELECT ... INTO is not allowed here", position: here)
       }
       into = try parseInto()
     }
-    if take(.from) { select.from = try list { (parser) throws(SQLError) in try parser.parseTableReference() } }
+    if take(.from) { select.from = try list { (parser) throws(SyntaxError) in try parser.parseTableReference() } }
     if take(.where) { select.condition = try parseExpression() }
     if at(.group) { try parseGroupBy(&select) }
     if take(.having) { select.having = try parseExpression() }
     if take(.window) {
-      select.windows = try list { (parser) throws(SQLError) in
+      select.windows = try list { (parser) throws(SyntaxError) in
         let name = try parser.parseName()
         try parser.expect(.as)
         return Syntax.NamedWindow(name: name, window: try parser.parseWindow())
@@ -246,7 +246,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseInto() throws(SQLError) -> IntoClause {
+  private mutating func parseInto() throws(SyntaxError) -> IntoClause {
     try expect(.into)
     let persistence = try parsePersistence()
     _ = take(.table)
@@ -254,7 +254,7 @@ extension SQLParser {
   }
 
   /// `TEMP`, `LOCAL TEMPORARY`, `UNLOGGED`, or nothing.
-  mutating func parsePersistence() throws(SQLError) -> Syntax.Persistence {
+  mutating func parsePersistence() throws(SyntaxError) -> Syntax.Persistence {
     if at(.local) || at(.global) {
       guard peek().keyword == .temporary || peek().keyword == .temp else { return .permanent }
       advance()
@@ -264,11 +264,11 @@ extension SQLParser {
   }
 
   /// The items of a select or RETURNING list.
-  mutating func parseTargets() throws(SQLError) -> [Syntax.Target] {
-    try list { (parser) throws(SQLError) in try parser.parseTarget() }
+  mutating func parseTargets() throws(SyntaxError) -> [Syntax.Target] {
+    try list { (parser) throws(SyntaxError) in try parser.parseTarget() }
   }
 
-  private mutating func parseTarget() throws(SQLError) -> Syntax.Target {
+  private mutating func parseTarget() throws(SyntaxError) -> Syntax.Target {
     let position = here
     if take(.star) { return Syntax.Target(expression: Expression(.star([]), position), position: position) }
     let outer = mayBeLabel
@@ -286,22 +286,22 @@ extension SQLParser {
     return Syntax.Target(expression: expression, alias: alias, position: position)
   }
 
-  mutating func parseValues() throws(SQLError) -> [[Expression]] {
+  mutating func parseValues() throws(SyntaxError) -> [[Expression]] {
     try expect(.values)
-    return try list { (parser) throws(SQLError) in try parser.parseExpressionList() }
+    return try list { (parser) throws(SyntaxError) in try parser.parseExpressionList() }
   }
 
   // MARK: GROUP BY
 
-  private mutating func parseGroupBy(_ select: inout Syntax.Select) throws(SQLError) {
+  private mutating func parseGroupBy(_ select: inout Syntax.Select) throws(SyntaxError) {
     try expect(.group)
     try expect(.by)
     select.groupByDistinct = take(.distinct)
     if !select.groupByDistinct { _ = take(.all) }
-    select.groupBy = try list { (parser) throws(SQLError) in try parser.parseGroupingElement() }
+    select.groupBy = try list { (parser) throws(SyntaxError) in try parser.parseGroupingElement() }
   }
 
-  private mutating func parseGroupingElement() throws(SQLError) -> Syntax.GroupingElement {
+  private mutating func parseGroupingElement() throws(SyntaxError) -> Syntax.GroupingElement {
     if at(.leftParen), peek().kind == .rightParen {
       advance()
       advance()
@@ -318,8 +318,8 @@ extension SQLParser {
     if at(.grouping), peek().keyword == .sets {
       advance()
       advance()
-      return try nested { (parser) throws(SQLError) in
-        .sets(try parser.parenthesized { (parser) throws(SQLError) in try parser.parseGroupingElement() })
+      return try nested { (parser) throws(SyntaxError) in
+        .sets(try parser.parenthesized { (parser) throws(SyntaxError) in try parser.parseGroupingElement() })
       }
     }
     return .expression(try parseExpression())
@@ -328,13 +328,13 @@ extension SQLParser {
   // MARK: ORDER BY
 
   /// `ORDER BY …`: current is ORDER.
-  mutating func parseOrderBy() throws(SQLError) -> [Syntax.SortItem] {
+  mutating func parseOrderBy() throws(SyntaxError) -> [Syntax.SortItem] {
     try expect(.order)
     try expect(.by)
-    return try list { (parser) throws(SQLError) in try parser.parseSortItem() }
+    return try list { (parser) throws(SyntaxError) in try parser.parseSortItem() }
   }
 
-  private mutating func parseSortItem() throws(SQLError) -> Syntax.SortItem {
+  private mutating func parseSortItem() throws(SyntaxError) -> Syntax.SortItem {
     var item = Syntax.SortItem(expression: try parseExpression())
     if take(.using) {
       item.direction = .using(at(.operator) ? try parseQualifiedOperator() : try parseSortOperator())
@@ -347,12 +347,12 @@ extension SQLParser {
     return item
   }
 
-  private mutating func parseSortOperator() throws(SQLError) -> Syntax.OperatorName {
+  private mutating func parseSortOperator() throws(SyntaxError) -> Syntax.OperatorName {
     guard isOperator(token) else { throw unexpected() }
     return takeOperator()
   }
 
-  mutating func parseNulls() throws(SQLError) -> Syntax.SortItem.Nulls? {
+  mutating func parseNulls() throws(SyntaxError) -> Syntax.SortItem.Nulls? {
     guard at(.nulls) else { return nil }
     switch peek().keyword {
     case .first:
@@ -369,18 +369,18 @@ extension SQLParser {
 
   // MARK: WITH
 
-  mutating func parseWith() throws(SQLError) -> Syntax.With {
+  mutating func parseWith() throws(SyntaxError) -> Syntax.With {
     let position = here
     let mayHaveInto = allowsInto
     allowsInto = false
     defer { allowsInto = mayHaveInto }
     try expect(.with)
     let recursive = take(.recursive)
-    let tables = try list { (parser) throws(SQLError) in try parser.parseCommonTable() }
+    let tables = try list { (parser) throws(SyntaxError) in try parser.parseCommonTable() }
     return Syntax.With(recursive: recursive, tables: tables, position: position)
   }
 
-  private mutating func parseCommonTable() throws(SQLError) -> Syntax.CommonTable {
+  private mutating func parseCommonTable() throws(SyntaxError) -> Syntax.CommonTable {
     let name = try parseName()
     let columns = try parseOptionalNameList()
     try expect(.as)
@@ -400,8 +400,8 @@ extension SQLParser {
   }
 
   /// SELECT, INSERT, UPDATE or DELETE: `PreparableStmt`.
-  mutating func parsePreparable() throws(SQLError) -> Statement {
-    try nested { (parser) throws(SQLError) in
+  mutating func parsePreparable() throws(SyntaxError) -> Statement {
+    try nested { (parser) throws(SyntaxError) in
       switch parser.token.keyword {
       case .insert: return .insert(try parser.parseInsert(with: nil))
       case .update: return .update(try parser.parseUpdate(with: nil))
@@ -414,7 +414,7 @@ extension SQLParser {
   }
 
   /// A statement that begins with WITH.
-  mutating func parseWithStatement() throws(SQLError) -> Statement {
+  mutating func parseWithStatement() throws(SyntaxError) -> Statement {
     let position = here
     let with = try parseWith()
     switch token.keyword {
@@ -434,7 +434,7 @@ extension SQLParser {
   // MARK: Windows
 
   /// `( [name] [PARTITION BY …] [ORDER BY …] [frame] )`.
-  mutating func parseWindow() throws(SQLError) -> Syntax.Window {
+  mutating func parseWindow() throws(SyntaxError) -> Syntax.Window {
     let position = here
     try expect(.leftParen)
     var window = Syntax.Window(position: position)
@@ -446,7 +446,7 @@ extension SQLParser {
     if at(.partition) {
       advance()
       try expect(.by)
-      window.partitionBy = try list { (parser) throws(SQLError) in try parser.parseExpression() }
+      window.partitionBy = try list { (parser) throws(SyntaxError) in try parser.parseExpression() }
     }
     if at(.order) { window.orderBy = try parseOrderBy() }
     switch token.keyword {
@@ -459,7 +459,7 @@ extension SQLParser {
     return window
   }
 
-  private mutating func parseFrame(_ mode: Syntax.WindowFrame.Mode) throws(SQLError) -> Syntax.WindowFrame {
+  private mutating func parseFrame(_ mode: Syntax.WindowFrame.Mode) throws(SyntaxError) -> Syntax.WindowFrame {
     var frame = Syntax.WindowFrame(mode: mode, start: .currentRow, position: here)
     advance()
     let isBetween = take(.between)
@@ -487,7 +487,7 @@ extension SQLParser {
     return frame
   }
 
-  private mutating func parseFrameBound() throws(SQLError) -> Syntax.WindowFrame.Bound {
+  private mutating func parseFrameBound() throws(SyntaxError) -> Syntax.WindowFrame.Bound {
     if at(.unbounded), peek().keyword == .preceding || peek().keyword == .following {
       advance()
       defer { advance() }
@@ -501,9 +501,9 @@ extension SQLParser {
   }
 
   /// The frames that PostgreSQL's grammar refuses.
-  private func checkFrame(_ frame: Syntax.WindowFrame, start: Int, end place: Int) throws(SQLError) {
-    func refuse(_ message: String, _ position: Int) -> SQLError {
-      SQLError(.windowingError, message, position: position)
+  private func checkFrame(_ frame: Syntax.WindowFrame, start: Int, end place: Int) throws(SyntaxError) {
+    func refuse(_ message: String, _ position: Int) -> SyntaxError {
+      SyntaxError(.windowingError, message, position: position)
     }
     switch frame.start {
     case .unboundedFollowing: throw refuse("frame start cannot be UNBOUNDED FOLLOWING", start)

@@ -2,7 +2,7 @@
 extension SQLParser {
   // MARK: Transactions
 
-  mutating func parseTransaction() throws(SQLError) -> Statement {
+  mutating func parseTransaction() throws(SyntaxError) -> Statement {
     let position = here
     let keyword = token.keyword
     advance()
@@ -44,7 +44,7 @@ extension SQLParser {
     if at(.savepoint), isColumnName(peek()) { advance() }
   }
 
-  private mutating func parseChain() throws(SQLError) -> Bool {
+  private mutating func parseChain() throws(SyntaxError) -> Bool {
     guard take(.and) else { return false }
     let no = take(.no)
     try expect(.chain)
@@ -52,7 +52,7 @@ extension SQLParser {
   }
 
   /// `ISOLATION LEVEL …, READ ONLY, DEFERRABLE, AS OF VERSION n`, with commas or without.
-  mutating func parseTransactionModes(required: Bool) throws(SQLError) -> Syntax.TransactionModes {
+  mutating func parseTransactionModes(required: Bool) throws(SyntaxError) -> Syntax.TransactionModes {
     var modes = Syntax.TransactionModes()
     var isFirst = true
     while true {
@@ -65,7 +65,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseTransactionMode(_ modes: inout Syntax.TransactionModes) throws(SQLError) -> Bool {
+  private mutating func parseTransactionMode(_ modes: inout Syntax.TransactionModes) throws(SyntaxError) -> Bool {
     switch token.keyword {
     case .isolation:
       advance()
@@ -91,7 +91,7 @@ extension SQLParser {
     return true
   }
 
-  private mutating func parseIsolation() throws(SQLError) -> Syntax.IsolationLevel {
+  private mutating func parseIsolation() throws(SyntaxError) -> Syntax.IsolationLevel {
     if take(.serializable) { return .serializable }
     if take(.repeatable) {
       try expect(.read)
@@ -103,12 +103,12 @@ extension SQLParser {
     return .readCommitted
   }
 
-  mutating func parseLock() throws(SQLError) -> Statement {
+  mutating func parseLock() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.lock)
     _ = take(.table)
     var lock = Syntax.LockTable(
-      tables: try list { (parser) throws(SQLError) in try parser.parseRelationName() }, position: position)
+      tables: try list { (parser) throws(SyntaxError) in try parser.parseRelationName() }, position: position)
     if take(.in) {
       var words: [String] = []
       while let keyword = token.keyword, keyword != .mode, words.count < 4 {
@@ -135,7 +135,7 @@ extension SQLParser {
 
   // MARK: Settings
 
-  mutating func parseSet() throws(SQLError) -> Statement {
+  mutating func parseSet() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.set)
     if at(.constraints) { return try parseSetConstraints(position) }
@@ -155,7 +155,7 @@ extension SQLParser {
   }
 
   private mutating func parseSetRest(isTransactionToo scope: Syntax.SetSetting.Scope, _ position: Int)
-    throws(SQLError) -> Statement
+    throws(SyntaxError) -> Statement
   {
     guard at(.transaction), peek().keyword != .to, peek().kind != .equals else {
       return .set(try parseSetRest(scope: scope, position))
@@ -170,9 +170,9 @@ extension SQLParser {
     return .transaction(Syntax.TransactionStatement(kind: kind, position: position))
   }
 
-  private mutating func parseSetConstraints(_ position: Int) throws(SQLError) -> Statement {
+  private mutating func parseSetConstraints(_ position: Int) throws(SyntaxError) -> Statement {
     try expect(.constraints)
-    let names = take(.all) ? [] : try list { (parser) throws(SQLError) in try parser.parseQualifiedName() }
+    let names = take(.all) ? [] : try list { (parser) throws(SyntaxError) in try parser.parseQualifiedName() }
     let deferred = take(.deferred)
     if !deferred { try expect(.immediate) }
     return .transaction(
@@ -180,7 +180,7 @@ extension SQLParser {
   }
 
   /// After SET and its scope: a name and a value, or one of the phrases.
-  mutating func parseSetRest(scope: Syntax.SetSetting.Scope, _ position: Int) throws(SQLError) -> Syntax.SetSetting {
+  mutating func parseSetRest(scope: Syntax.SetSetting.Scope, _ position: Int) throws(SyntaxError) -> Syntax.SetSetting {
     func setting(_ name: String, _ value: Syntax.SetSetting.Value) -> Syntax.SetSetting {
       Syntax.SetSetting(scope: scope, name: name, value: value, position: position)
     }
@@ -218,21 +218,21 @@ extension SQLParser {
     }
     guard take(.to) || take(.equals) else { throw unexpected() }
     if take(.default) { return setting(name, .defaultValue) }
-    return setting(name, .values(try list { (parser) throws(SQLError) in try parser.parseSettingValue() }))
+    return setting(name, .values(try list { (parser) throws(SyntaxError) in try parser.parseSettingValue() }))
   }
 
-  private mutating func parseWordOrString() throws(SQLError) -> String {
+  private mutating func parseWordOrString() throws(SyntaxError) -> String {
     at(.string) ? try parseString() : try parseNonReserved()
   }
 
   /// `name`, `extension.name`.
-  private mutating func parseSettingName() throws(SQLError) -> String {
+  private mutating func parseSettingName() throws(SyntaxError) -> String {
     var name = try parseColumnName()
     while take(.dot) { name += "." + (try parseColumnName()) }
     return name.lowercasedASCII()
   }
 
-  private mutating func parseSettingValue() throws(SQLError) -> Syntax.OptionValue {
+  private mutating func parseSettingValue() throws(SyntaxError) -> Syntax.OptionValue {
     switch token.kind {
     case .string: return .string(try parseString())
     case .integer, .decimal, .plus, .minus: return .number(try parseNumber())
@@ -245,7 +245,7 @@ extension SQLParser {
   }
 
   /// The value of `SET TIME ZONE`.
-  private mutating func parseZoneValue() throws(SQLError) -> Syntax.SetSetting.Value {
+  private mutating func parseZoneValue() throws(SyntaxError) -> Syntax.SetSetting.Value {
     switch token.kind {
     case .string: return .values([.string(try parseString())])
     case .integer, .decimal, .plus, .minus: return .values([.number(try parseNumber())])
@@ -257,7 +257,7 @@ extension SQLParser {
     throw unsupported("SET TIME ZONE INTERVAL", at: here, hint: "Write the offset as text: SET TIME ZONE '-08:00'.")
   }
 
-  mutating func parseShow() throws(SQLError) -> Statement {
+  mutating func parseShow() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.show)
     let name: String
@@ -278,7 +278,7 @@ extension SQLParser {
     return .show(Syntax.Show(name: name, position: position))
   }
 
-  mutating func parseReset() throws(SQLError) -> Syntax.Reset {
+  mutating func parseReset() throws(SyntaxError) -> Syntax.Reset {
     let position = here
     try expect(.reset)
     let name: String?
@@ -299,7 +299,7 @@ extension SQLParser {
     return Syntax.Reset(name: name, position: position)
   }
 
-  mutating func parseDiscard() throws(SQLError) -> Statement {
+  mutating func parseDiscard() throws(SyntaxError) -> Statement {
     try expect(.discard)
     let what: Syntax.Discard
     switch token.keyword {
@@ -315,13 +315,13 @@ extension SQLParser {
 
   // MARK: Prepared statements
 
-  mutating func parsePrepare() throws(SQLError) -> Statement {
+  mutating func parsePrepare() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.prepare)
     if at(.transaction), peek().kind == .string { throw unsupported("PREPARE TRANSACTION", at: position) }
     let name = try parseName()
     let types =
-      at(.leftParen) ? try parenthesized { (parser) throws(SQLError) in try parser.parseTypeName() } : []
+      at(.leftParen) ? try parenthesized { (parser) throws(SyntaxError) in try parser.parseTypeName() } : []
     try expect(.as)
     let outer = parameterCount
     let statement = try parsePreparable()
@@ -329,7 +329,7 @@ extension SQLParser {
     return .prepare(Syntax.Prepare(name: name, types: types, statement: statement, position: position))
   }
 
-  mutating func parseExecute() throws(SQLError) -> Syntax.Execute {
+  mutating func parseExecute() throws(SyntaxError) -> Syntax.Execute {
     let position = here
     try expect(.execute)
     let name = try parseName()
@@ -339,15 +339,15 @@ extension SQLParser {
 
   // MARK: Cursors
 
-  mutating func parseDeclare() throws(SQLError) -> Statement {
+  mutating func parseDeclare() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.declare)
     let name = try parseName()
     var binary = false
     var scroll: Bool?
     var insensitive: Bool?
-    func conflict(_ first: String, _ second: String) -> SQLError {
-      SQLError(.syntaxError, "cannot specify both \(first) and \(second)", position: position)
+    func conflict(_ first: String, _ second: String) -> SyntaxError {
+      SyntaxError(.syntaxError, "cannot specify both \(first) and \(second)", position: position)
     }
     loop: while true {
       switch token.keyword {
@@ -384,7 +384,7 @@ extension SQLParser {
         position: position))
   }
 
-  mutating func parseFetch() throws(SQLError) -> Statement {
+  mutating func parseFetch() throws(SyntaxError) -> Statement {
     let position = here
     let isMove = at(.move)
     advance()
@@ -394,7 +394,7 @@ extension SQLParser {
       Syntax.Fetch(direction: direction, cursor: try parseName(), isMove: isMove, position: position))
   }
 
-  private mutating func parseFetchDirection() throws(SQLError) -> Syntax.Fetch.Direction {
+  private mutating func parseFetchDirection() throws(SyntaxError) -> Syntax.Fetch.Direction {
     // A direction's word is a cursor's name if nothing follows it.
     let next = peek()
     let nameFollows = next.keyword == .from || next.keyword == .in || isColumnName(next)
@@ -430,7 +430,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseForward(_ nameFollows: Bool) throws(SQLError) -> Syntax.Fetch.Direction {
+  private mutating func parseForward(_ nameFollows: Bool) throws(SyntaxError) -> Syntax.Fetch.Direction {
     let isForward = at(.forward)
     let next = peek()
     let count: Int?

@@ -1,7 +1,7 @@
 /// Which statement it is.
 extension SQLParser {
   /// A statement of a script.
-  mutating func parseTopStatement() throws(SQLError) -> Statement {
+  mutating func parseTopStatement() throws(SyntaxError) -> Statement {
     depth = 0
     height = 0
     into = nil
@@ -16,7 +16,7 @@ extension SQLParser {
   }
 
   /// Any statement, also within EXPLAIN.
-  mutating func parseStatement() throws(SQLError) -> Statement {
+  mutating func parseStatement() throws(SyntaxError) -> Statement {
     guard let keyword = token.keyword else {
       if at(.leftParen) { return .query(try parseQuery()) }
       throw unexpected()
@@ -39,7 +39,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseSessionStatement(_ keyword: Keyword) throws(SQLError) -> Statement {
+  private mutating func parseSessionStatement(_ keyword: Keyword) throws(SyntaxError) -> Statement {
     switch keyword {
     case .begin, .start, .commit, .end, .rollback, .abort, .savepoint, .release: return try parseTransaction()
     case .set: return try parseSet()
@@ -78,7 +78,7 @@ extension SQLParser {
   }
 
   /// PostgreSQL's statements that we do not have; anything else is a syntax error.
-  private mutating func refusedStatement(_ keyword: Keyword) -> SQLError {
+  private mutating func refusedStatement(_ keyword: Keyword) -> SyntaxError {
     switch keyword {
     case .merge, .call, .do, .cluster, .load, .security, .reassign, .import, .refresh:
       var name = keyword.text.uppercased()
@@ -96,7 +96,7 @@ extension SQLParser {
 
   // MARK: EXPLAIN, VACUUM, REINDEX
 
-  private mutating func parseExplain() throws(SQLError) -> Statement {
+  private mutating func parseExplain() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.explain)
     var options: [Option] = []
@@ -112,11 +112,11 @@ extension SQLParser {
         advance()
       }
     }
-    let statement = try nested { (parser) throws(SQLError) in try parser.parseExplainable() }
+    let statement = try nested { (parser) throws(SyntaxError) in try parser.parseExplainable() }
     return .explain(Syntax.Explain(options: options, statement: statement, position: position))
   }
 
-  private mutating func parseExplainable() throws(SQLError) -> Statement {
+  private mutating func parseExplainable() throws(SyntaxError) -> Statement {
     switch token.keyword {
     case .select, .values, .table, .with, .insert, .update, .delete, .execute, .declare, nil:
       // `EXPLAIN SELECT … INTO` explains the making of a table.
@@ -133,7 +133,7 @@ extension SQLParser {
       let place = here
       let statement = try parseCreate()
       guard case .createTableAs = statement else {
-        throw SQLError(.syntaxError, "syntax error at or near \"create\"", position: place)
+        throw SyntaxError(.syntaxError, "syntax error at or near \"create\"", position: place)
       }
       return statement
     case .merge: throw unsupported("MERGE")
@@ -142,7 +142,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseVacuum() throws(SQLError) -> Statement {
+  private mutating func parseVacuum() throws(SyntaxError) -> Statement {
     let position = here
     let isVacuum = at(.vacuum)
     advance()
@@ -162,15 +162,15 @@ extension SQLParser {
     return .vacuum(vacuum)
   }
 
-  private mutating func parseVacuumTables() throws(SQLError) -> [Syntax.Vacuum.Table] {
+  private mutating func parseVacuumTables() throws(SyntaxError) -> [Syntax.Vacuum.Table] {
     guard isColumnName(token) else { return [] }
-    return try list { (parser) throws(SQLError) in
+    return try list { (parser) throws(SyntaxError) in
       let name = try parser.parseQualifiedName()
       return Syntax.Vacuum.Table(name: name, columns: try parser.parseOptionalNameList())
     }
   }
 
-  private mutating func parseReindex() throws(SQLError) -> Statement {
+  private mutating func parseReindex() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.reindex)
     let options = at(.leftParen) ? try parseUtilityOptions() : []
@@ -192,11 +192,11 @@ extension SQLParser {
 
   // MARK: TRUNCATE, COMMENT
 
-  private mutating func parseTruncate() throws(SQLError) -> Statement {
+  private mutating func parseTruncate() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.truncate)
     _ = take(.table)
-    let tables = try list { (parser) throws(SQLError) in try parser.parseRelationName() }
+    let tables = try list { (parser) throws(SyntaxError) in try parser.parseRelationName() }
     var truncate = Syntax.Truncate(tables: tables, position: position)
     if at(.restart) || at(.continue) {
       truncate.restartIdentity = at(.restart)
@@ -207,7 +207,7 @@ extension SQLParser {
     return .truncate(truncate)
   }
 
-  private mutating func parseComment() throws(SQLError) -> Statement {
+  private mutating func parseComment() throws(SyntaxError) -> Statement {
     let position = here
     try expect(.comment)
     try expect(.on)

@@ -1,7 +1,7 @@
 /// CREATE TABLE: columns, constraints, CREATE TABLE AS.
 extension SQLParser {
   /// After CREATE and the persistence: current is TABLE.
-  mutating func parseCreateTable(_ persistence: Syntax.Persistence, _ position: Int) throws(SQLError) -> Statement {
+  mutating func parseCreateTable(_ persistence: Syntax.Persistence, _ position: Int) throws(SyntaxError) -> Statement {
     try expect(.table)
     let ifNotExists = try takeIfNotExists()
     let name = try parseQualifiedName()
@@ -20,7 +20,7 @@ extension SQLParser {
         isDefinition = true
         advance()
         if !at(.rightParen) {
-          table.elements = try list { (parser) throws(SQLError) in try parser.parseTableElement() }
+          table.elements = try list { (parser) throws(SyntaxError) in try parser.parseTableElement() }
         }
         try expect(.rightParen)
       }
@@ -38,7 +38,7 @@ extension SQLParser {
   }
 
   /// `WITH (…)`, `ON COMMIT …`, TABLESPACE.
-  private mutating func parseTableOptions() throws(SQLError) -> ([Option], Syntax.CreateTable.OnCommit?) {
+  private mutating func parseTableOptions() throws(SyntaxError) -> ([Option], Syntax.CreateTable.OnCommit?) {
     var options: [Option] = []
     var onCommit: Syntax.CreateTable.OnCommit?
     if take(.with) {
@@ -61,7 +61,9 @@ extension SQLParser {
     return (options, onCommit)
   }
 
-  private mutating func parseCreateTableAs(_ table: Syntax.CreateTable, _ names: [Name]) throws(SQLError) -> Statement {
+  private mutating func parseCreateTableAs(_ table: Syntax.CreateTable, _ names: [Name]) throws(SyntaxError)
+    -> Statement
+  {
     try expect(.as)
     let source: Syntax.CreateTableAs.Source =
       at(.execute) ? .execute(try parseExecute()) : .query(try parseQuery())
@@ -72,14 +74,14 @@ extension SQLParser {
         position: table.position))
   }
 
-  private mutating func parseWithData() throws(SQLError) -> Bool {
+  private mutating func parseWithData() throws(SyntaxError) -> Bool {
     guard take(.with) else { return true }
     let withData = !take(.no)
     try expect(.data)
     return withData
   }
 
-  private mutating func parseTableElement() throws(SQLError) -> Syntax.CreateTable.Element {
+  private mutating func parseTableElement() throws(SyntaxError) -> Syntax.CreateTable.Element {
     switch token.keyword {
     case .like: return .like(try parseLikeClause())
     default:
@@ -96,7 +98,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseLikeClause() throws(SQLError) -> Syntax.LikeClause {
+  private mutating func parseLikeClause() throws(SyntaxError) -> Syntax.LikeClause {
     let position = here
     try expect(.like)
     var like = Syntax.LikeClause(table: try parseQualifiedName(), position: position)
@@ -114,7 +116,7 @@ extension SQLParser {
 
   // MARK: Columns
 
-  mutating func parseColumnDefinition() throws(SQLError) -> Syntax.ColumnDefinition {
+  mutating func parseColumnDefinition() throws(SyntaxError) -> Syntax.ColumnDefinition {
     let name = try parseName()
     var column = Syntax.ColumnDefinition(name: name, type: try parseTypeName())
     if at(.storage) { throw unsupported("STORAGE") }
@@ -125,7 +127,7 @@ extension SQLParser {
         let position = here
         advance()
         if column.collation != nil {
-          throw SQLError(.syntaxError, "multiple COLLATE clauses not allowed", position: position)
+          throw SyntaxError(.syntaxError, "multiple COLLATE clauses not allowed", position: position)
         }
         column.collation = try parseAnyName()
       } else if let constraint = try parseColumnConstraint() {
@@ -133,7 +135,7 @@ extension SQLParser {
       } else if at(.deferrable) || at(.initially) || (at(.not) && peek().keyword == .deferrable) {
         guard !column.constraints.isEmpty else {
           let word = take(.not) ? "NOT DEFERRABLE" : at(.initially) ? "INITIALLY DEFERRED" : "DEFERRABLE"
-          throw SQLError(.syntaxError, "misplaced \(word) clause", position: here)
+          throw SyntaxError(.syntaxError, "misplaced \(word) clause", position: here)
         }
         let last = column.constraints.count - 1
         column.constraints[last].deferral = try parseDeferral(of: column.constraints[last])
@@ -146,18 +148,18 @@ extension SQLParser {
   }
 
   /// The attributes behind a column's constraint; PostgreSQL takes them for a foreign, unique or primary key.
-  private mutating func parseDeferral(of constraint: Syntax.ColumnConstraint) throws(SQLError) -> Syntax.Deferral {
+  private mutating func parseDeferral(of constraint: Syntax.ColumnConstraint) throws(SyntaxError) -> Syntax.Deferral {
     let position = here
     let deferral = try parseConstraintAttributes(allowsNotValid: false).deferral
     switch constraint.kind {
     case .references, .unique, .primaryKey: return deferral
     default:
       if !deferral.deferrable { return deferral }
-      throw SQLError(.syntaxError, "misplaced DEFERRABLE clause", position: position)
+      throw SyntaxError(.syntaxError, "misplaced DEFERRABLE clause", position: position)
     }
   }
 
-  private mutating func parseColumnConstraint() throws(SQLError) -> Syntax.ColumnConstraint? {
+  private mutating func parseColumnConstraint() throws(SyntaxError) -> Syntax.ColumnConstraint? {
     let position = here
     var name: Name?
     if at(.constraint) {
@@ -171,7 +173,7 @@ extension SQLParser {
     return Syntax.ColumnConstraint(name: name, kind: kind, position: position)
   }
 
-  private mutating func parseColumnConstraintKind() throws(SQLError) -> Syntax.ColumnConstraint.Kind? {
+  private mutating func parseColumnConstraintKind() throws(SyntaxError) -> Syntax.ColumnConstraint.Kind? {
     switch token.keyword {
     case .not:
       guard peek().keyword == .null else { return nil }
@@ -204,7 +206,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseGenerated() throws(SQLError) -> Syntax.ColumnConstraint.Kind {
+  private mutating func parseGenerated() throws(SyntaxError) -> Syntax.ColumnConstraint.Kind {
     try expect(.generated)
     let position = here
     let always = take(.always)
@@ -219,13 +221,13 @@ extension SQLParser {
     try expect(.rightParen)
     try expect(.stored)
     if !always {
-      throw SQLError(.syntaxError, "for a generated column, GENERATED ALWAYS must be specified", position: position)
+      throw SyntaxError(.syntaxError, "for a generated column, GENERATED ALWAYS must be specified", position: position)
     }
     return .generated(expression)
   }
 
   /// `( sequence options )`, if there is a parenthesis.
-  mutating func parseIdentityOptions() throws(SQLError) -> [Syntax.SequenceOption] {
+  mutating func parseIdentityOptions() throws(SyntaxError) -> [Syntax.SequenceOption] {
     guard take(.leftParen) else { return [] }
     let options = try parseSequenceOptions()
     if options.isEmpty { throw unexpected() }
@@ -233,7 +235,7 @@ extension SQLParser {
     return options
   }
 
-  mutating func parseNullsNotDistinct() throws(SQLError) -> Bool {
+  mutating func parseNullsNotDistinct() throws(SyntaxError) -> Bool {
     guard at(.nulls) else { return false }
     advance()
     let not = take(.not)
@@ -242,7 +244,7 @@ extension SQLParser {
   }
 
   /// `WITH (…)`, `USING INDEX TABLESPACE` behind a unique or primary key.
-  private mutating func parseIndexParameters() throws(SQLError) -> [Option] {
+  private mutating func parseIndexParameters() throws(SyntaxError) -> [Option] {
     var options: [Option] = []
     if at(.with), peek().kind == .leftParen {
       advance()
@@ -252,7 +254,7 @@ extension SQLParser {
     return options
   }
 
-  mutating func parseReference() throws(SQLError) -> Syntax.Reference {
+  mutating func parseReference() throws(SyntaxError) -> Syntax.Reference {
     try expect(.references)
     var reference = Syntax.Reference(table: try parseQualifiedName())
     reference.columns = try parseOptionalNameList()
@@ -287,7 +289,7 @@ extension SQLParser {
     return reference
   }
 
-  private mutating func parseReferenceAction(isDelete: Bool) throws(SQLError) -> Syntax.Reference.Action {
+  private mutating func parseReferenceAction(isDelete: Bool) throws(SyntaxError) -> Syntax.Reference.Action {
     if take(.no) {
       try expect(.action)
       return .noAction
@@ -301,7 +303,7 @@ extension SQLParser {
     let position = here
     let columns = try parseOptionalNameList()
     if !columns.isEmpty, !isDelete {
-      throw SQLError(
+      throw SyntaxError(
         .featureNotSupported,
         "a column list with \(isNull ? "SET NULL" : "SET DEFAULT") is only supported for ON DELETE actions",
         position: position)
@@ -311,7 +313,7 @@ extension SQLParser {
 
   // MARK: Table constraints
 
-  mutating func parseTableConstraint() throws(SQLError) -> Syntax.TableConstraint {
+  mutating func parseTableConstraint() throws(SyntaxError) -> Syntax.TableConstraint {
     let position = here
     let name = take(.constraint) ? try parseName() : nil
     let place = here
@@ -336,11 +338,11 @@ extension SQLParser {
     return constraint
   }
 
-  private func misplaced(_ kind: String, _ attribute: String, _ position: Int) -> SQLError {
-    SQLError(.featureNotSupported, "\(kind) constraints cannot be marked \(attribute)", position: position)
+  private func misplaced(_ kind: String, _ attribute: String, _ position: Int) -> SyntaxError {
+    SyntaxError(.featureNotSupported, "\(kind) constraints cannot be marked \(attribute)", position: position)
   }
 
-  private mutating func parseTableConstraintKind() throws(SQLError) -> Syntax.TableConstraint.Kind {
+  private mutating func parseTableConstraintKind() throws(SyntaxError) -> Syntax.TableConstraint.Kind {
     switch token.keyword {
     case .check:
       advance()
@@ -373,7 +375,7 @@ extension SQLParser {
     }
   }
 
-  private mutating func parseExistingIndex() throws(SQLError) -> Name {
+  private mutating func parseExistingIndex() throws(SyntaxError) -> Name {
     try expect(.using)
     try expect(.index)
     return try parseName()
@@ -386,7 +388,7 @@ extension SQLParser {
   }
 
   /// `[NOT] DEFERRABLE`, `INITIALLY …`, `NOT VALID`, `NO INHERIT`, in any order and without contradiction.
-  mutating func parseConstraintAttributes(allowsNotValid: Bool) throws(SQLError) -> ConstraintAttributes {
+  mutating func parseConstraintAttributes(allowsNotValid: Bool) throws(SyntaxError) -> ConstraintAttributes {
     var result = ConstraintAttributes()
     var deferrable: Bool?
     var initially: Bool?
@@ -421,7 +423,7 @@ extension SQLParser {
         }
         break
       }
-      if isConflict { throw SQLError(.syntaxError, "conflicting constraint properties", position: position) }
+      if isConflict { throw SyntaxError(.syntaxError, "conflicting constraint properties", position: position) }
     }
     result.deferral.initiallyDeferred = initially == true
     result.deferral.deferrable = deferrable ?? (initially == true)

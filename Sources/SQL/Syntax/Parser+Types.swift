@@ -1,7 +1,7 @@
 /// Type names.
 extension SQLParser {
   /// A type with its array bounds: `Typename`.
-  mutating func parseTypeName() throws(SQLError) -> TypeName {
+  mutating func parseTypeName() throws(SyntaxError) -> TypeName {
     let position = here
     let isSet = take(.setof)
     var type = try parseSimpleType()
@@ -24,7 +24,7 @@ extension SQLParser {
   }
 
   /// A type without array bounds: `SimpleTypename`.
-  mutating func parseSimpleType() throws(SQLError) -> TypeName {
+  mutating func parseSimpleType() throws(SyntaxError) -> TypeName {
     if let type = try parseBuiltinType() {
       if type.name.parts[1] == "interval" { return try parseIntervalSuffix(type) }
       return type
@@ -40,7 +40,7 @@ extension SQLParser {
 
   /// The types with a syntax of their own; nil if the token begins none. An interval's fields are left to the caller,
   /// since a constant has them after its string.
-  mutating func parseBuiltinType() throws(SQLError) -> TypeName? {
+  mutating func parseBuiltinType() throws(SyntaxError) -> TypeName? {
     guard let keyword = token.keyword else { return nil }
     let position = here
     func system(_ name: String) -> TypeName {
@@ -72,7 +72,7 @@ extension SQLParser {
   }
 
   /// `FLOAT(p)`: single up to 24 bits, double up to 53.
-  private mutating func parseFloat(at position: Int) throws(SQLError) -> TypeName {
+  private mutating func parseFloat(at position: Int) throws(SyntaxError) -> TypeName {
     advance()
     var name = "float8"
     if take(.leftParen) {
@@ -80,11 +80,11 @@ extension SQLParser {
       let bits = try parseInteger()
       try expect(.rightParen)
       guard bits >= 1 else {
-        throw SQLError(
+        throw SyntaxError(
           .invalidParameterValue, "precision for type float must be at least 1 bit", position: place)
       }
       guard bits <= 53 else {
-        throw SQLError(
+        throw SyntaxError(
           .invalidParameterValue, "precision for type float must be less than 54 bits", position: place)
       }
       if bits <= 24 { name = "float4" }
@@ -92,7 +92,7 @@ extension SQLParser {
     return TypeName(name: QualifiedName(["pg_catalog", name], position: position))
   }
 
-  private mutating func parseCharacter(at position: Int) throws(SQLError) -> TypeName {
+  private mutating func parseCharacter(at position: Int) throws(SyntaxError) -> TypeName {
     var varying = at(.varchar)
     if take(.national) {
       guard at(.character) || at(.char) else { throw unexpected() }
@@ -111,7 +111,7 @@ extension SQLParser {
     return type
   }
 
-  private mutating func parseTime(at position: Int) throws(SQLError) -> TypeName {
+  private mutating func parseTime(at position: Int) throws(SyntaxError) -> TypeName {
     var name = at(.time) ? "time" : "timestamp"
     advance()
     var modifiers: [Expression] = []
@@ -134,7 +134,7 @@ extension SQLParser {
   }
 
   /// What may follow INTERVAL in a type: `(p)`, or fields.
-  mutating func parseIntervalSuffix(_ type: TypeName) throws(SQLError) -> TypeName {
+  mutating func parseIntervalSuffix(_ type: TypeName) throws(SyntaxError) -> TypeName {
     var type = type
     if at(.leftParen) {
       type.modifiers = [try parseIntervalPrecision()]
@@ -145,7 +145,7 @@ extension SQLParser {
   }
 
   /// `(p)`.
-  mutating func parseIntervalPrecision() throws(SQLError) -> Expression {
+  mutating func parseIntervalPrecision() throws(SyntaxError) -> Expression {
     try expect(.leftParen)
     let place = here
     let precision = Expression(.number(String(try parseInteger())), place)
@@ -154,7 +154,7 @@ extension SQLParser {
   }
 
   /// `DAY`, `DAY TO SECOND(p)`, or nothing.
-  mutating func parseIntervalFields(_ type: inout TypeName) throws(SQLError) {
+  mutating func parseIntervalFields(_ type: inout TypeName) throws(SyntaxError) {
     typealias Fields = Syntax.IntervalFields
     guard let first = token.keyword else { return }
     switch first {

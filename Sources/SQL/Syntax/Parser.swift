@@ -38,14 +38,12 @@ package struct SQLParser {
   /// Positions and ranges count from the script's start. Linear in the text.
   /// - Throws: 42601, 42602, 0A000, 22021, 22025, 42P02, 54000, 54001, with the position.
   package static func parse(_ script: String) throws(SQLError) -> [Syntax.ParsedStatement] {
-    var parser = try SQLParser(text: script)
-    return try parser.parseScript()
+    try parsing(bytes(script)) { (parser) throws(SyntaxError) in try parser.parseScript() }
   }
 
   /// All statements of a script in UTF-8, as it comes from a client.
   package static func parse(utf8 script: [UInt8]) throws(SQLError) -> [Syntax.ParsedStatement] {
-    var parser = try SQLParser(utf8: script)
-    return try parser.parseScript()
+    try parsing(script) { (parser) throws(SyntaxError) in try parser.parseScript() }
   }
 
   /// The one statement of a text, or nil if there is none (white space, comments, semicolons).
@@ -63,26 +61,48 @@ package struct SQLParser {
 
   /// A value expression alone: a stored CHECK or DEFAULT.
   package static func parseExpression(_ text: String) throws(SQLError) -> Syntax.Expression {
-    var parser = try SQLParser(text: text)
-    let expression = try parser.parseExpression()
-    try parser.expectEnd()
-    return expression
+    try parsing(bytes(text)) { (parser) throws(SyntaxError) in
+      let expression = try parser.parseExpression()
+      try parser.expectEnd()
+      return expression
+    }
   }
 
   /// A type name alone, as in `'numeric(10,2)'::regtype`.
   package static func parseTypeName(_ text: String) throws(SQLError) -> Syntax.TypeName {
-    var parser = try SQLParser(text: text)
-    let type = try parser.parseTypeName()
-    try parser.expectEnd()
-    return type
+    try parsing(bytes(text)) { (parser) throws(SyntaxError) in
+      let type = try parser.parseTypeName()
+      try parser.expectEnd()
+      return type
+    }
   }
 
   /// A possibly qualified name alone, as in `'s.t'::regclass`.
   package static func parseQualifiedName(_ text: String) throws(SQLError) -> Syntax.QualifiedName {
-    var parser = try SQLParser(text: text)
-    let name = try parser.parseQualifiedName()
-    try parser.expectEnd()
-    return name
+    try parsing(bytes(text)) { (parser) throws(SyntaxError) in
+      let name = try parser.parseQualifiedName()
+      try parser.expectEnd()
+      return name
+    }
+  }
+
+  private static func bytes(_ text: String) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(text.utf8.count + 1)
+    bytes.append(contentsOf: text.utf8)
+    return bytes
+  }
+
+  /// Within the parser an error is a pointer (``SyntaxError``); outside it is a value.
+  private static func parsing<Result>(
+    _ utf8: [UInt8], _ body: (inout SQLParser) throws(SyntaxError) -> Result
+  ) throws(SQLError) -> Result {
+    do throws(SyntaxError) {
+      var parser = try SQLParser(utf8: utf8)
+      return try body(&parser)
+    } catch {
+      throw error.error
+    }
   }
 
   private static func single(_ statements: [Syntax.ParsedStatement]) throws(SQLError) -> Syntax.ParsedStatement? {
@@ -95,16 +115,9 @@ package struct SQLParser {
 
   // MARK: Making one
 
-  init(text: String) throws(SQLError) {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(text.utf8.count + 1)
-    bytes.append(contentsOf: text.utf8)
-    try self.init(utf8: bytes)
-  }
-
-  init(utf8: [UInt8]) throws(SQLError) {
+  init(utf8: [UInt8]) throws(SyntaxError) {
     guard utf8.count <= Syntax.Limits.textBytes else {
-      throw SQLError(
+      throw SyntaxError(
         .programLimit, "statement is too long",
         detail: "It has \(utf8.count) bytes; \(Syntax.Limits.textBytes) are allowed.",
         hint: "Send the data with COPY, or in several statements.")
@@ -118,7 +131,7 @@ package struct SQLParser {
 
   // MARK: Scripts
 
-  private mutating func parseScript() throws(SQLError) -> [Syntax.ParsedStatement] {
+  private mutating func parseScript() throws(SyntaxError) -> [Syntax.ParsedStatement] {
     var statements: [Syntax.ParsedStatement] = []
     while true {
       while token.kind == .semicolon { advance() }
@@ -134,7 +147,7 @@ package struct SQLParser {
     }
   }
 
-  private mutating func expectEnd() throws(SQLError) {
+  private mutating func expectEnd() throws(SyntaxError) {
     guard token.kind == .end else { throw unexpected() }
   }
 
@@ -213,32 +226,34 @@ package struct SQLParser {
   }
 
   @inline(__always)
-  mutating func expect(_ keyword: Keyword) throws(SQLError) {
+  mutating func expect(_ keyword: Keyword) throws(SyntaxError) {
     guard take(keyword) else { throw unexpected() }
   }
 
   @inline(__always)
-  mutating func expect(_ kind: Token.Kind) throws(SQLError) {
+  mutating func expect(_ kind: Token.Kind) throws(SyntaxError) {
     guard take(kind) else { throw unexpected() }
   }
 
   // MARK: Errors
 
   /// The current token cannot stand here.
-  mutating func unexpected() -> SQLError { unexpected(token) }
+  @inline(never)
+  mutating func unexpected() -> SyntaxError { unexpected(token) }
 
-  mutating func unexpected(_ token: Token) -> SQLError {
+  @inline(never)
+  mutating func unexpected(_ token: Token) -> SyntaxError {
     let place = position(of: Int(token.start))
     switch token.kind {
-    case .end: return SQLError(.syntaxError, "syntax error at end of input", position: place)
+    case .end: return SyntaxError(.syntaxError, "syntax error at end of input", position: place)
     case .invalid: return fault(token, place)
     default:
       // What cannot be decoded is blamed for that first.
-      do throws(SQLError) {
+      do throws(SyntaxError) {
         if token.kind == .string { _ = try lexer.value(token) }
         if token.kind == .identifier { _ = try lexer.name(token) }
       } catch { return error }
-      return SQLError(.syntaxError, "syntax error at or near \"\(near(token))\"", position: place)
+      return SyntaxError(.syntaxError, "syntax error at or near \"\(near(token))\"", position: place)
     }
   }
 
@@ -253,11 +268,11 @@ package struct SQLParser {
     return lexer.string(start..<end)
   }
 
-  private func fault(_ token: Token, _ position: Int) -> SQLError {
+  private func fault(_ token: Token, _ position: Int) -> SyntaxError {
     let text = near(token)
-    func syntax(_ message: String) -> SQLError {
+    func syntax(_ message: String) -> SyntaxError {
       let place = text.isEmpty ? "at end of input" : "at or near \"\(text)\""
-      return SQLError(.syntaxError, "\(message) \(place)", position: position)
+      return SyntaxError(.syntaxError, "\(message) \(place)", position: position)
     }
     switch token.fault {
     case .unterminatedString: return syntax("unterminated quoted string")
@@ -276,20 +291,20 @@ package struct SQLParser {
   }
 
   /// A clause that we do not have (invariant 4).
-  func unsupported(_ clause: String, at position: Int, hint: String? = nil) -> SQLError {
-    SQLError(
+  func unsupported(_ clause: String, at position: Int, hint: String? = nil) -> SyntaxError {
+    SyntaxError(
       .featureNotSupported, "\(clause) \(clause.hasSuffix("s") ? "are" : "is") not supported", hint: hint,
       position: position)
   }
 
   /// A clause that we do not have and that begins with the current token.
-  mutating func unsupported(_ clause: String) -> SQLError { unsupported(clause, at: here) }
+  mutating func unsupported(_ clause: String) -> SyntaxError { unsupported(clause, at: here) }
 
   // MARK: Depth
 
   /// Runs `body` one level down: around everything that can hold itself.
   @inline(__always)
-  mutating func nested<Result>(_ body: (inout SQLParser) throws(SQLError) -> Result) throws(SQLError) -> Result {
+  mutating func nested<Result>(_ body: (inout SQLParser) throws(SyntaxError) -> Result) throws(SyntaxError) -> Result {
     depth += 1
     if depth > Syntax.Limits.depth { throw tooDeep() }
     let outer = height
@@ -303,13 +318,13 @@ package struct SQLParser {
 
   /// The tree grows by one level above what was parsed at this level.
   @inline(__always)
-  mutating func grow() throws(SQLError) {
+  mutating func grow() throws(SyntaxError) {
     height += 1
     if height > Syntax.Limits.depth { throw tooDeep() }
   }
 
-  private mutating func tooDeep() -> SQLError {
-    SQLError(
+  private mutating func tooDeep() -> SyntaxError {
+    SyntaxError(
       .tooComplex, "statement too complex", detail: "It nests deeper than \(Syntax.Limits.depth) levels.",
       hint: "Write long chains as lists (IN, ANY, VALUES), or split the statement.", position: here)
   }
@@ -318,7 +333,7 @@ package struct SQLParser {
 
   /// One or more items with commas between them.
   @inline(__always)
-  mutating func list<Item>(_ item: (inout SQLParser) throws(SQLError) -> Item) throws(SQLError) -> [Item] {
+  mutating func list<Item>(_ item: (inout SQLParser) throws(SyntaxError) -> Item) throws(SyntaxError) -> [Item] {
     var items = [try item(&self)]
     while take(.comma) { items.append(try item(&self)) }
     return items
@@ -326,12 +341,31 @@ package struct SQLParser {
 
   /// `( item, … )`.
   @inline(__always)
-  mutating func parenthesized<Item>(_ item: (inout SQLParser) throws(SQLError) -> Item) throws(SQLError) -> [Item] {
+  mutating func parenthesized<Item>(_ item: (inout SQLParser) throws(SyntaxError) -> Item) throws(SyntaxError) -> [Item]
+  {
     try expect(.leftParen)
     let items = try list(item)
     try expect(.rightParen)
     return items
   }
+}
+
+/// An ``SQLError`` behind a pointer: every call of the descent has room for one on the stack.
+indirect enum SyntaxError: Error {
+  case error(SQLError)
+
+  @inline(never)
+  init(_ state: SQLState, _ message: String, detail: String? = nil, hint: String? = nil, position: Int? = nil) {
+    self = .error(SQLError(state, message, detail: detail, hint: hint, position: position))
+  }
+
+  var error: SQLError {
+    switch self {
+    case .error(let error): error
+    }
+  }
+
+  var state: SQLState { error.state }
 }
 
 extension SQLParser {

@@ -75,7 +75,7 @@ package struct SQLCompletion: Hashable, Sendable {
 
   /// Whether the cursor is within a string constant or a comment.
   private static func isInText(_ before: [Token], _ bytes: [UInt8], _ cursor: Int) -> Bool {
-    guard let last = before.last else { return false }
+    let last = before.last ?? Token(kind: .semicolon, start: 0, end: 0)
     switch last.kind {
     case .string: return Int(last.end) > cursor || (Int(last.end) == cursor && last.form != .dollar)
     case .invalid:
