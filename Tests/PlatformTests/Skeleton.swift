@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct PlatformSkeleton {
-  @Test func builds() {}
-}
