@@ -58,7 +58,8 @@ struct ActiveList {
   /// Ends an entry; returns its watchers.
   mutating func end(_ place: Int) -> [SnapshotSafety] {
     let index = place - base
-    guard entries[index].isOpen else { return [] }
+    // A reader ends twice: when its snapshot turns out to be safe, and itself; entries before `base` are gone.
+    guard index >= 0 && entries[index].isOpen else { return [] }
     entries[index].isOpen = false
     openCount -= 1
     let watchers = entries[index].watchers

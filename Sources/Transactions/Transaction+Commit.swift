@@ -35,6 +35,8 @@ extension Transaction {
   /// Undoes everything. Idempotent; nothing once the commit was sequenced.
   package func rollback() {
     guard state == .active || state == .failed else { return }
+    // A wait that `whenGranted` was to be told of ends with `cancelled`.
+    if pendingEntry != nil { manager.lockTable.cancel(self) }
     manager.end(self, as: .rolledBack)
   }
 

@@ -22,6 +22,13 @@ enum Step: Hashable, CustomStringConvertible {
   case savepoint
   case rollback
 
+  var isRead: Bool {
+    switch self {
+    case .read, .scan, .savepoint, .rollback: true
+    default: false
+    }
+  }
+
   var description: String {
     switch self {
     case .read(let key): "r\(key)"
@@ -120,7 +127,10 @@ final class Interleaver {
     if actor.isBlocked && !actor.isGranted { return }
     do {
       if actor.transaction == nil {
-        let transaction = try database.begin(isolation)
+        // Every other run declares its readers: they may get a safe snapshot.
+        var options = TransactionOptions(isolation: isolation)
+        options.isReadOnly = run % 2 == 0 && actor.program.allSatisfy(\.isRead)
+        let transaction = try database.manager.begin(options)
         try transaction.beginStatement()
         actor.recorded.snapshot = try transaction.snapshot.rawValue
         actor.transaction = transaction

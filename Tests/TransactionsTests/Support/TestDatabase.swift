@@ -1,5 +1,6 @@
 import Encoding
 import Platform
+import Simulation
 import Storage
 import Testing
 import Transactions
@@ -17,7 +18,9 @@ struct TestDatabase: Sendable {
     var engineOptions = EngineOptions()
     engineOptions.background = false
     engineOptions.memtableSizeBytes = memtableSizeBytes
-    engine = try Engine.open("/db", disk: LinuxDisk(), options: engineOptions)
+    let disk = SimulatedDisk(seed: 1)
+    try disk.createDirectory("/db")
+    engine = try Engine.open("/db", disk: disk, options: engineOptions)
     log = TestLog(mode, keepsBatches: keepsBatches)
     manager = TransactionManager(engine: engine, log: log, options: options)
     log.manager = manager
