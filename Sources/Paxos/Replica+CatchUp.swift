@@ -61,8 +61,12 @@ extension Replica {
       }
       serve(fetch, through: log.last, limit: .max, to: node, &actions)
     case .repair:
-      guard log.chain(at: previous.slot) == previous.chain, fetch.end.slot <= log.last, fetch.end.slot > previous.slot,
-        log.chain(at: fetch.end.slot) == fetch.end.chain
+      if previous.slot + 1 < first, checkpointPoint.slot >= fetch.end.slot, !configuration.isWitness(id) {
+        return send(.checkpointOffer(checkpointPoint), to: node, &actions)
+      }
+      // Of what is no longer remembered the receiver judges: the chain proves it.
+      guard log.chain(at: previous.slot).map({ $0 == previous.chain }) ?? true, fetch.end.slot <= log.last,
+        fetch.end.slot > previous.slot, log.chain(at: fetch.end.slot).map({ $0 == fetch.end.chain }) ?? true
       else { return send(.missing(purpose: .repair, previousSlot: previous.slot), to: node, &actions) }
       serve(fetch, through: fetch.end.slot, limit: settings.fetchEntries, to: node, &actions)
     }
@@ -152,7 +156,8 @@ extension Replica {
   // MARK: Checkpoints
 
   mutating func receiveCheckpointOffer(_ point: ChainPoint, from node: NodeID, _ actions: inout Actions) {
-    guard fetchPending?.from == node, point.slot > chosen, role != .leader, !configuration.isWitness(id) else { return }
+    let useful = point.slot > chosen ? fetchPending?.from == node : (damaged.first ?? .max) <= point.slot
+    guard useful, role != .leader else { return }
     fetchPending = nil
     if let installing, installing.at + settings.transferTimeout > now { return }
     if role != .follower { stepDown(&actions) }
@@ -166,17 +171,21 @@ extension Replica {
     installing = failed ? nil : installing.map { ($0.point, now) }
   }
 
-  /// The files of a peer's checkpoint are here and durable: switch to it, as one write.
+  /// The files of a peer's checkpoint are here and durable: switch to it, as one write. A witness keeps no state and
+  /// takes the point alone.
   /// - Returns: false if it is older than what this node knows to be chosen; discard it then.
   package mutating func install(_ checkpoint: Checkpoint, now time: Ticks, into actions: inout Actions) -> Bool {
     advance(to: time)
     installing = nil
     let point = checkpoint.point
-    guard point.slot > chosen, role != .leader, !diskFailed, checkpoint.configuration.epoch >= configuration.epoch
+    let repairs = (damaged.first ?? .max) <= point.slot && point.slot <= chosen
+    guard point.slot > chosen || repairs, role != .leader, !diskFailed,
+      repairs || checkpoint.configuration.epoch >= configuration.epoch
     else { return false }
     if role != .follower { stepDown(&actions) }
     let keeps =
-      log.chain(at: point.slot) == point.chain || (mutation == .installKeepsForeignLog && log.last > point.slot)
+      repairs || log.chain(at: point.slot) == point.chain
+      || (mutation == .installKeepsForeignLog && log.last > point.slot)
     if keeps {
       if mutation == .installKeepsForeignLog, log.chain(at: point.slot) != point.chain,
         var entry = log.entry(at: point.slot)
@@ -191,10 +200,10 @@ extension Replica {
     }
     stops.removeAll { $0.slot <= point.slot || !keeps }
     damaged.removeAll { $0 <= point.slot || !keeps }
-    baseCheckpoint = checkpoint
+    if log.base.slot == point.slot { baseCheckpoint = checkpoint }
     checkpointPoint = point
     first = point.slot + 1
-    chosen = point.slot
+    chosen = max(chosen, point.slot)
     durableLast = max(min(durableLast, log.last), 0)
     lastProgress = now
     let change = Change.install(checkpoint, keepingLog: keeps)
@@ -203,7 +212,7 @@ extension Replica {
       actions.standingChanged = true
     }
     persist(change, entriesFrom: actions.entries.count, vowsFrom: actions.vows.count, &actions)
-    actions.apply = chosen
+    actions.apply = damaged.first.map { min(chosen, $0 - 1) } ?? chosen
     return true
   }
 

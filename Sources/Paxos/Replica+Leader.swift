@@ -225,7 +225,8 @@ extension Replica {
 
   private mutating func trimIndex() {
     guard log.count > settings.indexEntries * 2 else { return }
-    let target = min(chosen, log.last - UInt64(settings.indexEntries))
+    var target = min(chosen, log.last - UInt64(settings.indexEntries))
+    if let bad = damaged.first { target = min(target, bad - 1) }
     forgetIndex(through: target)
   }
 

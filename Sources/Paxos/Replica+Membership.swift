@@ -68,8 +68,9 @@ extension Replica {
   mutating func adoptEpoch(_ next: Configuration, start: ChainPoint) {
     configuration = next
     epochStart = start
-    promised = .start(of: next.epoch)
-    accepted = promised
+    // They are greater already if the stop record was lost here after this node had voted.
+    promised = max(promised, .start(of: next.epoch))
+    accepted = max(accepted, .start(of: next.epoch))
     greatestRound = 0
     leader = nil
     leaderBallot = .start(of: next.epoch)

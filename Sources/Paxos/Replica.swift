@@ -183,7 +183,7 @@ package struct Replica: Sendable {
     released = .zero
     // The configuration in force is the one whose epoch was entered; a stop beyond it is not yet known to be chosen.
     for stop in stops
-    where stop.configuration.epoch <= max(promised.epoch, configuration.epoch)
+    where stop.configuration.epoch <= max(promised.epoch, configuration.epoch) || stop.slot <= chosen
       || mutation == .configurationFromUnchosenTail
     {
       configuration = stop.configuration
@@ -247,7 +247,10 @@ package struct Replica: Sendable {
   }
 
   /// It may vote: an acceptor that remembers what it vowed.
-  var mayVote: Bool { isAcceptor && (!amnesiac || mutation == .amnesiacVotes) && !diskFailed }
+  /// and that knows the configuration it last voted in.
+  var mayVote: Bool {
+    isAcceptor && (!amnesiac || mutation == .amnesiacVotes) && !diskFailed && promised.epoch == configuration.epoch
+  }
 
   var electionQuorum: Int { configuration.electionQuorum - (mutation == .electionQuorumTooSmall ? 1 : 0) }
   var replicationQuorum: Int {
@@ -360,7 +363,9 @@ package struct Replica: Sendable {
   package func checkInvariants() -> String? {
     if accepted > promised { return "P1: accepted \(accepted) above promised \(promised)" }
     if chosen < log.base.slot || chosen > log.last { return "P2: chosen \(chosen) outside the log" }
-    if promised.epoch != configuration.epoch { return "P6: promised \(promised) in epoch \(configuration.epoch)" }
+    if promised.epoch != configuration.epoch, tailCertain {
+      return "P6: promised \(promised) in epoch \(configuration.epoch)"
+    }
     if role == .leader, accepted != promised { return "a leader that has not accepted its own ballot" }
     if durableLast > log.last { return "durable beyond the log" }
     if let stop = pendingStop, stop.slot != log.last { return "P6: a record after a stop" }

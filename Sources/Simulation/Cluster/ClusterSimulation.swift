@@ -1,0 +1,344 @@
+// A whole cluster on one thread, from one seed.
+//
+// Every step is one event: a message arrives, a clock ticks, a sync completes, a client does something, a fault strikes.
+// The replicas are the production code. The driver here does what the production driver does, in the order that
+// `Actions` prescribes. After each step the observer (ClusterObserver.swift) asserts the invariants for the node that moved,
+// against what it remembers of the whole history.
+
+import Paxos
+
+package final class ClusterSimulation {
+  package let options: ClusterOptions
+  package var report = ClusterReport()
+  let settings: Settings
+  let cluster: ClusterID
+  let genesis: Configuration
+
+  var time: UInt64 = 0
+  var queue = EventQueue()
+  var nodes: [ClusterNode] = []
+  var network: ClusterNetwork
+  var front = Actions()
+  var back = Actions()
+  var records: [Entry] = []
+
+  var networkDice: Dice
+  var diskDice: Dice
+  var clientDice: Dice
+  var faultDice: [Dice]
+  var scheduleDice: Dice
+
+  var contents: [UInt64: Content] = [:]
+  var previousChain: [UInt64: Chain] = [:]
+  var proposals: [UInt64: Chain] = [:]
+  var clients: [ClusterClient] = []
+  var nonce: UInt64 = 0
+
+  // The observer's memory
+  var chosenChain: [Chain] = [.zero]
+  var chosenBallot: [Ballot] = [.zero]
+  var chosenEpoch: [UInt32] = [0]
+  var chosenTime: [UInt64] = [0]
+  var digests: [UInt64] = [0]
+  var configurations: [(start: SlotNumber, configuration: Configuration)] = []
+  var proposed: [Ballot: NodeID] = [:]
+  var diskWasDamaged = false
+  var healed = false
+  var nextNode: UInt64
+  package var trace: [String] = []
+  package var chart = SequenceChart()
+  var stopAt: Violation?
+
+  package init(_ options: ClusterOptions) {
+    self.options = options
+    let seed = options.seed
+    networkDice = Dice(seed: seed, stream: 1)
+    diskDice = Dice(seed: seed, stream: 2)
+    clientDice = Dice(seed: seed, stream: 3)
+    scheduleDice = Dice(seed: seed, stream: 4)
+    faultDice = FaultKind.allCases.map { Dice(seed: seed, stream: 16 + UInt64($0.rawValue)) }
+    var setup = Dice(seed: seed, stream: 5)
+    cluster = ClusterID(high: seed, low: 0x5359_4E4F_44)
+    settings = Self.smallSettings()
+    let count = options.nodes
+    let ids = (1...UInt64(count)).map { NodeID($0) }
+    // Some clusters have a witness; quorums are the defaults, or any that meet.
+    let witnesses = count >= 3 && setup.chance(250) ? [ids[count - 1]] : []
+    var q2: Int?
+    var q1: Int?
+    if setup.chance(250) {
+      let replication = 1 + setup.below(count)
+      q2 = replication
+      q1 = min(count, count - replication + 1 + setup.below(2))
+    }
+    let voters = ids.filter { !witnesses.contains($0) }
+    guard
+      let genesis = try? Configuration(
+        epoch: 1, voters: voters, witnesses: witnesses, electionQuorum: q1, replicationQuorum: q2)
+    else { preconditionFailure("the drawn configuration is valid") }
+    self.genesis = genesis
+    nextNode = UInt64(count) + 1
+    network = ClusterNetwork(setup: &setup, faults: options.faults)
+    configurations = [(0, genesis)]
+    for id in ids { addNode(id, &setup) }
+    clients = (0..<options.clients).map { ClusterClient(id: $0) }
+    for node in nodes { start(node) }
+    queue.push(.client, at: 1000)
+    queue.push(.nemesis, at: 100_000)
+  }
+
+  /// Bounds so small that every edge of them is met.
+  static func smallSettings() -> Settings {
+    var settings = Settings()
+    settings.windowEntries = 8
+    settings.batchEntries = 4
+    settings.unchosenEntries = 24
+    settings.fetchEntries = 8
+    settings.indexEntries = 64
+    settings.retainedEntries = 16
+    settings.pendingReads = 16
+    settings.caughtUpRounds = 3
+    settings.caughtUpEntries = 16
+    return settings
+  }
+
+  static let tick: UInt64 = 20_000
+
+  @discardableResult
+  func addNode(_ id: NodeID, _ dice: inout Dice) -> ClusterNode {
+    let founding = Recovered(founding: genesis, chain: .zero)
+    let store = ModelStore(founding: founding) { [unowned self] chain in
+      if case .stop(let configuration)? = self.contents[chain.low] { return configuration }
+      return nil
+    }
+    var own = settings
+    own.priority = UInt8(dice.below(4))
+    let rate = options.faults.contains(.clockRate) ? Int64(dice.below(999)) - 499 : 0
+    let node = ClusterNode(
+      index: nodes.count, id: id, settings: own, store: store, offset: dice.ticks(1_000_000...900_000_000),
+      rateMillionths: rate)
+    nodes.append(node)
+    network.grow(to: nodes.count)
+    return node
+  }
+
+  // MARK: Life of a node
+
+  func start(_ node: ClusterNode) {
+    node.life += 1
+    node.syncRunning = false
+    node.submitted = 0
+    node.vows.removeAll()
+    node.takingCheckpoint = nil
+    node.incoming = nil
+    node.roundReads.removeAll()
+    node.pausedUntil = 0
+    let recovered = node.store.recover()
+    node.amnesiac = recovered.amnesiac
+    node.replica = Replica(
+      id: node.id, cluster: cluster, settings: node.settings, recovered: recovered,
+      seed: options.seed &+ UInt64(node.life) &* 977, now: node.local(time), mutation: options.mutation)
+    node.machine = node.savedMachine
+    observeStart(node)
+    if let replica = node.replica { apply(node, through: replica.chosen, damaged: replica.damaged.first) }
+    queue.push(.tick, at: time + 1, node: node.index, life: node.life)
+    note(node, "starts: \(node.replica.map(describe) ?? "")")
+  }
+
+  func stop(_ node: ClusterNode) {
+    guard node.replica != nil else { return }
+    note(node, "crashes")
+    node.store.crash(&diskDice)
+    node.replica = nil
+    node.life += 1
+  }
+
+  // MARK: The loop
+
+  /// Runs to the end, or to the first violation.
+  package func run() -> ClusterReport {
+    do {
+      while report.steps < options.steps { try step() }
+      if options.checksLiveness { try demandProgress() }
+    } catch {
+      report.violation = error
+      note(nil, "VIOLATION \(error)")
+    }
+    report.simulatedTicks = time
+    report.chosen = UInt64(chosenChain.count - 1)
+    for node in nodes { report.digest = mix(report.digest, node.machine.digest, node.machine.applied) }
+    report.digest = mix(report.digest, time, UInt64(report.steps))
+    return report
+  }
+
+  func step() throws(Violation) {
+    guard let event = queue.pop() else { throw violation("nothing is left to happen") }
+    time = event.time
+    report.steps += 1
+    switch event.kind {
+    case .deliver: try deliver(event)
+    case .client: try clientStep()
+    case .nemesis: try nemesisStep()
+    default:
+      let node = nodes[Int(event.node)]
+      guard event.kind == .restart || (event.life == node.life && node.replica != nil) else { return }
+      if event.kind != .restart, node.pausedUntil > time {
+        queue.push(event.kind, at: node.pausedUntil, node: node.index, index: Int(event.index), life: event.life)
+        return
+      }
+      try local(event, node)
+    }
+    if let stopAt { throw stopAt }
+  }
+
+  private func local(_ event: Event, _ node: ClusterNode) throws(Violation) {
+    switch event.kind {
+    case .tick:
+      queue.push(.tick, at: time + Self.tick, node: node.index, life: node.life)
+      guard !node.isFrozen else { return }
+      node.replica?.tick(now: node.local(time), into: &front)
+    case .syncDone:
+      try syncDone(node)
+    case .restart:
+      if node.replica == nil, !node.isFrozen { start(node) }
+    case .checkpointDone:
+      guard let taking = node.takingCheckpoint else { return }
+      node.takingCheckpoint = nil
+      node.savedMachine = taking.machine
+      node.store.saveCheckpoint(taking.checkpoint)
+      node.replica?.checkpointed(taking.checkpoint.point, now: node.local(time), into: &front)
+    case .transferDone:
+      try transferDone(node, from: nodes[Int(event.index)])
+    case .release:
+      node.slowFactor = 1
+    case .deliver, .client, .nemesis: break
+    }
+    try perform(node)
+    try observe(node)
+  }
+
+  // MARK: The driver
+
+  /// Carries out what the replica asked for, and what that leads to.
+  func perform(_ node: ClusterNode) throws(Violation) {
+    while !front.isEmpty {
+      swap(&front, &back)
+      front.reset()
+      for persist in back.persists {
+        node.store.submit(persist, entries: back.entries[persist.entries])
+        node.submitted = persist.token.sequence
+        node.lastToken = persist.token
+        for vow in back.vows[persist.vows] { node.vows.append((persist.token.sequence, vow)) }
+        if case .install(let checkpoint, _) = persist.change { installed(node, checkpoint, persist.token.sequence) }
+        if case .repair = persist.change { report.repairs += 1 }
+      }
+      if !back.persists.isEmpty { beginSync(node) }
+      for notice in back.notices { try send(notice, from: node) }
+      if let through = back.apply { apply(node, through: through, damaged: nil) }
+      if node.machine.applied > node.store.checkpoint.point.slot + 150 { takeCheckpoint(node, &diskDice) }
+      if let truncate = back.truncate { node.store.truncate(truncate) }
+      for read in back.reads { readAnswered(node, read) }
+      if let wanted = back.wanted { beginTransfer(node, from: wanted.from) }
+      if !back.builds.isEmpty { build(node) }
+    }
+  }
+
+  private func beginSync(_ node: ClusterNode) {
+    guard !node.syncRunning else { return }
+    node.syncRunning = true
+    node.syncThrough = node.submitted
+    node.syncToken = node.lastToken
+    var latency = diskDice.ticks(40...400) * node.slowFactor
+    if node.stuckUntil > time { latency = max(latency, node.stuckUntil - time) }
+    queue.push(.syncDone, at: time + latency, node: node.index, life: node.life)
+  }
+
+  private func syncDone(_ node: ClusterNode) throws(Violation) {
+    node.syncRunning = false
+    let through = node.syncThrough
+    node.store.complete(through: through)
+    if let incoming = node.incoming, incoming.sequence <= through {
+      node.savedMachine = incoming.machine
+      node.incoming = nil
+    }
+    var sent = 0
+    while sent < node.vows.count, node.vows[sent].sequence <= through {
+      try send(node.vows[sent].envelope, from: node)
+      sent += 1
+    }
+    node.vows.removeFirst(sent)
+    // The replica learns the newest write that completed; with one queue that is what a group commit tells it.
+    if let token = node.syncToken {
+      node.replica?.persisted(token, now: node.local(time), into: &front)
+    }
+    if node.submitted > through { beginSync(node) }
+  }
+
+  private func build(_ node: ClusterNode) {
+    for build in back.builds {
+      let content: Content = build.configuration.map { .stop($0) } ?? .leadership
+      let entry = makeEntry(
+        slot: build.slot, previous: build.previous, origin: build.origin, kind: build.kind, salt: 7, content)
+      node.replica?.built(entry, stop: build.configuration, now: node.local(time), into: &front)
+    }
+  }
+
+  func makeEntry(
+    slot: SlotNumber, previous: Chain, origin: Ballot, kind: EntryKind, salt: UInt64, _ content: Content
+  ) -> Entry {
+    let low = mix(mix(previous.low, slot, salt), origin.round, origin.node.rawValue &+ UInt64(origin.epoch) << 32)
+    let chain = Chain(high: mix(previous.high, low, slot) | 1, low: low)
+    contents[low] = content
+    previousChain[low] = previous
+    if proposals.updateValue(chain, forKey: mix(slot, origin.round << 8 | origin.node.rawValue, UInt64(origin.epoch)))
+      != nil
+    {
+      stopAt = violation("I5: two records for slot \(slot) under \(origin)")
+    }
+    return Entry(slot: slot, chain: chain, origin: origin, sizeBytes: 100, kind: kind)
+  }
+
+  func apply(_ node: ClusterNode, through end: SlotNumber, damaged: SlotNumber?) {
+    guard let replica = node.replica, !replica.configuration.isWitness(node.id) else { return }
+    let limit = damaged.map { min(end, $0 - 1) } ?? end
+    while node.machine.applied < limit {
+      let slot = node.machine.applied + 1
+      guard let entry = node.replica?.entry(at: slot) ?? node.store.durableEntry(at: slot) else { return }
+      guard let content = contents[entry.chain.low] else { return }
+      _ = node.machine.apply(entry, content)
+      applied(node, entry, content)
+    }
+  }
+
+  private func beginTransfer(_ node: ClusterNode, from source: NodeID) {
+    guard let from = nodes.firstIndex(where: { $0.id == source }) else { return }
+    queue.push(
+      .transferDone, at: time + diskDice.ticks(5_000...80_000), node: node.index, index: from, life: node.life)
+  }
+
+  private func transferDone(_ node: ClusterNode, from source: ClusterNode) throws(Violation) {
+    guard source.replica != nil, network.passes(source.index, node.index),
+      source.store.checkpoint.point.slot == source.savedMachine.applied
+    else {
+      node.replica?.transferProgress(failed: true, now: node.local(time))
+      return
+    }
+    let checkpoint = source.store.checkpoint
+    transferMachine = source.savedMachine
+    _ = node.replica?.install(checkpoint, now: node.local(time), into: &front)
+  }
+
+  var transferMachine = ClusterMachine()
+
+  private func installed(_ node: ClusterNode, _ checkpoint: Checkpoint, _ sequence: UInt64) {
+    report.installs += 1
+    node.incoming = (transferMachine, sequence)
+    node.takingCheckpoint = nil
+    node.machine = transferMachine
+    note(node, "installs a checkpoint at \(checkpoint.point.slot)")
+  }
+
+  func violation(_ message: String) -> Violation {
+    Violation(seed: options.seed, step: report.steps, time: time, message: message)
+  }
+}
