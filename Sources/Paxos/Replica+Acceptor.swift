@@ -126,7 +126,9 @@ extension Replica {
     _ actions: inout Actions
   ) {
     let vows = actions.vows.count
-    let readable = damaged.first.map { min(end, $0 - 1) } ?? end
+    // What is chosen here is in the leader's log; saying so spares records that this node has long had.
+    let reached = max(end, chosen)
+    let readable = damaged.first.map { min(reached, $0 - 1) } ?? reached
     if !amnesiac || mutation == .amnesiacVotes, let chain = log.chain(at: readable) {
       actions.vows.append(
         VowEnvelope(

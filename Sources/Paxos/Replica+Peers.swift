@@ -22,6 +22,7 @@ struct Peer: Sendable {
   var diskFit = true
   var chosen: SlotNumber = 0
   var checkpoint: SlotNumber = 0
+  var epoch: UInt32 = 0
 
   // For a candidate
   var granted = false
@@ -59,10 +60,19 @@ extension Replica {
         peer.diskFit = before.diskFit
         peer.chosen = before.chosen
         peer.checkpoint = before.checkpoint
+        peer.epoch = before.epoch
       }
       return peer
     }
     isAcceptor = configuration.isAcceptor(id)
+  }
+
+  /// This node was removed, and enough of those who stay know it to go on without its log: it may be shut down.
+  package var mayLeave: Bool {
+    guard !configuration.isMember(id) else { return false }
+    var informed = 0
+    for peer in peers where peer.isAcceptor && peer.epoch >= configuration.epoch { informed += 1 }
+    return informed >= max(configuration.electionQuorum, configuration.replicationQuorum)
   }
 
   func peerIndex(_ node: NodeID) -> Int? {
@@ -113,13 +123,20 @@ extension Replica {
 
   mutating func receiveHeartbeat(_ beat: Heartbeat, from node: NodeID, epoch: UInt32, _ actions: inout Actions) {
     guard let i = peerIndex(node) else {
-      // A leader that adds us to a configuration of which we know nothing yet.
-      if epoch > configuration.epoch { considerCatchUp(from: node, point: beat.chosen, &actions) }
+      if epoch > configuration.epoch {
+        // A leader that adds us to a configuration of which we know nothing yet.
+        considerCatchUp(from: node, point: beat.chosen, &actions)
+      } else if epoch == configuration.epoch {
+        // One that was removed waits to hear that it may leave.
+        let peer = Peer(id: node, isAcceptor: false, isWitness: false)
+        send(.heartbeat(heartbeat(for: peer)), to: node, &actions)
+      }
       return
     }
     peers[i].sent = beat.sent
     if beat.echo <= now, beat.echo >= started { peers[i].roundTrip = max(peers[i].roundTrip, beat.echo) }
     peers[i].diskFit = beat.diskFit
+    peers[i].epoch = max(peers[i].epoch, epoch)
     peers[i].chosen = max(peers[i].chosen, beat.chosen.slot)
     peers[i].checkpoint = max(peers[i].checkpoint, beat.checkpoint)
     guard epoch == configuration.epoch else {

@@ -47,6 +47,10 @@ extension ClusterSimulation {
     if replica.role != node.seenRole || replica.configuration.epoch != node.seenEpoch {
       try observeStanding(node, replica)
     }
+    if node.wasMember, replica.mayLeave, !node.isFrozen {
+      node.isFrozen = true
+      note(node, "is removed")
+    }
     if node.store.durableBase > node.store.checkpoint.point.slot, !replica.configuration.isWitness(node.id) {
       throw violation("I15: \(node.id) truncated through \(node.store.durableBase) without a checkpoint there")
     }
@@ -69,9 +73,6 @@ extension ClusterSimulation {
     let member = replica.configuration.isMember(node.id)
     if member {
       node.wasMember = true
-    } else if node.wasMember {
-      node.isFrozen = true
-      note(node, "is removed")
     }
   }
 

@@ -149,6 +149,9 @@ package final class ClusterSimulation {
     guard node.replica != nil else { return }
     note(node, "crashes")
     node.store.crash(&diskDice)
+    if let incoming = node.incoming, incoming.machine.applied == node.store.checkpoint.point.slot {
+      node.savedMachine = incoming.machine
+    }
     node.replica = nil
     node.life += 1
   }
