@@ -38,7 +38,10 @@ package struct Persist: Sendable {
   package var accepted: Ballot
   /// A hint, worth no write of its own: slots through here were chosen.
   package var chosen: SlotNumber
-  /// The ballots differ from those of the persist before, so a control record is due.
+  /// False if records may be missing after the end that recovery found. It is kept with the ballots: after the damaged
+  /// end is overwritten nothing else tells.
+  package var tailCertain: Bool
+  /// The ballots, or `tailCertain`, differ from those of the persist before, so a control record is due.
   package var ballotsChanged: Bool
   package var change: Change
   /// In `Actions.entries`.

@@ -31,13 +31,11 @@ package enum Mutation: UInt8, CaseIterable, Sendable {
   case readWithoutRound
   // Membership
   case configurationFromUnchosenTail
-  case voteWithoutStop
+  case enterEpochWhenAccepted
   case proposeAfterStop
   // Checkpoints and repair
   case installKeepsForeignLog
   case checkpointWithoutConfiguration
   // Liveness
-  case preVoteTrustsAnyLeader
   case noQuorumCheck
-  case diskStallIgnored
 }

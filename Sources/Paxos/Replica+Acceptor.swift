@@ -49,7 +49,7 @@ extension Replica {
       electionDeadline = now + electionTimeout()
     }
     let promise = makePromise(ballot)
-    promised = max(promised, ballot)
+    promised = mutation == .promiseLowerBallot ? ballot : max(promised, ballot)
     let vows = actions.vows.count
     actions.vows.append(VowEnvelope(to: node, epoch: configuration.epoch, vow: .promise(promise)))
     persist(.none, entriesFrom: actions.entries.count, vowsFrom: vows, &actions)
@@ -136,6 +136,10 @@ extension Replica {
           vow: .accepted(Accepted(ballot: ballot, point: ChainPoint(slot: readable, chain: chain)))))
     }
     persist(change, entriesFrom: entriesFrom, vowsFrom: vows, &actions)
+    if mutation == .enterEpochWhenAccepted, let stop = pendingStop, stop.slot == log.last {
+      chosen = stop.slot
+      enterEpoch(stop.configuration, stopSlot: stop.slot, &actions)
+    }
   }
 
   mutating func receiveAcceptSync(
@@ -180,7 +184,8 @@ extension Replica {
   /// The last slot at which this log agrees with `records` behind `previous`, cut to their end but never below what is
   /// chosen. Nil if they do not follow on this log, or contradict what is chosen.
   func divergence(previous: ChainPoint, records: [Entry]) -> SlotNumber? {
-    guard previous.slot <= log.last, previous.slot >= log.base.slot, log.chain(at: previous.slot) == previous.chain
+    guard previous.slot <= log.last, previous.slot >= log.base.slot,
+      log.chain(at: previous.slot) == previous.chain || mutation == .acceptWithoutChainCheck
     else { return nil }
     var cut = previous.slot
     for record in records {

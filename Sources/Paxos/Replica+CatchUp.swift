@@ -29,6 +29,8 @@ extension Replica {
     if lastProgress + settings.retry > now { return }
     if let pending = fetchPending, pending.at + settings.retry > now { return }
     if let installing, installing.at + settings.transferTimeout > now { return }
+    // One that does not hear us cannot answer, however loudly it speaks.
+    if let i = peerIndex(node), peers[i].roundTrip + settings.election < now { return }
     startFetch(from: node, &actions)
   }
 
@@ -157,10 +159,10 @@ extension Replica {
 
   mutating func receiveCheckpointOffer(_ point: ChainPoint, from node: NodeID, _ actions: inout Actions) {
     let useful = point.slot > chosen ? fetchPending?.from == node : (damaged.first ?? .max) <= point.slot
-    guard useful, role != .leader else { return }
+    guard useful, role != .leader || point.slot <= chosen else { return }
     fetchPending = nil
     if let installing, installing.at + settings.transferTimeout > now { return }
-    if role != .follower { stepDown(&actions) }
+    if role != .follower, point.slot > chosen { stepDown(&actions) }
     installing = (point, now)
     actions.wanted = (node, point)
   }
@@ -179,10 +181,10 @@ extension Replica {
     installing = nil
     let point = checkpoint.point
     let repairs = (damaged.first ?? .max) <= point.slot && point.slot <= chosen
-    guard point.slot > chosen || repairs, role != .leader, !diskFailed,
+    guard point.slot > chosen || repairs, role != .leader || repairs, !diskFailed,
       repairs || checkpoint.configuration.epoch >= configuration.epoch
     else { return false }
-    if role != .follower { stepDown(&actions) }
+    if role != .follower, !repairs { stepDown(&actions) }
     let keeps =
       repairs || log.chain(at: point.slot) == point.chain
       || (mutation == .installKeepsForeignLog && log.last > point.slot)
@@ -195,8 +197,8 @@ extension Replica {
       }
       log.forget(through: point.slot)
     } else {
+      // What may be missing after the old end may still be missing after the checkpoint: `tailCertain` stays.
       log.restart(at: point)
-      tailCertain = true
     }
     stops.removeAll { $0.slot <= point.slot || !keeps }
     damaged.removeAll { $0 <= point.slot || !keeps }

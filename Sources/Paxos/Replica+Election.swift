@@ -162,6 +162,9 @@ extension Replica {
   /// The last point known to be common with the log that a promise describes.
   func commonPoint(_ promise: Promise) -> ChainPoint? {
     for sample in promise.samples.reversed() where sample.slot >= log.base.slot {
+      if mutation == .acceptWithoutChainCheck, let chain = log.chain(at: sample.slot) {
+        return ChainPoint(slot: sample.slot, chain: chain)
+      }
       if log.chain(at: sample.slot) == sample.chain, sample.chain != .zero || sample.slot == 0 { return sample }
     }
     // What is chosen here is in every log that can be adopted.

@@ -83,10 +83,6 @@ extension Replica {
 
   mutating func receiveStartEpoch(_ point: ChainPoint, from node: NodeID, _ actions: inout Actions) {
     guard point.slot > chosen else { return }
-    if mutation == .voteWithoutStop, let stop = pendingStop {
-      chosen = min(stop.slot, log.last)
-      return enterEpoch(stop.configuration, stopSlot: stop.slot, &actions)
-    }
     if log.chain(at: point.slot) == point.chain {
       advanceChosen(to: point.slot, &actions)
     } else if fetchPending.map({ $0.at + settings.retry <= now }) ?? true, role != .leader {

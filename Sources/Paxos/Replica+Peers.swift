@@ -183,7 +183,7 @@ extension Replica {
       leaderBallot = ballot
       actions.standingChanged = true
     }
-    guard healthy || mutation == .preVoteTrustsAnyLeader else { return }
+    guard healthy else { return }
     leaderHeard = now
     if role == .asking { role = .follower }
     if role == .follower { electionDeadline = now + electionTimeout() }

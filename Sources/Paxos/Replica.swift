@@ -77,6 +77,8 @@ package struct Replica: Sendable {
   var durableLast: SlotNumber = 0
   var persistedPromised: Ballot
   var persistedAccepted: Ballot
+  /// True until written, so that the first write after a loss says so.
+  var persistedCertain = true
   /// The promise or adoption that this node's own vote depends on.
   var promiseSequence: UInt64 = 0
   var stallSince: Ticks = 0
@@ -242,7 +244,6 @@ package struct Replica: Sendable {
   /// This node's disk has completed what was asked lately.
   package var diskFit: Bool {
     if diskFailed { return false }
-    if mutation == .diskStallIgnored { return true }
     return completedSequence == sequence || now - stallSince < settings.diskStall
   }
 
@@ -292,7 +293,7 @@ package struct Replica: Sendable {
       actions.persists.append(
         Persist(
           token: Token(sequence: sequence, accepted: accepted, last: durableLast), promised: persistedPromised,
-          accepted: persistedAccepted, chosen: chosen, ballotsChanged: false, change: .none,
+          accepted: persistedAccepted, chosen: chosen, tailCertain: tailCertain, ballotsChanged: false, change: .none,
           entries: entriesFrom..<entriesFrom, vows: vowsFrom..<actions.vows.count))
       sequence += 1
     }
@@ -301,19 +302,21 @@ package struct Replica: Sendable {
       actions.persists.append(
         Persist(
           token: Token(sequence: sequence, accepted: accepted, last: durableLast), promised: promised,
-          accepted: accepted, chosen: chosen, ballotsChanged: true, change: .none, entries: entriesFrom..<entriesFrom,
+          accepted: accepted, chosen: chosen, tailCertain: tailCertain, ballotsChanged: true, change: .none, entries: entriesFrom..<entriesFrom,
           vows: vowsFrom..<vowsFrom))
       sequence += 1
     }
     actions.persists.append(
       Persist(
         token: Token(sequence: sequence, accepted: accepted, last: log.last), promised: promised,
-        accepted: accepted, chosen: chosen,
-        ballotsChanged: promised != persistedPromised || accepted != persistedAccepted, change: change,
+        accepted: accepted, chosen: chosen, tailCertain: tailCertain,
+        ballotsChanged: promised != persistedPromised || accepted != persistedAccepted
+          || tailCertain != persistedCertain, change: change,
         entries: entriesFrom..<actions.entries.count,
         vows: (early && mutation == .replyBeforeDurable ? actions.vows.count : vowsFrom)..<actions.vows.count))
     persistedPromised = promised
     persistedAccepted = accepted
+    persistedCertain = tailCertain
   }
 
   // MARK: Inputs common to all roles

@@ -55,7 +55,8 @@ package struct Settings: Sendable, Hashable {
   /// Relations that the algorithm takes for granted.
   package func check() {
     precondition(heartbeat > 0 && heartbeat * 2 < election)
-    precondition(lease < election && lease > heartbeat * 2)
+    // A lease longer than `election` is safe, too; a new leader then waits for it before it shows anything.
+    precondition(lease > heartbeat * 2)
     precondition(clockRateDivisor >= 2 && retry >= heartbeat)
     precondition(windowEntries >= 1 && batchEntries >= 1 && unchosenEntries >= 1 && fetchEntries >= 1)
     precondition(indexEntries >= unchosenEntries * 2)

@@ -14,7 +14,7 @@ struct ClusterClient {
 
 extension ClusterSimulation {
   func clientStep() throws(Violation) {
-    queue.push(.client, at: time + clientDice.ticks(200...4_000))
+    queue.push(.client, at: time + clientDice.ticks(clientPause))
     let node = nodes[clientDice.below(nodes.count)]
     let leaders = nodes.filter { $0.replica?.isLeader ?? false && $0.pausedUntil <= time && !$0.isFrozen }
     let target = clientDice.chance(100) ? node : (clientDice.pick(leaders) ?? node)

@@ -53,10 +53,15 @@ extension ClusterSimulation {
   }
 
   private func crash(_ node: ClusterNode, _ dice: inout Dice) {
+    if dice.chance(400) {
+      node.armed = true
+      return
+    }
     let victims = dice.chance(80) ? nodes : [node]
     for victim in victims where victim.replica != nil && !victim.isFrozen {
       stop(victim)
-      queue.push(.restart, at: time + dice.ticks(1_000...2_000_000), node: victim.index)
+      let down = dice.chance(500) ? dice.ticks(1_000...50_000) : dice.ticks(1_000...2_000_000)
+      queue.push(.restart, at: time + down, node: victim.index)
     }
   }
 
@@ -93,6 +98,9 @@ extension ClusterSimulation {
   /// Impaired acceptors that both quorums can do without.
   private var mayImpair: Bool {
     guard let configuration = configurations.last?.configuration else { return false }
+    for node in nodes where !node.isFrozen {
+      if let replica = node.replica, replica.pendingStop != nil { return false }
+    }
     let acceptors = configuration.voters + configuration.witnesses
     var impaired = 1
     for id in acceptors {
@@ -100,7 +108,7 @@ extension ClusterSimulation {
       let node = nodes[index]
       if node.amnesiac || node.store.isDamaged || !(node.replica?.tailCertain ?? true) { impaired += 1 }
     }
-    let quorum = max(configuration.electionQuorum, configuration.replicationQuorum)
+    let quorum = max(configuration.electionQuorum, configuration.replicationQuorum, configuration.nackQuorum)
     return acceptors.count - impaired >= quorum && configuration.voters.count - impaired >= 1
   }
 
@@ -112,8 +120,9 @@ extension ClusterSimulation {
     guard store.durableLast > store.durableBase else { return }
     let tail = dice.chance(300)
     let span = Int(min(store.durableLast - store.durableBase, 24))
+    let newest = store.durableLast
     for _ in 0..<(tail ? 1 : 1 + dice.below(3)) {
-      let slot = store.durableLast - UInt64(dice.below(span))
+      let slot = newest - UInt64(dice.below(span))
       guard let entry = store.durableEntry(at: slot) else { continue }
       let others = nodes.filter {
         $0.index != node.index && !$0.store.isDamaged
@@ -186,8 +195,12 @@ extension ClusterSimulation {
         epoch: now.epoch + 1, voters: voters, witnesses: witnesses, learners: learners, replicationQuorum: q2)
     } catch { return }
     // An operator does not make a cluster of nodes that forgot.
-    let healthy = (next.voters + next.witnesses).filter { id in !(nodeIndex(id).map { nodes[$0].amnesiac } ?? true) }
-    guard healthy.count >= max(next.electionQuorum, next.replicationQuorum),
+    let healthy = (next.voters + next.witnesses).filter { id in
+      guard let index = nodeIndex(id) else { return false }
+      let node = nodes[index]
+      return !node.amnesiac && !node.store.isDamaged && (node.replica?.tailCertain ?? true)
+    }
+    guard healthy.count >= max(next.electionQuorum, next.replicationQuorum, next.nackQuorum),
       next.voters.contains(where: { id in healthy.contains(id) })
     else { return }
     _ = node.replica?.reconfigure(to: next, now: node.local(time), into: &front)
@@ -210,11 +223,18 @@ extension ClusterSimulation {
     var core = nodes.filter { !$0.isFrozen }
     if scheduleDice.chance(500), let chosenCore = drawCore() {
       core = chosenCore
-      for node in nodes where !core.contains(where: { $0.index == node.index }) {
-        stop(node)
-        node.isFrozen = true
+      // Perhaps one outside keeps talking and hears nobody, for ever; it may be the leader.
+      let outside = nodes.filter { node in !node.isFrozen && !core.contains { $0.index == node.index } }
+      let talker = scheduleDice.chance(500) ? outside.first { $0.replica?.isLeader ?? false } ?? outside.first : nil
+      for node in outside {
+        if node.index == talker?.index {
+          for other in nodes.indices { network.block(other, node.index, true) }
+        } else {
+          stop(node)
+          node.isFrozen = true
+        }
       }
-      note(nil, "heals a core: \(core.map(\.id))")
+      note(nil, "heals a core: \(core.map(\.id)), heard from \(talker?.id.description ?? "nobody") too")
     } else {
       note(nil, "heals all")
     }

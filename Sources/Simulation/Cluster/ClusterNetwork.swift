@@ -52,7 +52,7 @@ struct ClusterNetwork {
 
   mutating func arrival(_ from: Int, _ to: Int, at time: UInt64, _ dice: inout Dice) -> UInt64 {
     var at = time + dice.ticks(delay)
-    if dice.chance(tailPerMille) { at += dice.ticks(1_000...60_000) }
+    if dice.chance(tailPerMille) { at += dice.ticks(1_000...(dice.chance(100) ? 900_000 : 60_000)) }
     if !reorders { at = max(at, lastArrival[from][to] + 1) }
     lastArrival[from][to] = max(lastArrival[from][to], at)
     return at

@@ -21,6 +21,8 @@ final class ClusterNode {
   var isFrozen = false
   var amnesiac = false
   var wasMember = false
+  /// Crashes between its next write of ballots and that write's sync.
+  var armed = false
 
   // Clock: local = offset + time + time · rate / 10⁶
   var offset: UInt64

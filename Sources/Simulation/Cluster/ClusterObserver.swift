@@ -109,9 +109,11 @@ extension ClusterSimulation {
     }
     if !diskWasDamaged {
       var holders = 0
+      let ballot = replica.isLeader ? replica.ballot : .zero
       for id in configuration.voters + configuration.witnesses {
         guard let index = nodeIndex(id) else { continue }
         let store = nodes[index].store
+        guard store.durableAccepted >= ballot else { continue }
         if store.durableBase >= slot || store.durableEntry(at: slot)?.chain == chain { holders += 1 }
       }
       if holders < configuration.replicationQuorum {

@@ -33,6 +33,8 @@ package final class ClusterSimulation {
   var proposals: [UInt64: Chain] = [:]
   var clients: [ClusterClient] = []
   var nonce: UInt64 = 0
+  let clientPause: ClosedRange<UInt64>
+  let checkpointEvery: UInt64
 
   // The observer's memory
   var chosenChain: [Chain] = [.zero]
@@ -59,7 +61,9 @@ package final class ClusterSimulation {
     faultDice = FaultKind.allCases.map { Dice(seed: seed, stream: 16 + UInt64($0.rawValue)) }
     var setup = Dice(seed: seed, stream: 5)
     cluster = ClusterID(high: seed, low: 0x5359_4E4F_44)
-    settings = Self.smallSettings()
+    settings = Self.smallSettings(&setup)
+    clientPause = setup.chance(500) ? 200...4_000 : 2_000...60_000
+    checkpointEvery = UInt64(20 + setup.below(150))
     let count = options.nodes
     let ids = (1...UInt64(count)).map { NodeID($0) }
     // Some clusters have a witness; quorums are the defaults, or any that meet.
@@ -88,14 +92,15 @@ package final class ClusterSimulation {
   }
 
   /// Bounds so small that every edge of them is met.
-  static func smallSettings() -> Settings {
+  static func smallSettings(_ dice: inout Dice) -> Settings {
     var settings = Settings()
+    if dice.chance(400) { settings.lease = 1_200_000 }
     settings.windowEntries = 8
     settings.batchEntries = 4
     settings.unchosenEntries = 24
     settings.fetchEntries = 8
     settings.indexEntries = 64
-    settings.retainedEntries = 16
+    settings.retainedEntries = UInt64(dice.below(3) * 8)
     settings.pendingReads = 16
     settings.caughtUpRounds = 3
     settings.caughtUpEntries = 16
@@ -128,6 +133,8 @@ package final class ClusterSimulation {
     node.life += 1
     node.syncRunning = false
     node.submitted = 0
+    node.syncThrough = 0
+    node.armed = false
     node.vows.removeAll()
     node.takingCheckpoint = nil
     node.incoming = nil
@@ -214,6 +221,10 @@ package final class ClusterSimulation {
       try transferDone(node, from: nodes[Int(event.index)])
     case .release:
       node.slowFactor = 1
+    case .crash:
+      stop(node)
+      queue.push(.restart, at: time + diskDice.ticks(1_000...200_000), node: node.index)
+      return
     case .deliver, .client, .nemesis: break
     }
     try perform(node)
@@ -235,14 +246,31 @@ package final class ClusterSimulation {
         if case .install(let checkpoint, _) = persist.change { installed(node, checkpoint, persist.token.sequence) }
         if case .repair = persist.change { report.repairs += 1 }
       }
-      if !back.persists.isEmpty { beginSync(node) }
+      if !back.persists.isEmpty { try beginWrites(node) }
       for notice in back.notices { try send(notice, from: node) }
       if let through = back.apply { apply(node, through: through, damaged: nil) }
-      if node.machine.applied > node.store.checkpoint.point.slot + 150 { takeCheckpoint(node, &diskDice) }
+      if node.machine.applied > node.store.checkpoint.point.slot + checkpointEvery { takeCheckpoint(node, &diskDice) }
       if let truncate = back.truncate { node.store.truncate(truncate) }
       for read in back.reads { readAnswered(node, read) }
       if let wanted = back.wanted { beginTransfer(node, from: wanted.from) }
       if !back.builds.isEmpty { build(node) }
+    }
+  }
+
+  /// A barrier behind nothing is durable at once; everything else waits for a sync.
+  private func beginWrites(_ node: ClusterNode) throws(Violation) {
+    if !node.syncRunning {
+      for persist in back.persists {
+        guard persist.change == .none, !persist.ballotsChanged else { break }
+        node.syncThrough = persist.token.sequence
+        node.syncToken = persist.token
+        try syncDone(node)
+      }
+    }
+    if node.submitted > node.syncThrough { beginSync(node) }
+    if node.armed, back.persists.contains(where: { $0.ballotsChanged }) {
+      node.armed = false
+      queue.push(.crash, at: time + diskDice.ticks(1...300), node: node.index, life: node.life)
     }
   }
 
@@ -274,7 +302,7 @@ package final class ClusterSimulation {
     if let token = node.syncToken {
       node.replica?.persisted(token, now: node.local(time), into: &front)
     }
-    if node.submitted > through { beginSync(node) }
+    if node.submitted > through, !node.syncRunning { beginSync(node) }
   }
 
   private func build(_ node: ClusterNode) {

@@ -12,6 +12,7 @@ struct Event {
     case checkpointDone
     case transferDone
     case release
+    case crash
   }
   var time: UInt64
   var order: UInt64

@@ -114,6 +114,7 @@ package final class ModelStore: ReplicaStore {
       promised = persist.promised
       accepted = persist.accepted
     }
+    tailCertain = persist.tailCertain
     chosen = max(chosen, persist.chosen)
     switch persist.change {
     case .none: break
@@ -121,7 +122,6 @@ package final class ModelStore: ReplicaStore {
     case .replace(let slot):
       cut(after: slot)
       append(records)
-      tailCertain = true
     case .repair:
       for record in records where record.slot > base.point.slot && record.slot <= durableLast {
         entries[Int(record.slot - base.point.slot - 1)] = record
@@ -154,7 +154,6 @@ package final class ModelStore: ReplicaStore {
     base = point
     entries.removeAll()
     damaged.removeAll()
-    tailCertain = true
   }
 
   private func dropFront(through point: Checkpoint) {
