@@ -33,8 +33,12 @@ struct Sim: ParsableCommand {
       "Faults, separated by commas, or 'none'.",
       discussion: "Known: \(FaultKind.allCases.map(\.name).joined(separator: ", "))."))
   var faults: String?
+  @Option(help: "Longest pause between two faults, in simulated milliseconds.")
+  var pace: UInt64 = 400
   @Option(help: ArgumentHelp("Put a known bug in, to see it found.", visibility: .hidden))
   var mutation: String?
+  @Flag(help: "Stop at the first violation of each thread.")
+  var first = false
   @Flag(help: "One JSON object instead of text.")
   var json = false
   @Flag(help: "Print the conversation; needs --seed.")
@@ -87,6 +91,8 @@ struct Sim: ParsableCommand {
 
   private func template() throws -> ClusterOptions {
     var options = ClusterOptions(seed: 0, nodes: 3, steps: steps)
+    guard pace >= 1, pace <= 1_000_000 else { throw ValidationError("--pace: 1 to 1000000") }
+    options.faultPause = pace * 50...pace * 1000
     if let faults {
       options.faults = []
       for name in faults.split(separator: ",") where name != "none" {
@@ -110,6 +116,7 @@ struct Sim: ParsableCommand {
     let start = ContinuousClock.now
     let results = Results()
     let jobs = UInt64(self.jobs)
+    let first = self.first
     DispatchQueue.concurrentPerform(iterations: self.jobs) { job in
       var result = Result()
       var seed = range.lowerBound
@@ -122,7 +129,10 @@ struct Sim: ParsableCommand {
         let report = ClusterSimulation(options).run()
         result.seeds += 1
         result.total.add(report)
-        if let violation = report.violation { result.violations.append((options.nodes, violation)) }
+        if let violation = report.violation {
+          result.violations.append((options.nodes, violation))
+          if first { break }
+        }
         let (next, overflowed) = seed.addingReportingOverflow(jobs)
         if overflowed { break }
         seed = next
@@ -198,7 +208,7 @@ struct Sim: ParsableCommand {
       }
       options = smaller
       let kinds = FaultKind.allCases.filter { smaller.faults.contains($0) }.map(\.name).joined(separator: ",")
-      print("needs faults: \(kinds.isEmpty ? "none" : kinds); clients: \(smaller.clients)\n\(violation)")
+      print("needs faults: \(kinds.isEmpty ? "none" : kinds); clients: \(smaller.clients.map(String.init) ?? "as drawn")\n\(violation)")
     }
     options.traces = trace || svg != nil
     let simulation = ClusterSimulation(options)

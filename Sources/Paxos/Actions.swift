@@ -130,7 +130,7 @@ package struct Recovered: Sendable {
   /// The first slot that the log on disk still holds.
   package var first: SlotNumber
   package var entries: [Entry]
-  /// The configuration of every stop record in `entries`.
+  /// The configuration of every readable stop record in `entries`.
   package var stops: [(slot: SlotNumber, configuration: Configuration)]
   /// Damaged records, ascending. The chain of each is known if anything proves it, otherwise zero; the record after a
   /// run of them is readable.

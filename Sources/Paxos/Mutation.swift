@@ -21,7 +21,7 @@ package enum Mutation: UInt8, CaseIterable, Sendable {
   case replicationQuorumTooSmall
   case electionQuorumTooSmall
   case syncStopsShort
-  case prepareBeforeDurable
+  case leadBeforeDurable
   // Leases and reads
   case grantsForgottenOnRestart
   case exposeBeforeLeasesExpire

@@ -63,7 +63,7 @@ extension Replica {
       }
       serve(fetch, through: log.last, limit: .max, to: node, &actions)
     case .repair:
-      if previous.slot + 1 < first, checkpointPoint.slot >= fetch.end.slot, !configuration.isWitness(id) {
+      if previous.slot + 1 < first, !configuration.isWitness(id) {
         return send(.checkpointOffer(checkpointPoint), to: node, &actions)
       }
       // Of what is no longer remembered the receiver judges: the chain proves it.
@@ -102,7 +102,7 @@ extension Replica {
     case .adopt:
       guard epoch == configuration.epoch else { return }
       finishAdoption(reply, records: records, stop: stop, from: node, &actions)
-    case .repair: repair(reply, records: records, &actions)
+    case .repair: repair(reply, records: records, stop: stop, &actions)
     }
   }
 
@@ -113,7 +113,7 @@ extension Replica {
     let end = reply.previous.slot + UInt64(records.count)
     guard end <= reply.chosen, records.last?.kind != .stop || stop != nil else { return }
     fetchPending = nil
-    guard end > chosen, let cut = learnedDivergence(reply.previous, records) else { return }
+    guard end > chosen, let (cut, end) = learnedDivergence(reply.previous, records) else { return }
     let start = actions.entries.count
     if cut < end {
       if cut < log.last {
@@ -139,20 +139,23 @@ extension Replica {
     }
   }
 
-  /// Like `divergence`, for records that are chosen: nothing after their end need go.
-  private func learnedDivergence(_ previous: ChainPoint, _ records: [Entry]) -> SlotNumber? {
+  /// Like `divergence`, for records that are chosen: nothing after their end need go. Damaged records count as equal if a
+  /// later one is; they must not be cut, for what follows them is accepted. Also how many of `records` can be used.
+  private func learnedDivergence(_ previous: ChainPoint, _ records: [Entry]) -> (cut: SlotNumber, usable: SlotNumber)? {
     guard previous.slot <= log.last, previous.slot >= log.base.slot, log.chain(at: previous.slot) == previous.chain
     else { return nil }
+    let end = previous.slot + UInt64(records.count)
     var cut = previous.slot
     for record in records {
-      guard let mine = log.entry(at: record.slot) else { break }
-      guard mine.chain == record.chain, !isDamaged(record.slot) else {
-        // A damaged copy of the same log is for repair; a different record here must not be chosen.
-        return record.slot <= chosen ? nil : cut
+      guard let mine = log.entry(at: record.slot) else { return (cut, end) }
+      if mine.chain == record.chain {
+        cut = record.slot
+      } else if !isDamaged(record.slot) || mine.chain != .zero {
+        // A different record here must not be chosen.
+        return record.slot <= chosen ? nil : (cut, end)
       }
-      cut = record.slot
     }
-    return cut
+    return (cut, cut)
   }
 
   // MARK: Checkpoints
@@ -192,6 +195,10 @@ extension Replica {
       if mutation == .installKeepsForeignLog, log.chain(at: point.slot) != point.chain,
         var entry = log.entry(at: point.slot)
       {
+        entry.chain = point.chain
+        log.replaceEntry(entry)
+      }
+      if repairs, var entry = log.entry(at: point.slot) {
         entry.chain = point.chain
         log.replaceEntry(entry)
       }
@@ -268,9 +275,16 @@ extension Replica {
   }
 
   /// Takes copies of damaged records whose chain proves them.
-  private mutating func repair(_ reply: Records, records: [Entry], _ actions: inout Actions) {
+  private mutating func repair(
+    _ reply: Records, records: [Entry], stop: Configuration?, _ actions: inout Actions
+  ) {
     guard !diskFailed, let bad = damaged.first, reply.previous.slot + 1 == bad, let end = records.last,
-      log.chain(at: reply.previous.slot) == reply.previous.chain, log.chain(at: end.slot) == end.chain
+      log.chain(at: reply.previous.slot) == reply.previous.chain, end.kind != .stop || stop != nil
+    else { return }
+    // The chain behind the run proves it; so does being chosen both here and there.
+    guard
+      log.chain(at: end.slot) == end.chain
+        || (log.chain(at: end.slot) == .zero && end.slot <= min(chosen, reply.chosen))
     else { return }
     let start = actions.entries.count
     for record in records where isDamaged(record.slot) {
@@ -282,6 +296,11 @@ extension Replica {
       damaged.removeAll { $0 == record.slot }
     }
     persist(.repair, entriesFrom: start, vowsFrom: actions.vows.count, &actions)
+    if end.kind == .stop, let stop, !stops.contains(where: { $0.slot == end.slot }) {
+      stops.append((end.slot, stop))
+      stops.sort { $0.slot < $1.slot }
+      if end.slot <= chosen, stop.epoch > configuration.epoch { enterEpoch(stop, stopSlot: end.slot, &actions) }
+    }
     actions.apply = damaged.first.map { min(chosen, $0 - 1) } ?? chosen
     repairAt = now
   }

@@ -74,7 +74,10 @@ extension Replica {
     promiseSequence = sequence
     pendingOwnPromise = promise
     actions.standingChanged = true
-    if mutation == .prepareBeforeDurable { sendPrepares(&actions) }
+    if mutation == .leadBeforeDurable {
+      ownPromise = promise
+      sendPrepares(&actions)
+    }
   }
 
   func sendPrepares(_ actions: inout Actions) {

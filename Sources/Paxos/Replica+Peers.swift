@@ -67,11 +67,15 @@ extension Replica {
     isAcceptor = configuration.isAcceptor(id)
   }
 
-  /// This node was removed, and enough of those who stay know it to go on without its log: it may be shut down.
+  /// For a node that was a member: it was removed, and enough of those who stay know it to go on without its log: it may be shut down.
   package var mayLeave: Bool {
-    guard !configuration.isMember(id) else { return false }
+    guard !configuration.isMember(id), promised.epoch == configuration.epoch else { return false }
     var informed = 0
-    for peer in peers where peer.isAcceptor && peer.epoch >= configuration.epoch { informed += 1 }
+    for peer in peers {
+      // Somebody knows better than this node who is a member.
+      if peer.epoch > configuration.epoch { return false }
+      if peer.isAcceptor, peer.epoch == configuration.epoch { informed += 1 }
+    }
     return informed >= max(configuration.electionQuorum, configuration.replicationQuorum)
   }
 

@@ -81,7 +81,7 @@ extension Replica {
     switch notice {
     case .heartbeat, .fetch, .checkpointOffer, .missing:
       receive(notice, records, stop, from: node, epoch: epoch, &actions)
-    case .records(let reply) where reply.purpose == .learn:
+    case .records(let reply) where reply.purpose != .adopt:
       receive(notice, records, stop, from: node, epoch: epoch, &actions)
     case .startEpoch where epoch > configuration.epoch:
       receive(notice, records, stop, from: node, epoch: epoch, &actions)

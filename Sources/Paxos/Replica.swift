@@ -366,7 +366,7 @@ package struct Replica: Sendable {
   package func checkInvariants() -> String? {
     if accepted > promised { return "P1: accepted \(accepted) above promised \(promised)" }
     if chosen < log.base.slot || chosen > log.last { return "P2: chosen \(chosen) outside the log" }
-    if promised.epoch != configuration.epoch, tailCertain {
+    if promised.epoch != configuration.epoch, tailCertain, damaged.isEmpty {
       return "P6: promised \(promised) in epoch \(configuration.epoch)"
     }
     if role == .leader, accepted != promised { return "a leader that has not accepted its own ballot" }

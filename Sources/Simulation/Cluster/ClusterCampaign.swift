@@ -47,12 +47,10 @@ package enum ClusterCampaign {
       candidate.faults.remove(kind)
       attempt(candidate)
     }
-    while best.clients > 1 {
+    for clients in [1, 2, 4, 8] where best.clients == nil {
       var candidate = best
-      candidate.clients -= 1
-      let before = best.clients
+      candidate.clients = clients
       attempt(candidate)
-      if best.clients == before { break }
     }
     if violation.step < best.steps {
       best.steps = violation.step

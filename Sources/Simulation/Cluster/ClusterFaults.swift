@@ -13,7 +13,7 @@ import Paxos
 
 extension ClusterSimulation {
   func nemesisStep() throws(Violation) {
-    queue.push(.nemesis, at: time + scheduleDice.ticks(20_000...400_000))
+    queue.push(.nemesis, at: time + scheduleDice.ticks(options.faultPause))
     let kind = FaultKind.allCases[scheduleDice.below(FaultKind.allCases.count)]
     guard !healed, options.faults.contains(kind) else { return }
     let index = kind.rawValue
@@ -54,7 +54,7 @@ extension ClusterSimulation {
 
   private func crash(_ node: ClusterNode, _ dice: inout Dice) {
     if dice.chance(400) {
-      node.armed = true
+      node.armed = Trap.allCases[dice.below(Trap.allCases.count)]
       return
     }
     let victims = dice.chance(80) ? nodes : [node]

@@ -30,7 +30,7 @@ struct ClusterNetwork {
     duplicationPerMille = faults.contains(.duplication) ? copies : 0
     let least = UInt64(50 + setup.below(500))
     delay = least...(least + UInt64(1 + setup.below(3000)))
-    tailPerMille = setup.below(30)
+    tailPerMille = setup.below(setup.chance(200) ? 200 : 30)
     reorders = setup.chance(700)
   }
 

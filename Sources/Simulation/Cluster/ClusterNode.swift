@@ -2,6 +2,16 @@
 
 import Paxos
 
+/// A moment at which a crash is most likely to find something.
+enum Trap: Int, CaseIterable {
+  /// Between a write of ballots and its sync.
+  case ballots
+  /// Between a replacement of the log's end and its sync.
+  case replacement
+  /// Soon after becoming leader.
+  case leadership
+}
+
 final class ClusterNode {
   let index: Int
   let id: NodeID
@@ -21,8 +31,8 @@ final class ClusterNode {
   var isFrozen = false
   var amnesiac = false
   var wasMember = false
-  /// Crashes between its next write of ballots and that write's sync.
-  var armed = false
+  /// Crashes at its next moment of this kind.
+  var armed: Trap?
 
   // Clock: local = offset + time + time · rate / 10⁶
   var offset: UInt64

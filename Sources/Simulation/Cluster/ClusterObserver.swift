@@ -54,7 +54,7 @@ extension ClusterSimulation {
     if node.store.durableBase > node.store.checkpoint.point.slot, !replica.configuration.isWitness(node.id) {
       throw violation("I15: \(node.id) truncated through \(node.store.durableBase) without a checkpoint there")
     }
-    if replica.isLeader, replica.last - replica.chosen > UInt64(2 * settings.unchosenEntries + 4) {
+    if replica.isLeader, replica.last - replica.chosen > UInt64(2 * settings.unchosenEntries + 4 + report.elections) {
       throw violation("I26: \(node.id) has \(replica.last - replica.chosen) records not chosen")
     }
   }
@@ -160,11 +160,15 @@ extension ClusterSimulation {
       )
     }
     for other in nodes where other.index != node.index {
-      guard let peer = other.replica, peer.accepted == replica.accepted else { continue }
+      guard let peer = other.replica, peer.accepted == replica.accepted, !peer.amnesiac, !replica.amnesiac else {
+        continue
+      }
       let end = min(peer.last, replica.last)
       guard end > max(peer.chosen, replica.chosen), let a = replica.chain(at: end), let b = peer.chain(at: end) else {
         continue
       }
+      // A record learned as chosen elsewhere is not the ballot's; see P5.
+      if end <= newest, a == chosenChain[Int(end)] || b == chosenChain[Int(end)] { continue }
       if a != b, a != .zero, b != .zero {
         throw violation("I6: \(node.id) and \(other.id) accepted \(replica.accepted) and differ at \(end)")
       }

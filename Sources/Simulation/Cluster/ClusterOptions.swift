@@ -29,8 +29,11 @@ package struct ClusterOptions: Sendable {
   package var nodes = 3
   package var steps = 10_000
   package var faults: Set<FaultKind> = ClusterOptions.ordinaryFaults
+  /// Between one fault and the next, in microseconds.
+  package var faultPause: ClosedRange<UInt64> = 20_000...400_000
   package var mutation: Mutation?
-  package var clients = 4
+  /// Nil: as the seed has it.
+  package var clients: Int?
   /// After the steps, heal and demand progress.
   package var checksLiveness = true
   /// Keep the conversation, for people.

@@ -62,7 +62,7 @@ package final class ClusterSimulation {
     var setup = Dice(seed: seed, stream: 5)
     cluster = ClusterID(high: seed, low: 0x5359_4E4F_44)
     settings = Self.smallSettings(&setup)
-    clientPause = setup.chance(500) ? 200...4_000 : 2_000...60_000
+    clientPause = [200...4_000, 2_000...60_000, 200...3_000, 50_000...900_000][setup.below(4)]
     checkpointEvery = UInt64(20 + setup.below(150))
     let count = options.nodes
     let ids = (1...UInt64(count)).map { NodeID($0) }
@@ -85,7 +85,7 @@ package final class ClusterSimulation {
     network = ClusterNetwork(setup: &setup, faults: options.faults)
     configurations = [(0, genesis)]
     for id in ids { addNode(id, &setup) }
-    clients = (0..<options.clients).map { ClusterClient(id: $0) }
+    clients = (0..<(options.clients ?? 1 + setup.below(16))).map { ClusterClient(id: $0) }
     for node in nodes { start(node) }
     queue.push(.client, at: 1000)
     queue.push(.nemesis, at: 100_000)
@@ -134,7 +134,7 @@ package final class ClusterSimulation {
     node.syncRunning = false
     node.submitted = 0
     node.syncThrough = 0
-    node.armed = false
+    node.armed = nil
     node.vows.removeAll()
     node.takingCheckpoint = nil
     node.incoming = nil
@@ -268,10 +268,17 @@ package final class ClusterSimulation {
       }
     }
     if node.submitted > node.syncThrough { beginSync(node) }
-    if node.armed, back.persists.contains(where: { $0.ballotsChanged }) {
-      node.armed = false
-      queue.push(.crash, at: time + diskDice.ticks(1...300), node: node.index, life: node.life)
+    guard let trap = node.armed else { return }
+    let springs: Bool
+    switch trap {
+    case .ballots: springs = back.persists.contains { $0.ballotsChanged }
+    case .replacement: springs = back.persists.contains { if case .replace = $0.change { true } else { false } }
+    case .leadership: springs = node.replica?.isLeader ?? false
     }
+    guard springs else { return }
+    node.armed = nil
+    let delay = trap == .leadership ? diskDice.ticks(1...40_000) : diskDice.ticks(1...300)
+    queue.push(.crash, at: time + delay, node: node.index, life: node.life)
   }
 
   private func beginSync(_ node: ClusterNode) {

@@ -25,7 +25,7 @@ extension ClusterSimulation {
 }
 
 package func describe(_ replica: Replica) -> String {
-  "\(replica.role) promised \(replica.promised) accepted \(replica.accepted) last \(replica.last) chosen \(replica.chosen)"
+  "\(replica.role) in epoch \(replica.configuration.epoch) promised \(replica.promised) accepted \(replica.accepted) last \(replica.last) chosen \(replica.chosen)"
     + (replica.damaged.isEmpty ? "" : " damaged \(replica.damaged)")
     + (replica.tailCertain ? "" : " end unknown") + (replica.amnesiac ? " amnesiac" : "")
 }

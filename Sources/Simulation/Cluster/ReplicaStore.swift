@@ -209,7 +209,7 @@ package final class ModelStore: ReplicaStore {
       recovered.entries = []
       restart(at: checkpoint)
     }
-    for entry in recovered.entries where entry.kind == .stop {
+    for entry in recovered.entries where entry.kind == .stop && !damaged.contains(entry.slot) {
       if let configuration = announced(entry.chain) {
         recovered.stops.append((slot: entry.slot, configuration: configuration))
       }
