@@ -208,7 +208,9 @@ struct Sim: ParsableCommand {
       }
       options = smaller
       let kinds = FaultKind.allCases.filter { smaller.faults.contains($0) }.map(\.name).joined(separator: ",")
-      print("needs faults: \(kinds.isEmpty ? "none" : kinds); clients: \(smaller.clients.map(String.init) ?? "as drawn")\n\(violation)")
+      print(
+        "needs faults: \(kinds.isEmpty ? "none" : kinds); clients: \(smaller.clients.map(String.init) ?? "as drawn")\n\(violation)"
+      )
     }
     options.traces = trace || svg != nil
     let simulation = ClusterSimulation(options)

@@ -2,5 +2,5 @@ import ArgumentParser
 
 @main
 struct SynodCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "synod", subcommands: [Bench.self])
+  static let configuration = CommandConfiguration(commandName: "synod", subcommands: [Bench.self, Sim.self])
 }

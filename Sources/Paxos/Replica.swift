@@ -302,7 +302,8 @@ package struct Replica: Sendable {
       actions.persists.append(
         Persist(
           token: Token(sequence: sequence, accepted: accepted, last: durableLast), promised: promised,
-          accepted: accepted, chosen: chosen, tailCertain: tailCertain, ballotsChanged: true, change: .none, entries: entriesFrom..<entriesFrom,
+          accepted: accepted, chosen: chosen, tailCertain: tailCertain, ballotsChanged: true, change: .none,
+          entries: entriesFrom..<entriesFrom,
           vows: vowsFrom..<vowsFrom))
       sequence += 1
     }
