@@ -64,9 +64,9 @@ import Testing
     #expect(refused == 0)
   }
 
-  @Test func everyFlippedByteInARecycledLogIsHarmlessOrDetected() throws {
-    let (disk, payloads) = try sample(recycled: true)
-    #expect(disk.paths.contains { $0.contains("spare") } || disk.paths.count > 3)
+  @Test(arguments: [(true, true), (false, true), (false, false)])
+  func flippedBytesAreHarmlessOrDetected(isClosed: Bool, isRecycled: Bool) throws {
+    let (disk, payloads) = try sample(isClosed: isClosed, recycled: isRecycled)
     #expect(try LogVerification.verify(dbPath, disk: disk) == [])
     for path in disk.paths where !path.hasSuffix("LOCK") {
       for offset in stride(from: 0, to: disk.bytes(of: path)?.count ?? 0, by: 61) {
