@@ -87,6 +87,16 @@ final class CompactionControl: @unchecked Sendable {
     }
   }
 
+  /// Ends the thread without waiting for it: the store went without `close`, perhaps on that very thread.
+  func abandon() {
+    stopping.store(true, ordering: .relaxed)
+    wake()
+    thread.withLock { thread in
+      if let left = thread { _ = pthread_detach(left) }
+      thread = nil
+    }
+  }
+
   /// Ends the thread: a compaction that runs is given up.
   func stop() {
     stopping.store(true, ordering: .relaxed)

@@ -280,6 +280,11 @@ package final class TableStore: @unchecked Sendable {
     try install(edit)
   }
 
+  deinit { compaction.abandon() }
+
+  /// Says that the horizon has moved on: there may be garbage to collect.
+  package func wakeCompaction() { compaction.wake() }
+
   /// Ends the background work and the files' use by the store; sets that are still held can be read on.
   package func close() {
     compaction.stop()
