@@ -65,7 +65,6 @@ struct BlockIndex {
 package final class BlockCache: @unchecked Sendable {
   /// What the cache did.
   package struct Statistics: Hashable, Sendable {
-    package var hits: UInt64 = 0
     package var misses: UInt64 = 0
     package var evictions: UInt64 = 0
     /// Bytes held now, headers included.
@@ -83,7 +82,6 @@ package final class BlockCache: @unchecked Sendable {
   /// Valid as long as this object lives.
   let index: BlockIndex
   private let reserved = Atomic<Int>(0)
-  /// Misses of which the counters of hits are the complement; hits are counted per shard and sampled by readers.
   private let misses = Atomic<UInt64>(0)
 
   /// - Parameter capacityBytes: the budget; 0 caches nothing.
