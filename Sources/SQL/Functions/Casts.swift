@@ -127,6 +127,10 @@ extension FunctionRegistry {
     cast(.char, .int4, .explicit) { (a, _) throws(SQLError) in
       Value(a[0].bytes.isEmpty ? 0 : Int(Int8(bitPattern: a[0].bytes[0])))
     }
+    cast(.int4, .char, .explicit) { (a, c) throws(SQLError) in
+      guard a[0].int >= -128, a[0].int <= 127 else { throw SQLError(.numericOutOfRange, "\"char\" out of range") }
+      return Value(a[0].int == 0 ? .empty : c.arena.copy([UInt8(truncatingIfNeeded: a[0].int)]))
+    }
     for target in [TypeID.text, .varchar, .bpchar] {
       cast(.bool, target, .assignment) { (a, c) throws(SQLError) in
         Value(c.arena.copy(a[0].bool ? "true" : "false"))

@@ -97,11 +97,8 @@ package enum DateArithmetic {
       days -= 1
     }
     if days < 0 {
-      // Days of the earlier date's month when counting forward, as PostgreSQL does.
-      days +=
-        isNegative
-        ? Calendar.daysInMonth(x.month == 1 ? x.year - 1 : x.year, x.month == 1 ? 12 : x.month - 1)
-        : Calendar.daysInMonth(y.year, y.month)
+      // The days of the month in which the earlier date lies.
+      days += Calendar.daysInMonth(y.year, y.month)
       months -= 1
     }
     let result = Interval(months: Int32(months), days: Int32(days), microseconds: time)

@@ -7,6 +7,7 @@ extension FunctionRegistry {
     addIntervalOperators()
     addClocks()
     addConstruction()
+    addOverlaps()
   }
 
   private mutating func both(
@@ -154,6 +155,30 @@ extension FunctionRegistry {
     }
   }
 
+  /// (a, b) OVERLAPS (c, d), the second of a pair a time or a length.
+  private mutating func addOverlaps() {
+    for type in [TypeID.timestamp, .timestamptz, .time] {
+      for first in [type, .interval] {
+        for second in [type, .interval] {
+          scalar(
+            "overlaps", [type, first, type, second], .bool, type == .timestamptz ? .stable : .immutable, strict: false
+          ) {
+            (a, c) throws(SQLError) in
+            func end(_ start: Value, _ end: Value, _ kind: TypeID) throws(SQLError) -> Value {
+              if start.isNull || end.isNull || kind != .interval { return end }
+              switch type {
+              case .time: return Value(Calendar.split(start.int &+ Interval(end).microseconds).time)
+              case .timestamp: return Value(try DateArithmetic.add(start.int, Interval(end)))
+              default: return Value(try DateArithmetic.add(start.int, Interval(end), c.format.timeZone))
+              }
+            }
+            return DateTimeFunctions.overlaps(a[0], try end(a[0], a[1], first), a[2], try end(a[2], a[3], second))
+          }
+        }
+      }
+    }
+  }
+
   private mutating func addConstruction() {
     scalar("make_date", [.int4, .int4, .int4], .date) { (a, _) throws(SQLError) in
       Value(Int64(try DateTimeFunctions.civilDay(a[0].int, a[1].int, a[2].int)))
@@ -201,6 +226,22 @@ extension FunctionRegistry {
 }
 
 enum DateTimeFunctions {
+  /// The standard's OVERLAPS: periods include their starts, not their ends; a null bound may leave the answer open.
+  static func overlaps(_ a: Value, _ b: Value, _ c: Value, _ d: Value) -> Value {
+    func ordered(_ x: Value, _ y: Value) -> (Value, Value)? {
+      if x.isNull { return y.isNull ? nil : (y, .null) }
+      if y.isNull { return (x, .null) }
+      return x.int > y.int ? (y, x) : (x, y)
+    }
+    guard let (start1, end1) = ordered(a, b), let (start2, end2) = ordered(c, d) else { return .null }
+    if start1.int == start2.int { return end1.isNull || end2.isNull ? .null : Value(true) }
+    let (laterStart, earlierEnd) = start1.int > start2.int ? (start1, end2) : (start2, end1)
+    let otherEnd = start1.int > start2.int ? end1 : end2
+    if earlierEnd.isNull { return .null }
+    if laterStart.int < earlierEnd.int { return Value(true) }
+    return otherEnd.isNull ? .null : Value(false)
+  }
+
   static func addDays(_ day: Int64, _ n: Int64) throws(SQLError) -> Value {
     if day == DateTime.dateInfinity || day == DateTime.dateNegativeInfinity { return Value(day) }
     let sum = day + n
@@ -209,7 +250,11 @@ enum DateTimeFunctions {
   }
 
   static func civilDay(_ year: Int64, _ month: Int64, _ day: Int64) throws(SQLError) -> Int {
-    func bad() -> SQLError { SQLError(.datetimeOverflow, "date field value out of range: \(year)-\(month)-\(day)") }
+    func bad() -> SQLError {
+      SQLError(
+        .datetimeOverflow,
+        "date field value out of range: \(year)-\(month < 10 ? "0" : "")\(month)-\(day < 10 ? "0" : "")\(day)")
+    }
     // Negative years count back from 1 BC.
     let astronomical = year < 0 ? year + 1 : year
     guard year != 0, abs(year) < 6_000_000, (1...12).contains(month), day >= 1,

@@ -5,32 +5,7 @@ extension FunctionRegistry {
     for type in [TypeID.json, .jsonb] {
       let isBinary = type == .jsonb
       let prefix = isBinary ? "jsonb" : "json"
-      infix("->", type, .text, type) { (a, c) throws(SQLError) in
-        JSONFunctions.result(try JSONFunctions.parse(a[0])[key: a[1].string], isBinary, c.arena)
-      }
-      infix("->", type, .int4, type) { (a, c) throws(SQLError) in
-        JSONFunctions.result(try JSONFunctions.parse(a[0])[index: Int(a[1].int)], isBinary, c.arena)
-      }
-      infix("->>", type, .text, .text) { (a, c) throws(SQLError) in
-        JSONFunctions.textResult(try JSONFunctions.parse(a[0])[key: a[1].string], isBinary, c.arena)
-      }
-      infix("->>", type, .int4, .text) { (a, c) throws(SQLError) in
-        JSONFunctions.textResult(try JSONFunctions.parse(a[0])[index: Int(a[1].int)], isBinary, c.arena)
-      }
-      infix("#>", type, TypeID(1009), type) { (a, c) throws(SQLError) in
-        JSONFunctions.result(try JSONFunctions.path(a[0], try JSONFunctions.keys(a[1])), isBinary, c.arena)
-      }
-      infix("#>>", type, TypeID(1009), .text) { (a, c) throws(SQLError) in
-        JSONFunctions.textResult(try JSONFunctions.path(a[0], try JSONFunctions.keys(a[1])), isBinary, c.arena)
-      }
-      scalar("\(prefix)_extract_path", [type], type, variadic: .text) { (a, c) throws(SQLError) in
-        let keys = (1..<a.count).map { a[$0].string as String? }
-        return JSONFunctions.result(try JSONFunctions.path(a[0], keys), isBinary, c.arena)
-      }
-      scalar("\(prefix)_extract_path_text", [type], .text, variadic: .text) { (a, c) throws(SQLError) in
-        let keys = (1..<a.count).map { a[$0].string as String? }
-        return JSONFunctions.textResult(try JSONFunctions.path(a[0], keys), isBinary, c.arena)
-      }
+      addJSONAccess(type, prefix)
       scalar("\(prefix)_typeof", [type], .text) { (a, c) throws(SQLError) in
         Value(c.arena.copy(try JSONFunctions.parse(a[0]).typeName))
       }
@@ -137,93 +112,35 @@ extension FunctionRegistry {
       add(
         SetFunction("\(prefix)_array_elements\(suffix)", [type], columns: [(name: "value", type: valueType)]) {
           (a, c) throws(SQLError) in
-          let json = try JSONFunctions.parse(a[0])
-          guard case .array(let items) = json else {
-            throw SQLError(
-              .invalidParameterValue,
-              "cannot extract elements from \(json.typeName == "object" ? "an object" : "a scalar")")
-          }
           let arena = c.stateArena
-          return RowsIterator(
-            items.map {
-              [isText ? JSONFunctions.textResult($0, isBinary, arena) : JSONFunctions.result($0, isBinary, arena)]
-            })
+          let source = arena.copy(a[0].bytes)
+          guard source.first(where: { !TextScan.isSpace($0) }) == UInt8(ascii: "[") else {
+            let kind = try JSONFunctions.parse(a[0]).typeName
+            throw SQLError(
+              .invalidParameterValue, "cannot extract elements from \(kind == "object" ? "an object" : "a scalar")")
+          }
+          var rows: [[Value]] = []
+          for item in try JSONRaw.items(source) {
+            rows.append([isText ? try JSONRaw.text(item, arena) : Value(item)])
+          }
+          return RowsIterator(rows)
         })
       add(
         SetFunction(
           "\(prefix)_each\(suffix)", [type], columns: [(name: "key", type: .text), (name: "value", type: valueType)]
         ) { (a, c) throws(SQLError) in
-          let json = try JSONFunctions.parse(a[0])
-          guard case .object(let members) = json else {
-            throw SQLError(
-              .invalidParameterValue, "cannot call \(prefix)_each\(suffix) on a non-object")
-          }
           let arena = c.stateArena
-          return RowsIterator(
-            members.map {
-              [
-                Value(arena.copy($0.key)),
-                isText
-                  ? JSONFunctions.textResult($0.value, isBinary, arena)
-                  : JSONFunctions.result($0.value, isBinary, arena),
-              ]
-            })
+          let source = arena.copy(a[0].bytes)
+          guard source.first(where: { !TextScan.isSpace($0) }) == UInt8(ascii: "{") else {
+            throw SQLError(.invalidParameterValue, "cannot call \(prefix)_each\(suffix) on a non-object")
+          }
+          var rows: [[Value]] = []
+          for (key, item) in try JSONRaw.members(source) {
+            rows.append([Value(arena.copy(key)), isText ? try JSONRaw.text(item, arena) : Value(item)])
+          }
+          return RowsIterator(rows)
         })
     }
-  }
-
-  private mutating func addJSONBuilders(_ type: TypeID, _ prefix: String, _ isBinary: Bool) {
-    func variadicAny(
-      _ name: String,
-      _ body: @escaping @Sendable ([(Value, SQLType)], inout EvaluationContext) throws(SQLError) -> JSON
-    ) {
-      let specialise: @Sendable ([SQLType]) throws(SQLError) -> ScalarFunction = { (types) throws(SQLError) in
-        ScalarFunction(name, types.map(\.id), returns: type, .stable, strict: false) { (a, c) throws(SQLError) in
-          let values = (0..<a.count).map { (a[$0], types[$0]) }
-          return JSONFunctions.result(try body(values, &c), isBinary, c.arena)
-        }
-      }
-      let unused: ScalarImplementation = { (_, _) throws(SQLError) in .null }
-      add(
-        ScalarFunction(
-          name, [], variadic: .any, returns: type, .stable, strict: false, specialise: specialise, body: unused))
-      add(ScalarFunction(name, [], returns: type, .stable, strict: false, specialise: specialise, body: unused))
-    }
-    variadicAny("\(prefix)_build_array") { (values, c) throws(SQLError) in
-      var items: [JSON] = []
-      for (value, type) in values { items.append(try JSONFunctions.json(value, type.id, c.format)) }
-      return .array(items)
-    }
-    variadicAny("\(prefix)_build_object") { (values, c) throws(SQLError) in
-      guard values.count % 2 == 0 else {
-        throw SQLError(
-          .invalidParameterValue, "argument list must have even number of elements",
-          hint: "The arguments of \(prefix)_build_object() must consist of alternating keys and values.")
-      }
-      var members: [(key: String, value: JSON)] = []
-      for index in stride(from: 0, to: values.count, by: 2) {
-        let (key, keyType) = values[index]
-        guard !key.isNull else {
-          throw SQLError(.invalidParameterValue, "argument \(index + 1): key must not be null")
-        }
-        members.append(
-          (
-            try TypeCodec.string(key, keyType.id, c.format),
-            try JSONFunctions.json(values[index + 1].0, values[index + 1].1.id, c.format)
-          ))
-      }
-      return .object(members)
-    }
-    add(
-      ScalarFunction(
-        isBinary ? "to_jsonb" : "to_json", [.any], returns: type, .stable,
-        specialise: { (types) throws(SQLError) in
-          let source = types[0].id
-          return ScalarFunction("to_\(prefix)", [source], returns: type, .stable) { (a, c) throws(SQLError) in
-            JSONFunctions.result(try JSONFunctions.json(a[0], source, c.format), isBinary, c.arena)
-          }
-        }
-      ) { (_, _) throws(SQLError) in .null })
   }
 
   private mutating func addJSONAggregates(_ type: TypeID, _ prefix: String, _ isBinary: Bool) {
@@ -233,7 +150,7 @@ extension FunctionRegistry {
         "\(prefix)_agg", [source], type, strict: false, start: GrowingValues(),
         { (s, a, c) throws(SQLError) in
           var buffer = ByteBuffer()
-          JSONText.write(try JSONFunctions.json(a[0], source, c.format), into: &buffer, spaced: isBinary)
+          try JSONFunctions.write(a[0], source, c.format, into: &buffer)
           try s.append(Value(buffer.copied(into: c.stateArena)), c.stateArena)
         },
         finish: { (s, c) throws(SQLError) in
@@ -264,7 +181,7 @@ extension FunctionRegistry {
           var buffer = ByteBuffer()
           JSONText.writeString(try TypeCodec.string(a[0], keyType, c.format), into: &buffer)
           buffer.append(isBinary ? ": " as StaticString : " : " as StaticString)
-          JSONText.write(try JSONFunctions.json(a[1], valueType, c.format), into: &buffer, spaced: isBinary)
+          try JSONFunctions.write(a[1], valueType, c.format, into: &buffer)
           try s.append(Value(buffer.copied(into: c.stateArena)), c.stateArena)
         },
         finish: { (s, c) throws(SQLError) in
@@ -292,33 +209,12 @@ enum JSONFunctions {
   static func result(_ json: JSON?, _ isBinary: Bool, _ arena: Arena) -> Value {
     guard let json else { return .null }
     var buffer = ByteBuffer()
-    JSONText.write(isBinary ? JSONText.canonical(json, arena) : json, into: &buffer, spaced: true)
+    JSONText.write(isBinary ? JSONText.canonical(json, arena) : json, into: &buffer, spaced: isBinary)
     return Value(buffer.copied(into: arena))
-  }
-
-  static func textResult(_ json: JSON?, _ isBinary: Bool, _ arena: Arena) -> Value {
-    switch json {
-    case nil, .null?: return .null
-    case .string(let text)?: return Value(arena.copy(text))
-    default: return result(json, isBinary, arena)
-    }
   }
 
   static func keys(_ array: Value) throws(SQLError) -> [String?] {
     try ArrayView(array.bytes).values.map { $0.isNull ? nil : $0.string }
-  }
-
-  static func path(_ value: Value, _ keys: [String?]) throws(SQLError) -> JSON? {
-    var json: JSON? = try parse(value)
-    for key in keys {
-      guard let key else { return nil }
-      switch json {
-      case .object?: json = json?[key: key]
-      case .array?: json = Int(key).flatMap { json?[index: $0] }
-      default: return nil
-      }
-    }
-    return json
   }
 
   static func stripNulls(_ json: JSON) -> JSON {
@@ -463,48 +359,6 @@ enum JSONFunctions {
       newline(depth, &buffer)
       buffer.append(UInt8(ascii: "}"))
     default: JSONText.write(json, into: &buffer, spaced: true)
-    }
-  }
-
-  /// A value as JSON: numbers and Booleans as such, arrays as arrays, json as it is, times in ISO 8601, all else as strings.
-  static func json(_ value: Value, _ type: TypeID, _ format: TextFormat) throws(SQLError) -> JSON {
-    if value.isNull { return .null }
-    switch type {
-    case .bool: return .bool(value.bool)
-    case .json, .jsonb: return try JSONText.parse(value.bytes)
-    case .int2, .int4, .int8, .float4, .float8, .numeric:
-      let text = try TypeCodec.string(value, type, format)
-      // NaN and infinities are not JSON numbers.
-      return text.utf8.last.map(TextScan.isDigit) == true ? .number(text) : .string(text)
-    case .timestamp, .timestamptz:
-      let text = try TypeCodec.string(value, type, format)
-      var iso = text
-      if let space = iso.firstIndex(of: " ") { iso.replaceSubrange(space...space, with: "T") }
-      if type == .timestamptz, !iso.hasSuffix("BC"), let sign = iso.lastIndex(where: { $0 == "+" || $0 == "-" }),
-        !iso[sign...].contains(":"), DateTime.isInRange(value.int)
-      {
-        iso += ":00"
-      }
-      return .string(iso)
-    default:
-      if let element = type.info.element {
-        let view = try ArrayView(value.bytes)
-        var index = 0
-        func level(_ depth: Int) throws(SQLError) -> JSON {
-          var items: [JSON] = []
-          for _ in 0..<view.length(depth) {
-            if depth + 1 < view.dimensions {
-              items.append(try level(depth + 1))
-            } else {
-              items.append(try json(try view.value(index), element, format))
-              index += 1
-            }
-          }
-          return .array(items)
-        }
-        return view.count == 0 ? .array([]) : try level(0)
-      }
-      return .string(try TypeCodec.string(value, type, format))
     }
   }
 }

@@ -41,8 +41,6 @@ enum LikeMatcher {
             p += width
             continue
           }
-        } else if byte == UInt8(ascii: "\\"), p + 1 == pattern.count {
-          throw badEscape()
         }
       } else if t == text.count {
         return true

@@ -123,7 +123,9 @@ struct DateTimeParser {
       }
     }
     if fields.month == nil, fields.day == nil, fields.year == nil {
-      if count >= 8 {
+      if typeName == "time", count == 6 {
+        try setTime(value / 10000, value / 100 % 100, value % 100, current == UInt8(ascii: ".") ? try fraction() : 0)
+      } else if count >= 8 {
         (fields.year, fields.month, fields.day) = (value / 10000, value / 100 % 100, value % 100)
         fields.yearDigits = count - 4
       } else if count == 6 {
@@ -138,8 +140,6 @@ struct DateTimeParser {
           fields.day = nil
           try setTime(value, 0, 0, 0)
         }
-      } else if typeName == "time", count == 6 {
-        try setTime(value / 10000, value / 100 % 100, value % 100, 0)
       } else {
         throw invalid()
       }

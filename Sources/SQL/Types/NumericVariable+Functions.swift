@@ -13,7 +13,7 @@ extension NumericVariable {
   /// √self for a number that is not negative, to PostgreSQL's scale.
   func squareRoot() -> NumericVariable {
     let rootWeight = NumericVariable.floorDivide((weight + 1) * 4, 2) - 1
-    var scale = NumericVariable.minimumSignificantDigits - (isZero ? 0 : rootWeight)
+    var scale = NumericVariable.minimumSignificantDigits - rootWeight
     scale = NumericVariable.clampScale(max(scale, displayScale))
     return squareRoot(scale: scale)
   }
