@@ -101,7 +101,6 @@ extension Syntax {
     package var name: Name
     package var types: [TypeName] = []
     package var statement: Statement
-    /// The statement's text, as UTF-8 offsets in the script.
     @SourcePosition package var position: Int = 0
   }
 

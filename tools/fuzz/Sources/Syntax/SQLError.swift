@@ -1,0 +1,1 @@
+../../../../Sources/SQL/SQLError.swift
