@@ -164,7 +164,7 @@ package final class Log: Sendable {
       try file.sync()
       try disk.syncDirectory(files.directory)
       try disk.syncDirectory(directory)
-      if let remains = log.remains { try SegmentFiles.writeZeros(file, remains, durably: true) }
+      if let remains = log.remains { try SegmentFiles.clear(file, remains) }
       if let unused = log.prepared {
         files.adopt(
           prepared: PreparedSegment(
@@ -223,6 +223,7 @@ package final class Log: Sendable {
     guard !isStopping.exchange(true, ordering: .acquiringAndReleasing) else { return }
     wanted.increment()
     wanted.wake()
+    files.endRest()
     maintenance.withLock { $0 }?.join()
     var failure: LogError?
     do throws(LogError) {
@@ -456,9 +457,11 @@ package final class Log: Sendable {
     guard isUsed else { return }
     let current = sequence.load(ordering: .acquiring)
     if files.preparedRoomBytes == 0 {
-      do throws(LogError) { try files.prepare(need: 0) } catch { return }
+      do throws(LogError) { try files.prepare(need: 0, isAhead: true) } catch { return }
     }
-    let spares = min(options.spareSegments, Int(current - openedAtSequence))
+    // Segments of full size that were filled since the opening; those that grow up to it are not needed again.
+    let filled = (openedAtSequence..<current).filter { files.plannedSizeBytes($0) == UInt64(options.segmentSizeBytes) }
+    let spares = min(options.spareSegments, filled.count)
     do throws(DiskError) {
       while try files.addSpare(ifFewerThan: spares), !isStopping.load(ordering: .acquiring) {}
     } catch {}

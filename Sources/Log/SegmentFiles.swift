@@ -37,6 +37,9 @@ final class SegmentFiles: Sendable {
   let mutations: LogMutations
   private let state = Mutex(State())
   private let preparation = Mutex(0)
+  /// Threads that wait for a file to be filled: then the filling does not rest.
+  private let waiting = Atomic(0)
+  private let rest = FutexWord()
 
   init(directory: String, disk: any Disk, options: LogOptions, mutations: LogMutations) {
     self.directory = directory
@@ -98,16 +101,20 @@ final class SegmentFiles: Sendable {
 
   /// Sees to it that the next segment is prepared with room for `need` bytes of frames. Nothing that the log needs is
   /// touched: after an error the log is as before.
-  func prepare(need: Int) throws(LogError) {
+  ///
+  /// `isAhead`: nobody waits for it yet, so that filling leaves the device to those who write.
+  func prepare(need: Int, isAhead: Bool = false) throws(LogError) {
     var failure: LogError?
+    if !isAhead { waiting.add(1, ordering: .relaxed) }
+    defer { if !isAhead { waiting.subtract(1, ordering: .relaxed) } }
     preparation.withLock { _ in
-      do throws(LogError) { try prepareAlone(need: need) } catch { failure = error }
+      do throws(LogError) { try prepareAlone(need: need, isAhead: isAhead) } catch { failure = error }
     }
     if let failure { throw failure }
   }
 
   /// While this runs nobody else prepares, and what is not prepared cannot be taken: the number stays the same.
-  private func prepareAlone(need: Int) throws(LogError) {
+  private func prepareAlone(need: Int, isAhead: Bool) throws(LogError) {
     let needed = UInt64(roundedToBlock(need) + SegmentHeader.sizeBytes)
     do throws(DiskError) {
       let (isDone, tooSmall, sequence) = state.withLock { state in
@@ -122,7 +129,7 @@ final class SegmentFiles: Sendable {
       if let found = takeSpare(atLeast: needed) {
         spare = found
       } else {
-        spare = try fill(try affordableSize(max(needed, plannedSizeBytes(sequence)), needed))
+        spare = try fill(try affordableSize(max(needed, plannedSizeBytes(sequence)), needed), isAhead: isAhead)
       }
       let path = path(.segment(sequence))
       guard try disk.status(path) == nil else { throw DiskError(.exists, operation: "make", path: path) }
@@ -170,7 +177,7 @@ final class SegmentFiles: Sendable {
   }
 
   /// Makes a spare: a file of zeros, durable, under its final name only when complete.
-  func fill(_ size: UInt64) throws(DiskError) -> Spare {
+  func fill(_ size: UInt64, isAhead: Bool) throws(DiskError) -> Spare {
     let id = state.withLock { state in
       defer { state.nextSpare += 1 }
       return state.nextSpare
@@ -179,7 +186,7 @@ final class SegmentFiles: Sendable {
     do throws(DiskError) {
       let file = try disk.open(filling, .create)
       defer { file.close() }
-      try Self.writeZeros(file, 0..<size, durably: false)
+      try writeZeros(file, size, isAhead: isAhead)
       try file.sync()
       try disk.rename(filling, to: path(.spare(id)))
       try syncDirectory()
@@ -193,16 +200,39 @@ final class SegmentFiles: Sendable {
 
   private static let zeros = AlignedBuffer(sizeBytes: 1 << 20)
 
-  /// Zeros `range`. Syncs every few MiB, so that a long fill does not queue up before the log's own writes.
-  static func writeZeros(_ file: any DiskFile, _ range: Range<UInt64>, durably: Bool) throws(DiskError) {
+  /// Zeros a new file. Syncs every MiB, and ahead of need rests three times as long as that took, so that the log's own
+  /// writes are seldom behind it in the device's queue.
+  private func writeZeros(_ file: any DiskFile, _ size: UInt64, isAhead: Bool) throws(DiskError) {
+    var offset: UInt64 = 0
+    while offset < size {
+      let start = LinuxClock().bootNanoseconds
+      let count = Int(min(UInt64(1 << 20), size - offset))
+      unsafe try file.write(UnsafeRawBufferPointer(rebasing: Self.zeros.bytes[0..<count]), at: offset)
+      offset += UInt64(count)
+      guard offset < size else { return }
+      try file.sync()
+      if isAhead && waiting.load(ordering: .relaxed) == 0 {
+        let nanoseconds = min(3 * (LinuxClock().bootNanoseconds - start), 50_000_000)
+        rest.wait(while: rest.load(), timeoutNanoseconds: max(1, nanoseconds))
+      }
+    }
+  }
+
+  /// Zeros part of a file that is open for direct writing, durably.
+  static func clear(_ file: any DiskFile, _ range: Range<UInt64>) throws(DiskError) {
     var offset = range.lowerBound
     while offset < range.upperBound {
       let count = Int(min(UInt64(1 << 20), range.upperBound - offset))
-      let piece = unsafe UnsafeRawBufferPointer(rebasing: zeros.bytes[0..<count])
-      if durably { unsafe try file.writeDurably(piece, at: offset) } else { unsafe try file.write(piece, at: offset) }
+      unsafe try file.writeDurably(UnsafeRawBufferPointer(rebasing: zeros.bytes[0..<count]), at: offset)
       offset += UInt64(count)
-      if !durably && offset % (4 << 20) == 0 { try file.sync() }
     }
+  }
+
+  /// Ends a rest: the log is being closed.
+  func endRest() {
+    waiting.add(1, ordering: .relaxed)
+    rest.increment()
+    rest.wake()
   }
 
   /// Makes one more spare of full size, if fewer than `wanted` are there. Returns whether it made one.
@@ -210,7 +240,7 @@ final class SegmentFiles: Sendable {
     guard spareCount < wanted else { return false }
     let size = UInt64(options.segmentSizeBytes)
     guard try disk.freeSizeBytes(directory) >= size &+ 2 &* options.reserveSizeBytes else { return false }
-    adopt(spare: try fill(size))
+    adopt(spare: try fill(size, isAhead: true))
     return true
   }
 
