@@ -137,7 +137,7 @@ package struct CompactionPicker: Sendable {
     for level in 1..<lastLevel where !levels[level].isEmpty {
       let score = aims[level] == 0 ? Double.infinity : Double(size(level)) / Double(aims[level])
       // Level 0 first where both are due: reads pay for it most.
-      if score > 1 && score > (best?.score ?? 1) && (best?.level != 0 || score > 4 * level0) { best = (level, score) }
+      if score > 1 && score > (best?.score ?? 1) && (best?.level != 0 || score > 1.5 * level0) { best = (level, score) }
     }
     switch best?.level {
     case 0: return pickLevel0(into: base)

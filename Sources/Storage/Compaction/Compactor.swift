@@ -46,7 +46,7 @@ extension TableStore {
   func picker(_ set: TableSet, _ horizon: Version) -> CompactionPicker {
     var deletions: [PlacedDeletion] = []
     for (level, tables) in set.levels.enumerated() {
-      for table in tables where !table.rangeDeletions.isEmpty {
+      for table in tables where table.hasRangeDeletions && horizon > .zero {
         deletions += Self.deletions(of: table, level, horizon)
       }
     }
@@ -168,6 +168,6 @@ extension TableStore {
   /// What compactions did, and why the last one failed if it did.
   package var compactionStatistics: CompactionStatistics { compaction.statistics }
 
-  /// Bytes that compactions have yet to write: what the pacing of writes goes by. O(tables).
-  package var compactionDebtSizeBytes: UInt64 { picker(current, .zero).debtSizeBytes }
+  /// Bytes that compactions have yet to write: what the pacing of writes goes by. One load.
+  package var compactionDebtSizeBytes: UInt64 { debtSizeBytes.load(ordering: .relaxed) }
 }

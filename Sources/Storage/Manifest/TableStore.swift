@@ -38,6 +38,8 @@ package final class TableStore: @unchecked Sendable {
   private let installing: Mutex<Installation>
   private let nextTableNumber: Atomic<UInt64>
   let compaction = CompactionControl()
+  /// See `compactionDebtSizeBytes`; counted anew with every set.
+  let debtSizeBytes = Atomic<UInt64>(0)
 
   private struct Installation {
     var manifest: Manifest
@@ -121,6 +123,7 @@ package final class TableStore: @unchecked Sendable {
     if isDurable {
       removeOrphans(tableNames: tableNames, manifestNames: manifestNames, state: state, manifest: current)
     }
+    debtSizeBytes.store(picker(self.current, .zero).debtSizeBytes, ordering: .relaxed)
     if options.background { compaction.start(self) }
   }
 
@@ -249,6 +252,7 @@ package final class TableStore: @unchecked Sendable {
       }
       try append(edit, &installation)
       published.withLock { $0 = next }
+      debtSizeBytes.store(picker(next, .zero).debtSizeBytes, ordering: .relaxed)
       let kept = Set(edit.added.map(\.table.number))
       return known.values.filter { !kept.contains($0.number) }
     }

@@ -71,11 +71,11 @@ package struct BlockView {
   static let fixedSizeBytes = 16
 
   /// The first entry; offsets count from it.
-  let base: UnsafeRawPointer
+  package let base: UnsafeRawPointer
   /// The length of all entries.
   package let entriesEnd: Int
   private let prefixes: UnsafeRawPointer
-  let restartCount: Int
+  package let restartCount: Int
   let commonPrefixLength: Int
   let baseVersion: UInt64
 
@@ -109,7 +109,7 @@ package struct BlockView {
   }
 
   @inline(__always)
-  func restartOffset(_ index: Int) -> Int {
+  package func restartOffset(_ index: Int) -> Int {
     Int(UInt32(littleEndian: unsafe (prefixes + (restartCount &* 8 &+ index &* 4)).loadUnaligned(as: UInt32.self)))
   }
 
@@ -120,7 +120,7 @@ package struct BlockView {
 
   /// Decodes the entry at `offset`, checking that it lies within the entries.
   @inline(__always)
-  func entry(at offset: Int) -> BlockEntry {
+  package func entry(at offset: Int) -> BlockEntry {
     // No entry is shorter than four bytes.
     guard unsafe offset >= 0 && offset &+ 4 <= entriesEnd else { return .damaged }
     var position = offset

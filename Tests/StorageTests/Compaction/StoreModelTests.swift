@@ -30,7 +30,7 @@ import Testing
   ]
 
   /// A history; the first difference from the model, or nil.
-  static func run(_ shape: Shape, mutation: StorageMutation? = nil, rounds: Int = 60) throws -> String? {
+  static func run(_ shape: Shape, mutation: StorageMutation? = nil, rounds: Int = 40) throws -> String? {
     var random = SeededRandomness(seed: shape.seed)
     var options = StoreHarness.tinyOptions()
     shape.adjust(&options)
