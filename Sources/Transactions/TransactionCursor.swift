@@ -20,6 +20,7 @@ package final class TransactionCursor {
   // Both sides are one step ahead of what was returned.
   private var hasEngine = false
   private var isEngineDone = false
+  private var mustSeekEngine = false
   private var ownEntry = -1
   private var ownPosition = KeyIndex.Position(leaf: 0, slot: 0)
   private var ownChanges: UInt64 = 0
@@ -67,7 +68,7 @@ package final class TransactionCursor {
     guard isOpen && !isAtEnd else { return false }
     do throws(StorageError) {
       guard mergesOwn else {
-        if try engineCursor.next() {
+        if try nextOfEngine() {
           current = .engine
           return true
         }
@@ -78,13 +79,25 @@ package final class TransactionCursor {
     } catch { throw .storage(error) }
   }
 
+  /// Several seeks in a row cost one.
+  @inline(__always)
+  private func nextOfEngine() throws(StorageError) -> Bool {
+    if mustSeekEngine {
+      mustSeekEngine = false
+      if let passedFrom {
+        unsafe try withBytes(passedFrom) { (key) throws(StorageError) in unsafe try engineCursor.seek(to: key) }
+      }
+    }
+    return try engineCursor.next()
+  }
+
   private func nextMerged() throws(StorageError) -> Bool {
     if current == .own { isOwnConsumed = true }
     if current == .engine { hasEngine = false }
     current = .none
     while true {
       if !hasEngine && !isEngineDone {
-        hasEngine = try engineCursor.next()
+        hasEngine = try nextOfEngine()
         isEngineDone = !hasEngine
       }
       advanceOwn()
@@ -215,6 +228,16 @@ package final class TransactionCursor {
       let comparison = unsafe order(key, self.key)
       if isReverse ? comparison >= 0 : comparison <= 0 { return }
     }
+    if current == .none, let passedFrom {
+      let comparison = unsafe passedFrom.withUnsafeBytes { unsafe order(key, $0) }
+      if isReverse ? comparison >= 0 : comparison <= 0 { return }
+    }
+    // Before the range's beginning there is nothing to skip.
+    let isBefore =
+      isReverse
+      ? range.upper.map { unsafe $0.withUnsafeBytes { unsafe order(key, $0) >= 0 } } ?? false
+      : unsafe range.lower.withUnsafeBytes { unsafe order(key, $0) <= 0 }
+    if isBefore { return }
     notePassed()
     passedFrom = unsafe Array(key)
     if hasEngine {
@@ -222,9 +245,7 @@ package final class TransactionCursor {
       if current == .engine || (isReverse ? comparison > 0 : comparison < 0) { hasEngine = false }
     }
     current = .none
-    if !hasEngine && !isEngineDone {
-      do throws(StorageError) { unsafe try engineCursor.seek(to: key) } catch { throw .storage(error) }
-    }
+    mustSeekEngine = !hasEngine && !isEngineDone
     guard mergesOwn else { return }
     ownStart = passedFrom
     isOwnStarted = false

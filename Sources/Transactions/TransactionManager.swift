@@ -70,6 +70,9 @@ package final class TransactionManager: Sendable {
     conflicts.append(ConflictRecord(transaction: transaction.reference, error: error))
   }
 
+  /// Memory for what committed serializable transactions read and wrote.
+  package var certifierSizeBytes: Int { sequencer.latch.withLock { unsafe sequencer.certifier.sizeBytes } }
+
   package var statistics: TransactionStatistics {
     var statistics = TransactionStatistics()
     let begun = nextId.load(ordering: .relaxed) - 1

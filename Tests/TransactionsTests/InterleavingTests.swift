@@ -54,7 +54,7 @@ struct Counts: CustomStringConvertible {
 @Suite(.serialized) struct InterleavingTests {
   static let isFull = ProcessInfo.processInfo.environment["SYNOD_INTERLEAVINGS"] == "full"
   #if DEBUG
-    static let share = 24
+    static let share = 60
   #else
     static let share = 1
   #endif

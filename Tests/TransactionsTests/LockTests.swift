@@ -9,7 +9,7 @@ import Transactions
 @Suite struct LockTests {
   /// What a waiter was told, in order.
   final class Told: @unchecked Sendable {
-    private let names = Mutex<[String]>([])
+    private let names = Guarded<[String]>([])
     func add(_ name: String) { names.withLock { $0.append(name) } }
     var all: [String] { names.withLock { $0 } }
     func note(_ name: String) -> @Sendable (Result<Void, TransactionError>) -> Void {

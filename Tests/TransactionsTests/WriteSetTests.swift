@@ -1,0 +1,154 @@
+import Encoding
+import Platform
+import Storage
+import Testing
+import Transactions
+
+/// A transaction's own writes, over what is committed, against a sorted dictionary: random puts, deletions, range
+/// deletions, savepoints, cursors both ways with seeks, at many sizes.
+@Suite struct WriteSetTests {
+  struct Model {
+    var state: [[UInt8]: [UInt8]] = [:]
+    var marks: [(Savepoint, [[UInt8]: [UInt8]])] = []
+
+    func rows(_ range: KeyRange, reverse: Bool) -> [([UInt8], [UInt8])] {
+      let rows = state.filter { row in row.key.withUnsafeBytes { range.contains($0) } }
+        .sorted { $0.key.lexicographicallyPrecedes($1.key) }
+      return (reverse ? rows.reversed() : rows).map { ($0.key, $0.value) }
+    }
+  }
+
+  static func key(_ random: inout SeededRandomness, _ spread: Int) -> [UInt8] {
+    let number = random.below(spread)
+    // Short and long keys, shared prefixes, prefixes of each other.
+    var key = [UInt8(number & 3)]
+    for _ in 0..<(number % 7) { key.append(UInt8(number % 5)) }
+    key.append(contentsOf: [UInt8(truncatingIfNeeded: number >> 8), UInt8(truncatingIfNeeded: number)])
+    return key
+  }
+
+  @Test(arguments: [(UInt64(1), 5, 400), (2, 40, 400), (3, 600, 1500), (4, 20_000, 3000)])
+  func matchesTheModel(seed: UInt64, spread: Int, steps: Int) throws {
+    var random = SeededRandomness(seed: seed)
+    let database = try TestDatabase()
+    var committed = Model()
+    let setup = try database.begin()
+    for _ in 0..<spread / 2 {
+      let key = Self.key(&random, spread)
+      committed.state[key] = [1]
+      try setup.put(key, [1])
+    }
+    try setup.commit()
+    for round in 0..<4 {
+      var model = committed
+      let transaction = try database.begin()
+      for step in 0..<steps {
+        try Self.step(&random, spread, transaction, &model, value: [UInt8(round), UInt8(truncatingIfNeeded: step)])
+      }
+      for (key, value) in model.state { try #require(try transaction.get(key) == value) }
+      if random.oneIn(2) || round == 0 {
+        try transaction.commit()
+        committed.state = model.state
+      } else {
+        transaction.rollback()
+      }
+      let reader = try database.begin()
+      try Self.compare(reader, committed, .all, reverse: false, seeks: 0, &random, spread)
+      reader.rollback()
+    }
+    database.expectEmpty()
+  }
+
+  static func step(
+    _ random: inout SeededRandomness, _ spread: Int, _ transaction: Transaction, _ model: inout Model, value: [UInt8]
+  ) throws {
+    switch random.below(20) {
+    case 0..<8:
+      let key = key(&random, spread)
+      try transaction.put(key, value)
+      model.state[key] = value
+    case 8..<11:
+      let key = key(&random, spread)
+      try transaction.delete(key)
+      model.state[key] = nil
+    case 11:
+      guard random.oneIn(4) else { return }
+      let bounds = [key(&random, spread), key(&random, spread)].sorted { $0.lexicographicallyPrecedes($1) }
+      try transaction.deleteRange(bounds[0], bounds[1])
+      let range = KeyRange(lower: bounds[0], upper: bounds[1])
+      model.state = model.state.filter { row in !row.key.withUnsafeBytes { range.contains($0) } }
+    case 12: model.marks.append((transaction.savepoint(), model.state))
+    case 13:
+      guard !model.marks.isEmpty else { return }
+      model.marks.removeLast(random.below(model.marks.count))
+      transaction.rollback(to: model.marks.last!.0)
+      model.state = model.marks.last!.1
+    case 14:
+      guard !model.marks.isEmpty else { return }
+      transaction.release(model.marks.removeLast().0)
+    case 15..<17:
+      let key = key(&random, spread)
+      try #require(try transaction.get(key) == model.state[key])
+    default:
+      var range = KeyRange(lower: random.oneIn(4) ? [] : key(&random, spread))
+      if !random.oneIn(4) { range.upper = key(&random, spread) }
+      try compare(transaction, model, range, reverse: random.oneIn(2), seeks: random.below(4), &random, spread)
+    }
+  }
+
+  /// Compares what a cursor shows with the model as it was when the cursor was opened; writes in between.
+  static func compare(
+    _ transaction: Transaction, _ model: Model, _ range: KeyRange, reverse: Bool, seeks: Int,
+    _ random: inout SeededRandomness, _ spread: Int
+  ) throws {
+    var expected = model.rows(range, reverse: reverse)[...]
+    let cursor = try transaction.cursor(range, reverse: reverse)
+    defer { cursor.close() }
+    var trace = ["\(range) reverse \(reverse): \(expected.map { $0.0 })"]
+    for _ in 0..<seeks {
+      for _ in 0..<random.below(4) {
+        let has = try cursor.next()
+        try #require(has == !expected.isEmpty)
+        guard has else { return }
+        let row = expected.removeFirst()
+        trace.append("next \(Array(cursor.key))")
+        try #require(Array(cursor.key) == row.0 && Array(cursor.value) == row.1, "\(trace)")
+      }
+      let target = key(&random, spread)
+      trace.append("seek \(target)")
+      try target.withUnsafeBytes { try cursor.seek(to: $0) }
+      expected = expected.drop {
+        reverse ? target.lexicographicallyPrecedes($0.0) : $0.0.lexicographicallyPrecedes(target)
+      }
+    }
+    while try cursor.next() {
+      trace.append("next \(Array(cursor.key))")
+      try #require(!expected.isEmpty, "\(trace)")
+      let row = expected.removeFirst()
+      try #require(Array(cursor.key) == row.0 && Array(cursor.value) == row.1, "\(trace)")
+    }
+    try #require(expected.isEmpty)
+  }
+
+  @Test func aMillionRowsInOneTransaction() throws {
+    #if DEBUG
+      let count = 30_000
+    #else
+      let count = 1_000_000
+    #endif
+    let database = try TestDatabase(memtableSizeBytes: 256 << 20)
+    let transaction = try database.begin(.serializable)
+    func key(_ number: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: number >> (24 - 8 * $0)) } }
+    for number in 0..<count { try transaction.put(key((number &* 7919) % count), [1, 2, 3]) }
+    #expect(try transaction.get(key(count - 1)) == [1, 2, 3])
+    try transaction.commit()
+    let reader = try database.begin()
+    let cursor = try reader.cursor(.all)
+    var seen = 0
+    while try cursor.next() { seen += 1 }
+    cursor.close()
+    #expect(seen == count)
+    reader.rollback()
+    database.expectEmpty()
+  }
+}
