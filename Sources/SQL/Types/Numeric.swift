@@ -71,7 +71,9 @@ package enum Numeric {
     var magnitude: UInt128 = 0
     var w = variable.weight
     while w >= -fraction {
-      magnitude = magnitude * 10000 + UInt128(variable.digit(atWeight: w))
+      let (scaled, overflow) = magnitude.multipliedReportingOverflow(by: 10000)
+      if overflow { return nil }
+      magnitude = scaled + UInt128(variable.digit(atWeight: w))
       w -= 1
     }
     magnitude /= UInt128(NumericVariable.smallPowers[fraction * 4 - variable.displayScale])
@@ -363,7 +365,7 @@ package enum Numeric {
     }
     let rounded: Value
     if a.kind == .numeric, scale >= 0, scale <= 18, scale >= a.displayScale,
-      let mantissa = Int64(exactly: Int128(a.mantissa) * powers[scale - a.displayScale])
+      let mantissa = Int64(exactly: Int128(a.mantissa) * powers[scale - a.displayScale]), mantissa != Int64.min
     {
       rounded = Value(mantissa: mantissa, scale: scale)
     } else {

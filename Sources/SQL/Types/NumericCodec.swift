@@ -55,7 +55,10 @@ package enum NumericCodec {
       var mantissa: UInt64 = 0
       for index in 0..<n { mantissa |= UInt64(bytes[index &+ 1]) << UInt64(8 &* index) }
       let shift = Int64(64 &- 8 &* n)
-      return Value(mantissa: (Int64(bitPattern: mantissa) << shift) >> shift, scale: Int(head))
+      let signed = (Int64(bitPattern: mantissa) << shift) >> shift
+      // Never written: the least Int64 has no negative, so it takes the large form.
+      guard signed != Int64.min else { throw damaged(bytes) }
+      return Value(mantissa: signed, scale: Int(head))
     }
     return try unpackRare(bytes)
   }
