@@ -70,7 +70,7 @@ package enum DateTime {
   /// What clocks in `zone` show at an instant.
   package static func local(_ instant: Int64, _ zone: TimeZone) -> Int64 {
     if instant == infinity || instant == negativeInfinity { return instant }
-    return instant + Int64(zone.offset(at: instant)) * 1_000_000
+    return instant &+ Int64(zone.offset(at: instant)) &* 1_000_000
   }
 
   /// Rounds to `digits` decimals of a second.
@@ -104,7 +104,8 @@ package enum DateTime {
   }
 
   static func writeTime(_ time: Int64, into buffer: inout ByteBuffer) {
-    let seconds = time / 1_000_000
+    // A time is not negative; one from damaged bytes may be, and must not trap.
+    let seconds = time.magnitude / 1_000_000
     buffer.append(decimal: UInt64(seconds / 3600), minimumDigits: 2)
     buffer.append(UInt8(ascii: ":"))
     buffer.append(decimal: UInt64(seconds / 60 % 60), minimumDigits: 2)
@@ -129,7 +130,7 @@ package enum DateTime {
       return
     }
     let offset = zone?.offset(at: timestamp) ?? 0
-    let (day, time) = Calendar.split(timestamp + Int64(offset) * 1_000_000)
+    let (day, time) = Calendar.split(timestamp &+ Int64(offset) &* 1_000_000)
     let date = Calendar.date(day)
     writeCivil(date, into: &buffer)
     buffer.append(UInt8(ascii: " "))

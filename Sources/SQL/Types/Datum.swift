@@ -15,6 +15,35 @@ package enum Datum: Hashable, Sendable {
   /// Text, bytea, uuid, interval, json, arrays.
   case bytes([UInt8])
 
+  /// Equality is of representation: NaN equals itself, and -0 is not 0 (SQL's equality is `ValueOrder`'s).
+  package static func == (a: Datum, b: Datum) -> Bool {
+    switch (a, b) {
+    case (.null, .null): return true
+    case (.bool(let x), .bool(let y)): return x == y
+    case (.int(let x), .int(let y)): return x == y
+    case (.double(let x), .double(let y)): return x.bitPattern == y.bitPattern
+    case (.numeric(let m, let s), .numeric(let n, let t)): return m == n && s == t
+    case (.specialNumeric(let x), .specialNumeric(let y)): return x == y
+    case (.bigNumeric(let x), .bigNumeric(let y)): return x == y
+    case (.bytes(let x), .bytes(let y)): return x == y
+    default: return false
+    }
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    switch self {
+    case .null: hasher.combine(0)
+    case .bool(let x): hasher.combine(x)
+    case .int(let x): hasher.combine(x)
+    case .double(let x): hasher.combine(x.bitPattern)
+    case .numeric(let mantissa, let scale):
+      hasher.combine(mantissa)
+      hasher.combine(scale)
+    case .specialNumeric(let x): hasher.combine(x)
+    case .bigNumeric(let x), .bytes(let x): hasher.combine(x)
+    }
+  }
+
   package static func text(_ text: String) -> Datum { .bytes([UInt8](text.utf8)) }
 
   /// A copy of `value`.
