@@ -31,7 +31,7 @@ import Testing
     let whole = try EngineDriver(seed: seed, spread: 50, options: options)
     #expect(Self.run(whole, groups: 60).isDone)
     let count = whole.disk.operationCount
-    #expect(count > 200)
+    #expect(count > 150)
     let step = Self.isThorough ? 1 : max(1, count / 60)
     var operation = Int(seed) % step
     while operation < count {
