@@ -61,6 +61,48 @@ func runThreads(_ bodies: [@Sendable () -> Void]) {
     #expect(Self.scans(MemtableCursor(memtable), UInt64(count), forward: true))
   }
 
+  /// The root is split once in the life of each of many memtables, while readers ask for the keys that move to its new
+  /// neighbour: a reader that took the old root for the whole tree would miss them.
+  @Test func aSplitRootIsNotTheWholeTree() {
+    let rounds = 200
+    let memtables = (0..<rounds).map { _ in Memtable(sizeBytes: 1 << 14) }
+    for memtable in memtables { for number in 0..<63 { Self.insert(2 * number, memtable) } }
+    let round = Atomic<Int>(0)
+    let waiting = Atomic<Int>(0)
+    let failures = Atomic<Int>(0)
+    let writer: @Sendable () -> Void = {
+      for (index, memtable) in memtables.enumerated() {
+        waiting.store(0, ordering: .releasing)
+        round.store(index, ordering: .releasing)
+        while waiting.load(ordering: .acquiring) < 2 { sched_yield() }
+        for number in 0..<5 { Self.insert(2 * number + 1, memtable) }
+      }
+      round.store(rounds, ordering: .releasing)
+    }
+    let reader: @Sendable () -> Void = {
+      while true {
+        let current = round.load(ordering: .acquiring)
+        guard current < rounds else { return }
+        let cursor = MemtableCursor(memtables[current])
+        for _ in 0..<20 {
+          withUnsafeBytes(of: UInt64(124).bigEndian) { key in
+            cursor.seek(key, .latest)
+            if !(cursor.isValid && key.elementsEqual(cursor.key)) { failures.add(1, ordering: .relaxed) }
+          }
+        }
+        waiting.add(1, ordering: .acquiringAndReleasing)
+      }
+    }
+    runThreads([writer, reader, reader])
+    #expect(failures.load(ordering: .relaxed) == 0)
+  }
+
+  static func insert(_ number: Int, _ memtable: Memtable) {
+    withUnsafeBytes(of: UInt64(number).bigEndian) { key in
+      memtable.insert(key, Version(UInt64(number + 1)), .put, key)
+    }
+  }
+
   static func finds(_ cursor: MemtableCursor, _ keys: [[UInt8]], _ version: Int) -> Bool {
     keys[version - 1].withUnsafeBytes { key in
       cursor.seek(key, Version(UInt64(version)))
