@@ -279,4 +279,10 @@ package final class Engine: Sendable {
     let deep = max(0, sublevels - 3 * options.compaction.level0Sublevels)
     return UInt64(late * late) * 500_000 + UInt64(deep) * 250_000
   }
+
+  /// Reads every byte of every table and of the manifest, and returns what is wrong. `progress` is called with the bytes
+  /// done and to do.
+  package func verify(_ progress: (UInt64, UInt64) -> Void = { _, _ in }) throws(StorageError) -> [Damage] {
+    try store.verify(progress)
+  }
 }

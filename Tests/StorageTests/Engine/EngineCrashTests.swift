@@ -126,6 +126,33 @@ import Testing
     driver.engine.close()
   }
 
+  /// Errors of every kind at any moment: what failed changed nothing, what is read is right, a retry succeeds.
+  @Test(arguments: [1, 2, 3] as [UInt64]) func aFailingDiskLosesNothing(_ seed: UInt64) throws {
+    let options = EngineDriver.smallOptions(memtableSizeBytes: 1 << 11)
+    let driver = try EngineDriver(seed: seed, spread: 50, options: options)
+    var faults = DiskFaults()
+    faults.writeErrorOneIn = 40
+    faults.syncErrorOneIn = 20
+    faults.noSpaceOneIn = 40
+    var failures = 0
+    for _ in 0..<150 {
+      try driver.applyGroup()
+      driver.disk.setFaults(faults)
+      do { try driver.maintain() } catch is StorageError { failures += 1 }
+      driver.disk.setFaults(.none)
+      try driver.compare()
+    }
+    #expect(failures > 5, "seed \(seed)")
+    let survivor = driver.disk.survivor(seed: seed)
+    let flushed = driver.engine.flushedPosition.version
+    try driver.restart(on: survivor)
+    #expect(driver.engine.flushedPosition.version >= flushed, "seed \(seed)")
+    let now = Version(driver.version)
+    #expect(try driver.engine.entries(.all, at: now) == driver.model.scan(.all, at: now), "seed \(seed)")
+    try driver.engine.compact()
+    #expect(try driver.engine.verify().isEmpty)
+  }
+
   /// Every byte of every table, flipped: an error or the truth, never anything else.
   @Test func damageIsNeverServed() throws {
     let options = EngineDriver.smallOptions(memtableSizeBytes: 1 << 11)
