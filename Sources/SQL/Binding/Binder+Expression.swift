@@ -2,7 +2,7 @@ extension Binder {
   /// `syntax` with its names resolved in `scope` and its type found.
   ///
   /// - Throws: whatever PostgreSQL's analyser reports, with the position.
-  package func bind(_ syntax: Syntax.Expression, _ scope: Scope, _ clause: Clause) throws(SQLError) -> TypedExpression {
+  func bind(_ syntax: Syntax.Expression, _ scope: Scope, _ clause: Clause) throws(SQLError) -> TypedExpression {
     let position = place(syntax.position)
     switch syntax.kind {
     case .null: return .constant(.null, .unknown, at: position)

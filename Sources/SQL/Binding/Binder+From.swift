@@ -80,6 +80,7 @@ extension Binder {
       relationsUsed.insert(table.id)
       var scan = TableScan(
         table: table, base: newSlots(table.columns.map(\.type)), alias: reference.alias?.name ?? table.name)
+      scannedTables.append((scan.base, table))
       if let asOf = reference.asOf {
         guard asOf.kind == .version else {
           throw SQLError(

@@ -1,5 +1,5 @@
 extension Binder {
-  package func modification(_ statement: Syntax.Statement, _ scope: Scope?) throws(SQLError) -> BoundModification {
+  func modification(_ statement: Syntax.Statement, _ scope: Scope?) throws(SQLError) -> BoundModification {
     switch statement {
     case .insert(let insert): return try self.insert(insert, scope)
     case .update(let update): return try self.update(update, scope)
@@ -12,6 +12,7 @@ extension Binder {
   private func target(
     _ table: TableDescriptor, alias: String, base: Slot, schema: String?
   ) -> RangeItem {
+    scannedTables.append((base, table))
     let columns = table.live.map { column in
       slotNames[base + column.place] = "\(alias).\(column.name)"
       return ScopeColumn(
@@ -178,13 +179,13 @@ extension Binder {
   }
 
   /// What every column gets when nothing is said, by place.
-  package func defaults(_ table: TableDescriptor) throws(SQLError) -> [TypedExpression] {
+  func defaults(_ table: TableDescriptor) throws(SQLError) -> [TypedExpression] {
     var values: [TypedExpression] = []
     for column in table.columns { values.append(try defaultValue(column)) }
     return values
   }
 
-  package func defaultValue(_ column: ColumnDescriptor) throws(SQLError) -> TypedExpression {
+  func defaultValue(_ column: ColumnDescriptor) throws(SQLError) -> TypedExpression {
     if column.isDropped || column.generated != nil { return .constant(.null, column.type) }
     if column.identity != nil, let sequence = column.sequence {
       let number = TypedExpression.constant(.int(Int64(sequence.rawValue)), .regclass)
@@ -279,8 +280,8 @@ extension Binder {
       switch assignment {
       case .single(let target, let expression):
         let column = try self.column(target, table)
-        let value = try given(expression, column, nil, scope, .update)
-        try set(column, try value ?? defaultValue(column), at: target.position)
+        let value = try self.value(expression, column, scope)
+        try set(column, value, at: target.position)
       case .multiple(let targets, let expression):
         switch expression.kind {
         case .row(let parts, _):
@@ -290,8 +291,8 @@ extension Binder {
           }
           for (target, part) in zip(targets, parts) {
             let column = try self.column(target, table)
-            let value = try given(part, column, nil, scope, .update)
-            try set(column, try value ?? defaultValue(column), at: target.position)
+            let value = try self.value(part, column, scope)
+            try set(column, value, at: target.position)
           }
         case .subquery(let query):
           let values = try rowSubquery(
@@ -309,6 +310,14 @@ extension Binder {
       }
     }
     return result
+  }
+
+  /// What SET gives to a column: the expression, or the default.
+  private func value(
+    _ syntax: Syntax.Expression, _ column: ColumnDescriptor, _ scope: Scope
+  ) throws(SQLError) -> TypedExpression {
+    if let value = try given(syntax, column, nil, scope, .update) { return value }
+    return try defaultValue(column)
   }
 
   private func update(_ update: Syntax.Update, _ parent: Scope?) throws(SQLError) -> BoundModification {
@@ -376,7 +385,7 @@ extension TypedExpression {
 extension Binder {
   /// A scope in which column `c` of `table` is `.column(c.place)`: for checks, indexes and generated columns, which are
   /// evaluated over a row as it is stored.
-  package func rowScope(_ table: TableDescriptor) -> Scope {
+  func rowScope(_ table: TableDescriptor) -> Scope {
     let scope = Scope(parent: nil)
     let columns = table.live.map {
       ScopeColumn(name: $0.name, expression: .column($0.place, $0.type), table: table.id, number: $0.number)
@@ -387,7 +396,7 @@ extension Binder {
   }
 
   /// A condition over a stored row.
-  package func rowCondition(
+  func rowCondition(
     _ tree: Syntax.Expression, _ table: TableDescriptor, _ clause: Clause
   ) throws(SQLError) -> TypedExpression {
     let bound = try condition(tree, rowScope(table), clause, clause == .check ? "CHECK" : "WHERE")
@@ -395,7 +404,7 @@ extension Binder {
   }
 
   /// A value over a stored row.
-  package func rowValue(
+  func rowValue(
     _ tree: Syntax.Expression, _ table: TableDescriptor, _ clause: Clause
   ) throws(SQLError) -> TypedExpression {
     try resolver.settle(try bind(tree, rowScope(table), clause))

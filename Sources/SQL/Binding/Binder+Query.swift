@@ -1,6 +1,6 @@
 extension Binder {
   /// Binds a query; `parent` is the scope around it, whose names it may use.
-  package func bind(_ query: Syntax.Query, parent: Scope?) throws(SQLError) -> BoundQuery {
+  func bind(_ query: Syntax.Query, parent: Scope?) throws(SQLError) -> BoundQuery {
     let scope = Scope(parent: parent)
     if let with = query.with { try self.with(with, scope) }
     switch query.body {

@@ -16,6 +16,8 @@ package final class Binder {
   /// Recursive common tables whose step is being bound, by their index.
   var workingTables: [Int: (id: Int, references: Int)] = [:]
   var recursions = 0
+  /// Where the columns of every scanned or changed table begin.
+  var scannedTables: [(base: Slot, table: TableDescriptor)] = []
   /// What the slots of FROM are called, for messages.
   var slotNames: [Slot: String] = [:]
   /// Relations that the statement names: for locks, and for the dependencies of views.
@@ -62,7 +64,7 @@ package final class Binder {
   /// The relation that `name` means.
   ///
   /// - Throws: undefined_table (42P01), invalid_schema_name (3F000).
-  package func relation(_ name: Syntax.QualifiedName) throws(SQLError) -> Relation {
+  func relation(_ name: Syntax.QualifiedName) throws(SQLError) -> Relation {
     if let relation = try catalog.relation(name, searchPath: searchPath) { return relation }
     throw Binder.undefinedRelation(name)
   }
@@ -74,7 +76,7 @@ package final class Binder {
   }
 
   /// The table that `name` means, for INSERT, UPDATE, DELETE and DDL; `verb` says what is done to it.
-  package func table(_ name: Syntax.QualifiedName, for verb: String) throws(SQLError) -> TableDescriptor {
+  func table(_ name: Syntax.QualifiedName, for verb: String) throws(SQLError) -> TableDescriptor {
     switch try relation(name) {
     case .table(let table):
       relationsUsed.insert(table.id)
@@ -98,7 +100,7 @@ package final class Binder {
   /// The type that `name` means.
   ///
   /// - Throws: undefined_object (42704) and what wrong modifiers raise (22023, 42601).
-  package func type(_ name: Syntax.TypeName) throws(SQLError) -> SQLType { try TypeBinding.type(name) }
+  func type(_ name: Syntax.TypeName) throws(SQLError) -> SQLType { try TypeBinding.type(name) }
 }
 
 /// A position for an error: nil where the syntax has none.

@@ -127,7 +127,7 @@ package final class CatalogSnapshot: Sendable {
   /// Whether an unqualified name finds this relation.
   package func isVisible(_ relation: Relation, searchPath: [String]) -> Bool {
     let found = try? self.relation(Syntax.QualifiedName([relation.name]), searchPath: searchPath)
-    return found??.id == relation.id
+    return found?.id == relation.id
   }
 
   package func role(named name: String) -> RoleDescriptor? { roles.first { $0.name == name } }

@@ -1,4 +1,4 @@
-package import Encoding
+internal import Encoding
 package import Storage
 
 // Where everything that SQL stores lies in the engine's ordered key space.

@@ -1,7 +1,6 @@
 package import Transactions
 package import Storage
-package import Platform
-package import Encoding
+internal import Encoding
 
 // Where the errors of the layers below get their SQLSTATE: once, here.
 
