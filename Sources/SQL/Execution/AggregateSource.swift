@@ -1,0 +1,401 @@
+// Grouping: by a hash table, or along an input in which equal keys come together.
+//
+// A group is a row of the key store (its keys, and with several grouping sets the set's number) and a block of states,
+// one for each aggregate, 16-byte aligned, in chunks that never move. DISTINCT and ORDER BY inside an aggregate keep the
+// group's arguments and feed them to the state when the group is done.
+
+/// The states of many groups.
+@safe
+private final class GroupStates {
+  private let sizeBytes: Int
+  private var chunks: [UnsafeMutableRawPointer] = []
+  private(set) var count = 0
+  private static let perChunk = 256
+
+  init(sizeBytes: Int) { self.sizeBytes = max(16, (sizeBytes + 15) & ~15) }
+  deinit { for index in unsafe chunks.indices { unsafe chunks[index].deallocate() } }
+
+  func add() -> Int {
+    if unsafe count == chunks.count * GroupStates.perChunk {
+      unsafe chunks.append(.allocate(byteCount: sizeBytes * GroupStates.perChunk, alignment: 16))
+    }
+    let start = unsafe self[count]
+    unsafe start.initializeMemory(as: UInt8.self, repeating: 0, count: sizeBytes)
+    count += 1
+    return count - 1
+  }
+  @unsafe subscript(_ group: Int) -> UnsafeMutableRawPointer {
+    @inline(__always) get {
+      unsafe chunks[group / GroupStates.perChunk] + group % GroupStates.perChunk * sizeBytes
+    }
+  }
+  func removeAll() { count = 0 }
+  var reservedBytes: Int { unsafe chunks.count * GroupStates.perChunk * sizeBytes }
+}
+
+/// One aggregate of the node, compiled.
+private final class AggregateRunner {
+  let function: AggregateFunction
+  let arguments: [CompiledExpression]
+  let filter: CompiledExpression?
+  let slot: Slot
+  let stateOffset: Int
+  let values: ValueBuffer
+  /// DISTINCT or ORDER BY: the arguments, then the sort keys, of every group's rows.
+  let isBuffered: Bool
+  let isDistinct: Bool
+  let orderKeys: [CompiledExpression]
+  let orders: [KeyOrder]
+  var buffers: [RowStore] = []
+
+  init(_ item: AggregateItem, stateOffset: Int) throws(SQLError) {
+    let call = item.call
+    function = call.function
+    arguments = try compile(call.arguments)
+    filter = try call.filter.map { (f) throws(SQLError) in try CompiledExpression(f, asCondition: true) }
+    slot = item.slot
+    self.stateOffset = stateOffset
+    values = ValueBuffer(max(arguments.count, 1))
+    // Order and duplicates mean nothing to min and max.
+    let matters = function.kind != .minimum && function.kind != .maximum
+    isDistinct = call.isDistinct && matters
+    isBuffered = matters && (call.isDistinct || !call.orderBy.isEmpty)
+    orderKeys = try compile(call.orderBy.map(\.expression))
+    var orders = call.orderBy.map { KeyOrder($0) }
+    if isDistinct, orders.isEmpty {
+      for argument in call.arguments {
+        guard ValueOrder(argument.type.id) != nil else {
+          throw SQLError(
+            .undefinedFunction, "could not identify an equality operator for type \(argument.type.description)")
+        }
+        orders.append(KeyOrder(SortKey(argument)))
+      }
+    }
+    self.orders = orders
+  }
+}
+
+/// GROUP BY and aggregates.
+final class AggregateSource: EvaluatingSource {
+  private let input: RowSource
+  private let node: AggregateNode
+  private let strategy: AggregateStrategy
+  private let keys: [CompiledExpression]
+  private let keyOrders: [ValueOrder]
+  private let keySlots: [Slot]
+  private let runners: [AggregateRunner]
+  private let hasSets: Bool
+  private let keyStore: RowStore
+  private let states: GroupStates
+  private let stateArena = Arena(initialBytes: 1024)
+  private let keyValues: ValueBuffer
+  private var table: [Int32] = []
+  private var hashes: [UInt32] = []
+  private var emitted = 0
+  private var isFilled = false
+  /// Sorted: whether the input's next row is in the frame already.
+  private var hasPending = false
+  private var counter = 0
+
+  init(
+    _ state: ExecutionState, _ node: AggregateNode, _ input: RowSource, _ strategy: AggregateStrategy
+  ) throws(SQLError) {
+    self.input = input
+    self.node = node
+    self.strategy = strategy
+    keys = try compile(node.keys.map(\.expression))
+    keyOrders = node.keys.map { ValueOrder($0.expression.type.id)! }
+    keySlots = node.keys.map(\.slot)
+    var runners: [AggregateRunner] = []
+    var offset = 0
+    for item in node.aggregates {
+      runners.append(try AggregateRunner(item, stateOffset: offset))
+      offset += (max(item.call.function.stateSize, 1) + 15) & ~15
+    }
+    self.runners = runners
+    hasSets = node.sets.count > 1 || (node.sets.count == 1 && node.sets[0].count != node.keys.count)
+    states = GroupStates(sizeBytes: offset)
+    keyStore = RowStore(width: node.keys.count + 1, limitBytes: state.services.workMemoryBytes)
+    keyValues = ValueBuffer(node.keys.count)
+    super.init(state)
+    context.stateArena = stateArena
+  }
+
+  override func open() throws(SQLError) {
+    refresh()
+    reset()
+    isFilled = false
+    hasPending = false
+    emitted = 0
+    try input.open()
+  }
+
+  private func reset() {
+    keyStore.removeAll()
+    states.removeAll()
+    stateArena.reset()
+    hashes.removeAll(keepingCapacity: true)
+    for runner in runners { runner.buffers.removeAll() }
+  }
+
+  // MARK: Groups
+
+  private func addGroup(_ set: Int) -> Int {
+    let row = keyStore.addRow()
+    for index in keyOrders.indices { keyStore.set(row, index, keyValues[index]) }
+    keyStore.set(row, keyOrders.count, Value(set))
+    let group = states.add()
+    for runner in runners {
+      unsafe runner.function.initialize(states[group] + runner.stateOffset)
+      if runner.isBuffered {
+        runner.buffers.append(
+          RowStore(
+            width: runner.arguments.count + runner.orderKeys.count,
+            limitBytes: unsafe state.services.workMemoryBytes))
+      }
+    }
+    return group
+  }
+
+  private func find(_ set: Int) throws(SQLError) -> Int {
+    var hash: UInt64 = UInt64(set)
+    for index in keyOrders.indices { hash = ValueOrder.mix(hash ^ keyOrders[index].hashWithNull(keyValues[index])) }
+    let short = UInt32(truncatingIfNeeded: hash)
+    var mask = table.count - 1
+    var place = Int(short) & mask
+    while table[place] != 0 {
+      let group = Int(table[place]) - 1
+      if hashes[group] == short, isEqual(group, set) { return group }
+      place = (place + 1) & mask
+    }
+    if (states.count + 1) * 2 > table.count {
+      rehash()
+      mask = table.count - 1
+      place = Int(short) & mask
+      while table[place] != 0 { place = (place + 1) & mask }
+    }
+    let group = addGroup(set)
+    hashes.append(short)
+    table[place] = Int32(group + 1)
+    if group & 0xff == 0 { try checkMemory() }
+    return group
+  }
+
+  private func checkMemory() throws(SQLError) {
+    let limit = unsafe state.services.workMemoryBytes
+    if keyStore.sizeBytes + states.reservedBytes + stateArena.reservedBytes > limit {
+      throw SQLError(
+        .outOfMemory, "grouping needs more than work_mem (\(limit >> 20) MiB)",
+        hint: "Raise work_mem for this session, or group fewer rows.")
+    }
+  }
+
+  private func rehash() {
+    table = Array(repeating: 0, count: max(64, table.count * 2))
+    let mask = table.count - 1
+    for group in hashes.indices {
+      var place = Int(hashes[group]) & mask
+      while table[place] != 0 { place = (place + 1) & mask }
+      table[place] = Int32(group + 1)
+    }
+  }
+
+  private func isEqual(_ group: Int, _ set: Int) -> Bool {
+    for index in keyOrders.indices {
+      let kept = keyStore.value(group, index)
+      let given = keyValues[index]
+      if kept.isNull || given.isNull {
+        if kept.isNull != given.isNull { return false }
+      } else if !keyOrders[index].equal(kept, given) {
+        return false
+      }
+    }
+    return !hasSets || keyStore.value(group, keyOrders.count).int == Int64(set)
+  }
+
+  // MARK: Accumulating
+
+  @inline(__always)
+  private func accumulate(_ group: Int) throws(SQLError) {
+    let start = unsafe states[group]
+    for runner in runners {
+      if let filter = runner.filter, !(try filter.holds(frame, &context)) { continue }
+      var hasNull = false
+      for index in runner.arguments.indices {
+        let value = try runner.arguments[index].value(frame, &context)
+        if value.isNull { hasNull = true }
+        runner.values[index] = value
+      }
+      if hasNull, runner.function.isStrict { continue }
+      if runner.isBuffered {
+        try buffer(runner, group)
+        continue
+      }
+      try unsafe runner.function.accumulate(
+        start + runner.stateOffset, Arguments(runner.values.pointer, count: runner.arguments.count), &context)
+    }
+  }
+
+  private func buffer(_ runner: AggregateRunner, _ group: Int) throws(SQLError) {
+    let store = runner.buffers[group]
+    let row = store.addRow()
+    for index in runner.arguments.indices { store.set(row, index, runner.values[index]) }
+    for (index, key) in runner.orderKeys.enumerated() {
+      store.set(row, runner.arguments.count + index, try key.value(frame, &context))
+    }
+    if row & 0xff == 0 { try store.checkLimit("an aggregate with DISTINCT or ORDER BY") }
+  }
+
+  private func drain(_ runner: AggregateRunner, _ group: Int) throws(SQLError) {
+    let store = runner.buffers[group]
+    let count = runner.arguments.count
+    let first = runner.orderKeys.isEmpty ? 0 : count
+    var rows = Array(0..<store.count)
+    let orders = runner.orders
+    rows.sort { a, b in
+      for (index, order) in orders.enumerated() {
+        let result = order.compare(store.value(a, first + index), store.value(b, first + index))
+        if result != 0 { return result < 0 }
+      }
+      return a < b
+    }
+    let start = unsafe states[group] + runner.stateOffset
+    var last = -1
+    for row in rows {
+      if runner.isDistinct, last >= 0,
+        (0..<orders.count).allSatisfy({
+          orders[$0].compare(store.value(last, first + $0), store.value(row, first + $0)) == 0
+        })
+      {
+        continue
+      }
+      last = row
+      try unsafe runner.function.accumulate(start, store.arguments(row, from: 0, count: count), &context)
+    }
+  }
+
+  private func evaluateKeys() throws(SQLError) {
+    for index in keys.indices { keyValues[index] = try keys[index].value(frame, &context) }
+  }
+
+  // MARK: Running
+
+  override func next() throws(SQLError) -> Bool {
+    if strategy == .sorted { return try nextSorted() }
+    if !isFilled { try fill() }
+    guard emitted < states.count else { return false }
+    let group = emitted
+    emitted += 1
+    try emit(group)
+    return true
+  }
+
+  private func fill() throws(SQLError) {
+    isFilled = true
+    if strategy == .plain {
+      let group = addGroup(0)
+      while try input.next() {
+        try tick()
+        try accumulate(group)
+      }
+    } else {
+      table = Array(repeating: 0, count: 64)
+      while try input.next() {
+        try tick()
+        try evaluateKeys()
+        if !hasSets {
+          try accumulate(try find(0))
+          continue
+        }
+        let all = keyValues.array
+        for (number, set) in node.sets.enumerated() {
+          for index in keyOrders.indices { keyValues[index] = set.contains(index) ? all[index] : .null }
+          try accumulate(try find(number))
+        }
+      }
+      // An empty grouping set is there even without rows.
+      if states.count == 0 {
+        for (number, set) in node.sets.enumerated() where set.isEmpty {
+          for index in keyOrders.indices { keyValues[index] = .null }
+          _ = try find(number)
+        }
+      }
+    }
+    input.close()
+  }
+
+  @inline(__always)
+  private func tick() throws(SQLError) {
+    arena.reset()
+    counter &+= 1
+    if counter & 0xfff == 0 {
+      try unsafe state.services.checkInterrupt()
+      try checkMemory()
+    }
+  }
+
+  private func nextSorted() throws(SQLError) -> Bool {
+    if hasPending {
+      pendingStore.load(0, frame, keySlots)
+    } else {
+      guard !isFilled, try input.next() else { return false }
+    }
+    arena.reset()
+    try evaluateKeys()
+    reset()
+    let group = addGroup(0)
+    try accumulate(group)
+    hasPending = false
+    while try input.next() {
+      try tick()
+      try evaluateKeys()
+      if !isEqual(group, 0) {
+        hasPending = true
+        break
+      }
+      try accumulate(group)
+    }
+    if !hasPending {
+      isFilled = true
+      try emit(group)
+      return true
+    }
+    // The next group's first row is in the frame: what is emitted now goes over its keys' slots.
+    pendingStore.removeAll()
+    pendingStore.append(frame, keySlots)
+    try emit(group)
+    return true
+  }
+  private lazy var pendingStore = RowStore(width: keySlots.count, limitBytes: .max)
+
+  private func emit(_ group: Int) throws(SQLError) {
+    arena.reset()
+    let start = unsafe states[group]
+    for runner in runners {
+      if runner.isBuffered { try drain(runner, group) }
+      frame[runner.slot] = try unsafe runner.function.finish(start + runner.stateOffset, &context)
+    }
+    keyStore.load(group, frame, keySlots)
+    guard !node.groupings.isEmpty else { return }
+    let set = Int(keyStore.value(group, keyOrders.count).int)
+    for grouping in node.groupings {
+      var mask: Int64 = 0
+      for key in grouping.keys { mask = mask << 1 | (node.sets[set].contains(key) ? 0 : 1) }
+      frame[grouping.slot] = Value(mask)
+    }
+  }
+
+  override func close() {
+    input.close()
+    reset()
+  }
+}
+
+extension ValueBuffer {
+  var array: [Value] { (0..<count).map { self[$0] } }
+}
+
+extension ValueOrder {
+  @inline(__always)
+  func hashWithNull(_ value: Value) -> UInt64 { value.isNull ? 0x5851_f42d_4c95_7f2d : hash(value) }
+}

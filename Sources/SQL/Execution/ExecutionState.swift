@@ -1,0 +1,169 @@
+internal import Transactions
+internal import Synchronization
+
+internal import Glibc
+
+/// The time since some fixed moment, in nanoseconds.
+func monotonicNanoseconds() -> Int64 {
+  var time = timespec()
+  _ = unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+  return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+}
+
+/// What a statement needs of its session and database while it runs.
+protocol StatementServices: AnyObject {
+  var sequences: SequenceStore { get }
+  var statistics: StatisticsStore { get }
+  /// What may be kept in memory by one operator, in bytes.
+  var workMemoryBytes: Int { get }
+  func setting(_ name: String) -> String?
+  func systemContext() -> SystemContext
+  /// Throws when the statement was cancelled or ran out of time.
+  func checkInterrupt() throws(SQLError)
+  /// nextval() and its kin, which remember what the session saw.
+  func sequenceCall(_ call: SequenceCall) throws(SQLError) -> Int64?
+  func notice(_ notice: SQLNotice)
+  /// What writes the rows of a table; kept between statements while the table does not change.
+  func writer(_ table: TableDescriptor) throws(SQLError) -> TableWriter
+  /// Runs the checks that waited for the end of the statement, and keeps the deferred ones for the commit.
+  func check(_ pending: [PendingCheck], _ transaction: Transaction) throws(SQLError)
+  /// A file for rows that do not fit into memory.
+  func temporaryFile() throws(SQLError) -> TemporaryFile
+  /// A read-only transaction at an older version, to the end of the statement.
+  /// Puts a clock and counters around a source.
+  func instrument(_ source: RowSource, _ node: PlanNode) -> RowSource {
+    let wrapped = InstrumentedSource(self, source)
+    instruments.append(wrapped)
+    return wrapped
+  }
+  private(set) var instruments: [InstrumentedSource] = []
+
+  func pastTransaction(_ version: UInt64) throws(SQLError) -> Transaction
+}
+
+enum SequenceCall {
+  case next(UInt32)
+  case current(UInt32)
+  case last
+  case set(UInt32, Int64, isCalled: Bool)
+}
+
+/// One statement that runs, or is kept ready to run again: its frame, parameters, subqueries and common tables.
+@safe
+final class ExecutionState: EvaluationHost {
+  let plan: PlannedStatement
+  let frame: Frame
+  private let frameBuffer: ValueBuffer
+  let parameters: ValueBuffer
+  private let parameterArena = Arena(initialBytes: 256)
+  unowned let services: any StatementServices
+  /// Set before every execution.
+  @exclusivity(unchecked) var transaction: Transaction!
+  @exclusivity(unchecked) var base: EvaluationContext
+  private(set) var subplans: [SubplanRunner] = []
+  private(set) var commons: [CommonTable] = []
+  @exclusivity(unchecked) var working: [Int: RowStore] = [:]
+  /// Executions so far: tells operators that are opened again whether it is the same one.
+  @exclusivity(unchecked) private(set) var generation = 0
+  /// Wraps every operator with a clock and counters, for EXPLAIN ANALYZE.
+  let isInstrumented: Bool
+
+  init(
+    _ plan: PlannedStatement, services: any StatementServices, instrumented: Bool = false
+  ) throws(SQLError) {
+    self.plan = plan
+    self.services = services
+    isInstrumented = instrumented
+    frameBuffer = ValueBuffer(plan.slotTypes.count)
+    frame = frameBuffer.frame
+    parameters = ValueBuffer(plan.parameterTypes.count)
+    base = EvaluationContext(arena: Arena(initialBytes: 64))
+    unsafe base.host = self
+    unsafe base.setParameters(parameters.pointer, count: parameters.count)
+    for subquery in plan.subqueries { subplans.append(try SubplanRunner(subquery, self)) }
+    for table in plan.commonTables { commons.append(try CommonTable(table, self)) }
+  }
+
+  /// Makes ready for an execution in `transaction`.
+  func begin(
+    _ transaction: Transaction, parameters values: [Datum], format: TextFormat, statementTime: Int64, user: String,
+    database: String
+  ) {
+    self.transaction = transaction
+    generation &+= 1
+    parameterArena.reset()
+    for (index, datum) in values.enumerated() where index < parameters.count {
+      parameters[index] = datum.value(in: parameterArena)
+    }
+    base.format = format
+    base.statementTime = statementTime
+    base.user = user
+    base.database = database
+    for subplan in subplans { subplan.forget() }
+    for common in commons { common.forget() }
+    if !working.isEmpty { working = [:] }
+  }
+
+  /// A context with an arena of its own, for one operator.
+  func context(_ arena: Arena) -> EvaluationContext {
+    var context = base
+    context.arena = arena
+    context.random = RandomState(seed: base.random.next())
+    return context
+  }
+
+  func pastTransaction(_ version: UInt64) throws(SQLError) -> Transaction {
+    try services.pastTransaction(version)
+  }
+
+  // MARK: EvaluationHost
+
+  func subplan(_ id: Int, _ arguments: Arguments, _ context: inout EvaluationContext) throws(SQLError) -> Value {
+    try subplans[id].value(arguments, &context)
+  }
+  func setting(_ name: String) -> String? { services.setting(name) }
+}
+
+/// An operator that runs: pulled for one row at a time, which it leaves in the frame.
+///
+/// `open` may be called again at any time and starts over; slots that the operator reads of others are as they are then.
+class RowSource {
+  unowned(unsafe) let state: ExecutionState
+  let frame: Frame
+
+  init(_ state: ExecutionState) {
+    unsafe self.state = state
+    frame = state.frame
+  }
+
+  func open() throws(SQLError) { fatalError("abstract") }
+  /// Moves to the next row; false at the end.
+  func next() throws(SQLError) -> Bool { fatalError("abstract") }
+  /// Lets go of cursors and memory. The source can be opened again.
+  func close() {}
+}
+
+/// A source that evaluates expressions: it has an arena, whose values last until its next row.
+class EvaluatingSource: RowSource {
+  let arena = Arena(initialBytes: 512)
+  @exclusivity(unchecked) final var context: EvaluationContext
+  private var generation = -1
+
+  override init(_ state: ExecutionState) {
+    context = state.context(arena)
+    super.init(state)
+  }
+
+  /// Takes over the settings of a new execution.
+  @inline(__always)
+  final func refresh() {
+    let state = unsafe self.state
+    if generation != state.generation {
+      generation = state.generation
+      context.format = state.base.format
+      context.statementTime = state.base.statementTime
+      context.user = state.base.user
+      context.database = state.base.database
+    }
+  }
+}

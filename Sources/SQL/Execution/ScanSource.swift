@@ -1,0 +1,300 @@
+internal import Transactions
+internal import Storage
+
+// Reading tables: by key, along the table, or along an index.
+//
+// Values of a row are borrowed from the cursor until it moves. What `Transaction.get` returns lasts only until the next
+// call on the transaction, so a row that was fetched by key has its bytes copied to the source's arena.
+
+/// What all table sources share: decoding the columns that are needed, the filter's first.
+class TableSource: EvaluatingSource {
+  final let plan: ScanPlan
+  final let layout: RowLayout
+  final let base: Slot
+  final let keySlot: Slot
+  final let filter: CompiledExpression?
+  final let filterPlaces: [Int]
+  final let otherPlaces: [Int]
+  final let bounds: KeyBounds
+  @exclusivity(unchecked) final var counter = 0
+  private let asOf: CompiledExpression?
+  @exclusivity(unchecked) final var transaction: Transaction
+
+  init(_ state: ExecutionState, _ plan: ScanPlan, transaction: Transaction) throws(SQLError) {
+    self.plan = plan
+    layout = plan.scan.table.layout
+    base = plan.scan.base
+    keySlot = plan.scan.keySlot ?? -1
+    filter = try plan.filter.map { (f) throws(SQLError) in try CompiledExpression(f, asCondition: true) }
+    filterPlaces = plan.filterPlaces
+    otherPlaces = plan.otherPlaces
+    bounds = try KeyBounds(plan.path, storage: plan.path.index?.storage ?? plan.scan.table.storage)
+    asOf = try plan.scan.asOf.map { (e) throws(SQLError) in try CompiledExpression(e) }
+    self.transaction = transaction
+    super.init(state)
+  }
+
+  final func begin() throws(SQLError) {
+    refresh()
+    arena.reset()
+    if let asOf {
+      let version = try asOf.value(frame, &context)
+      guard !version.isNull, version.int >= 0 else {
+        throw SQLError(.invalidParameterValue, "AS OF VERSION needs a version that is not negative")
+      }
+      transaction = try unsafe state.pastTransaction(UInt64(version.int))
+    } else {
+      transaction = unsafe state.transaction
+    }
+  }
+
+  /// Decodes the row and tests the filter.
+  @inline(__always)
+  final func accept(_ row: Bytes) throws(SQLError) -> Bool {
+    let view = try RowView(row, layout: layout)
+    if let filter {
+      for place in filterPlaces { frame[base &+ place] = try view.value(place, layout) }
+      guard try filter.holds(frame, &context) else { return false }
+    }
+    for place in otherPlaces { frame[base &+ place] = try view.value(place, layout) }
+    return true
+  }
+
+  /// Copies what a fetched row lent.
+  @inline(__always)
+  final func own() {
+    for place in filterPlaces { frame[base &+ place] = frame[base &+ place].copied(into: arena) }
+    for place in otherPlaces { frame[base &+ place] = frame[base &+ place].copied(into: arena) }
+  }
+
+  @inline(__always)
+  final func tick() throws(SQLError) {
+    counter &+= 1
+    if counter & 0xff == 0 { try unsafe state.services.checkInterrupt() }
+  }
+}
+
+/// At most one row, by its primary key or a unique index.
+final class PointSource: TableSource {
+  private var key = ByteBuffer(capacity: 64)
+  private var rowKey = ByteBuffer(capacity: 64)
+  private var isDone = false
+
+  override func open() throws(SQLError) {
+    try begin()
+    isDone = false
+  }
+
+  override func next() throws(SQLError) -> Bool {
+    guard !isDone else { return false }
+    isDone = true
+    guard try bounds.pointKey(frame, &context, &key) else { return false }
+    if plan.path.index == nil { return try fetch(key.bytes) }
+    guard
+      let entry = try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.bytes.buffer) })
+    else { return false }
+    try IndexEntry.rowKey(
+      unsafe Bytes(entry), key: key.bytes, table: plan.scan.table.storage, into: &rowKey)
+    return try fetch(rowKey.bytes)
+  }
+
+  private func fetch(_ key: Bytes) throws(SQLError) -> Bool {
+    guard let row = try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.buffer) }) else {
+      return false
+    }
+    guard try accept(unsafe Bytes(row)) else { return false }
+    own()
+    if keySlot >= 0 { frame[keySlot] = Value(arena.copy(key)) }
+    return true
+  }
+}
+
+/// The rows of a table in key order, within bounds.
+final class TableScanSource: TableSource {
+  private var ranges: [KeyRange] = []
+  private var cursor: TransactionCursor?
+  private var nextRange = 0
+  private var seen = 0
+
+  override func open() throws(SQLError) {
+    try begin()
+    close()
+    if plan.path.equal.isEmpty, plan.path.lower == nil, plan.path.upper == nil {
+      ranges = [KeySpace.range(plan.scan.table.storage)]
+    } else {
+      ranges = try bounds.ranges(frame, &context)
+      if plan.path.reverse { ranges.reverse() }
+    }
+    nextRange = 0
+    seen = 0
+  }
+
+  override func next() throws(SQLError) -> Bool {
+    while true {
+      guard let cursor else {
+        guard try advance() else { return false }
+        continue
+      }
+      while try sqlErrors({ () throws(TransactionError) in try cursor.next() }) {
+        try tick()
+        seen &+= 1
+        arena.reset()
+        guard try accept(unsafe Bytes(cursor.value)) else { continue }
+        if keySlot >= 0 { frame[keySlot] = Value(unsafe Bytes(cursor.key)) }
+        return true
+      }
+      cursor.close()
+      self.cursor = nil
+      if plan.path.equal.isEmpty, plan.path.lower == nil, plan.path.upper == nil, plan.scan.asOf == nil {
+        unsafe state.services.statistics.observed(plan.scan.table.storage, rows: seen)
+      }
+    }
+  }
+
+  private func advance() throws(SQLError) -> Bool {
+    guard nextRange < ranges.count else { return false }
+    let range = ranges[nextRange]
+    nextRange += 1
+    cursor = try sqlErrors { () throws(TransactionError) in
+      try transaction.cursor(range, reverse: plan.path.reverse)
+    }
+    return true
+  }
+
+  override func close() {
+    cursor?.close()
+    cursor = nil
+  }
+}
+
+/// The rows of a table in an index's order, within bounds; from the index alone where it has all columns.
+final class IndexScanSource: TableSource {
+  private var ranges: [KeyRange] = []
+  private var cursor: TransactionCursor?
+  private var nextRange = 0
+  private var rowKey = ByteBuffer(capacity: 64)
+  /// Columns to take from the entry: the index's in order, then the primary key's; nil for those that nobody needs.
+  private let entryColumns: [(column: KeyColumn, slot: Slot?)]
+  private let rowKeyColumns: [(column: KeyColumn, slot: Slot?)]
+
+  override init(_ state: ExecutionState, _ plan: ScanPlan, transaction: Transaction) throws(SQLError) {
+    let wanted = Set(plan.filterPlaces + plan.otherPlaces)
+    var taken: Set<Int> = []
+    func columns(_ keys: [IndexKey]) -> [(column: KeyColumn, slot: Slot?)] {
+      keys.map { key in
+        let column = KeyColumn(key.type, descending: key.descending, nullsFirst: key.nullsFirst)
+        guard let number = key.column, wanted.contains(number - 1), column.isDecodable,
+          taken.insert(number - 1).inserted
+        else { return (column, nil) }
+        return (column, plan.scan.base + number - 1)
+      }
+    }
+    entryColumns = columns(plan.path.index?.keys ?? [])
+    rowKeyColumns = columns(plan.scan.table.primaryIndex?.keys ?? [])
+    try super.init(state, plan, transaction: transaction)
+  }
+
+  override func open() throws(SQLError) {
+    try begin()
+    close()
+    if plan.path.equal.isEmpty, plan.path.lower == nil, plan.path.upper == nil, let index = plan.path.index {
+      ranges = [KeySpace.range(index.storage)]
+    } else {
+      ranges = try bounds.ranges(frame, &context)
+      if plan.path.reverse { ranges.reverse() }
+    }
+    nextRange = 0
+  }
+
+  override func next() throws(SQLError) -> Bool {
+    while true {
+      guard let cursor else {
+        guard nextRange < ranges.count else { return false }
+        let range = ranges[nextRange]
+        nextRange += 1
+        self.cursor = try sqlErrors { () throws(TransactionError) in
+          try transaction.cursor(range, reverse: plan.path.reverse)
+        }
+        continue
+      }
+      while try sqlErrors({ () throws(TransactionError) in try cursor.next() }) {
+        try tick()
+        arena.reset()
+        let key = unsafe Bytes(cursor.key)
+        let entry = unsafe Bytes(cursor.value)
+        if plan.path.isIndexOnly {
+          try decode(key, entry)
+          if let filter, !(try filter.holds(frame, &context)) { continue }
+          return true
+        }
+        try IndexEntry.rowKey(entry, key: key, table: plan.scan.table.storage, into: &rowKey)
+        let fetched = try sqlErrors({ () throws(TransactionError) in
+          unsafe try transaction.get(rowKey.bytes.buffer)
+        })
+        guard let row = unsafe fetched else { throw IndexEntry.missingRow(plan) }
+        guard try accept(unsafe Bytes(row)) else { continue }
+        own()
+        if keySlot >= 0 { frame[keySlot] = Value(arena.copy(rowKey.bytes)) }
+        return true
+      }
+      cursor.close()
+      self.cursor = nil
+    }
+  }
+
+  private func decode(_ key: Bytes, _ entry: Bytes) throws(SQLError) {
+    var offset = KeySpace.prefixLength
+    for (column, slot) in entryColumns {
+      let value = try KeyCodec.decode(key, &offset, column, arena)
+      if let slot { frame[slot] = value }
+    }
+    guard rowKeyColumns.contains(where: { $0.slot != nil }) else { return }
+    let row = try IndexEntry.rowKeyPart(entry, key: key)
+    offset = 0
+    for (column, slot) in rowKeyColumns {
+      let value = try KeyCodec.decode(row, &offset, column, arena)
+      if let slot { frame[slot] = value }
+    }
+  }
+
+  override func close() {
+    cursor?.close()
+    cursor = nil
+  }
+}
+
+/// The value of an index entry: where the row is (see KeySpace).
+enum IndexEntry {
+  static func damaged() -> SQLError {
+    SQLError(
+      .dataCorrupted, "index entry is damaged", hint: "Run synod verify on the data directory; REINDEX the index.")
+  }
+  static func missingRow(_ plan: ScanPlan) -> SQLError {
+    SQLError(
+      .dataCorrupted,
+      "index \"\(plan.path.index?.name ?? "")\" of table \"\(plan.scan.table.name)\" points at a row that is not there",
+      hint: "REINDEX the index; if it happens again, run synod verify.")
+  }
+
+  /// The row's key without the table's prefix.
+  @inline(__always)
+  static func rowKeyPart(_ entry: Bytes, key: Bytes) throws(SQLError) -> Bytes {
+    guard entry.count >= 2 else { throw damaged() }
+    let length = Int(entry.load(0, as: UInt16.self))
+    if length == 0 { return entry.dropFirst(2) }
+    guard length <= key.count - KeySpace.prefixLength else { throw damaged() }
+    return key[key.count - length..<key.count]
+  }
+
+  /// The row's whole key.
+  @inline(__always)
+  static func rowKey(
+    _ entry: Bytes, key: Bytes, table: ObjectID, into buffer: inout ByteBuffer
+  ) throws(SQLError) {
+    let part = try rowKeyPart(entry, key: key)
+    buffer.removeAll()
+    buffer.append(KeySpace.relation)
+    buffer.append(big: table.rawValue)
+    buffer.append(part)
+  }
+}

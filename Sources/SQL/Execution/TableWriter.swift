@@ -1,0 +1,450 @@
+internal import Transactions
+internal import Storage
+
+// Changing rows: constraints are checked, and the row and its index entries are written, as one step.
+//
+// A row is a `ValueBuffer` by place. Expressions of the catalog (checks, generated columns, index expressions and
+// predicates) are compiled over it.
+//
+// 1. A key that must be unique is locked for update before its newest state is looked at: whoever else wants to make the
+//    same key waits until this transaction ends, whether or not the key exists.
+// 2. Index entries are derived from the row alone, so the entry of an old row can be named without reading the index.
+// 3. What must hold only at the end of the statement (foreign keys) is queued in `pending`.
+
+/// An index's entry for a row, compiled.
+final class IndexWriter {
+  let descriptor: IndexDescriptor
+  private let prefix: [UInt8]
+  private let columns: [KeyColumn]
+  private let places: [Int]
+  private let expressions: [CompiledExpression?]
+  private let predicate: CompiledExpression?
+
+  init(_ descriptor: IndexDescriptor, _ table: TableDescriptor, _ binder: Binder) throws(SQLError) {
+    self.descriptor = descriptor
+    prefix = KeySpace.prefix(descriptor.storage)
+    columns = descriptor.keys.map { KeyColumn($0.type, descending: $0.descending, nullsFirst: $0.nullsFirst) }
+    var places: [Int] = []
+    var expressions: [CompiledExpression?] = []
+    for key in descriptor.keys {
+      if let column = key.column {
+        places.append(column - 1)
+        expressions.append(nil)
+      } else {
+        places.append(-1)
+        let bound = try binder.rowValue(key.expression!.tree, table, .indexExpression)
+        expressions.append(try CompiledExpression(bound.withoutPositions))
+      }
+    }
+    self.places = places
+    self.expressions = expressions
+    predicate = try descriptor.predicate.map { (stored) throws(SQLError) in
+      try CompiledExpression(
+        try binder.rowCondition(stored.tree, table, .indexPredicate).withoutPositions, asCondition: true)
+    }
+  }
+
+  /// Whether the row has an entry.
+  func covers(_ row: ValueBuffer, _ context: inout EvaluationContext) throws(SQLError) -> Bool {
+    guard let predicate else { return true }
+    return try predicate.holds(row.frame, &context)
+  }
+
+  func value(_ index: Int, _ row: ValueBuffer, _ context: inout EvaluationContext) throws(SQLError) -> Value {
+    if let expression = expressions[index] { return try expression.value(row.frame, &context) }
+    return row[places[index]]
+  }
+
+  /// Writes the key of the index's columns; true if equal columns must not come twice.
+  func key(
+    _ row: ValueBuffer, _ context: inout EvaluationContext, into key: inout ByteBuffer
+  ) throws(SQLError) -> Bool {
+    key.removeAll()
+    key.append(prefix)
+    var hasNull = false
+    for index in columns.indices {
+      let value = try self.value(index, row, &context)
+      if value.isNull { hasNull = true }
+      KeyCodec.append(value, columns[index], to: &key)
+    }
+    guard key.count <= 1 << 16 else {
+      throw SQLError(
+        .programLimit, "index row size \(key.count) exceeds maximum \(1 << 16) for index \"\(descriptor.name)\"",
+        hint: "Values larger than 64 KiB cannot be indexed. Consider an index on a hash of the value.")
+    }
+    return descriptor.isUnique && (!hasNull || descriptor.nullsNotDistinct)
+  }
+
+  /// The whole entry: a unique key leaves the row's key out of its own (see KeySpace).
+  func entry(
+    _ row: ValueBuffer, rowKey: Bytes, _ context: inout EvaluationContext, key: inout ByteBuffer,
+    value: inout ByteBuffer
+  ) throws(SQLError) -> Bool {
+    let isUnique = try self.key(row, &context, into: &key)
+    let part = rowKey.dropFirst(KeySpace.prefixLength)
+    value.removeAll()
+    if isUnique {
+      value.append(little: UInt16(0))
+      value.append(part)
+    } else {
+      value.append(little: UInt16(part.count))
+      key.append(part)
+    }
+    return isUnique
+  }
+
+  /// `(a, b)=(1, 2)`.
+  func describe(_ row: ValueBuffer, _ table: TableDescriptor, _ context: inout EvaluationContext) -> String {
+    var names: [String] = []
+    var values: [String] = []
+    for (index, key) in descriptor.keys.enumerated() {
+      names.append(key.column.map { table.column($0).name } ?? key.expression?.text ?? "?")
+      let value = (try? self.value(index, row, &context)) ?? .null
+      values.append(TableWriter.text(value, key.type.id, context.format))
+    }
+    return "(\(names.joined(separator: ", ")))=(\(values.joined(separator: ", ")))"
+  }
+}
+
+/// A check that waits for the end of the statement (or of the transaction).
+struct PendingCheck {
+  enum Kind {
+    /// The values of a foreign key must be in the referenced table.
+    case reference(TableDescriptor, ForeignKey, [Datum])
+    /// Rows that refer to a key that is gone or changed.
+    case referenced(TableDescriptor, CatalogSnapshot.Reference, old: [Datum], new: [Datum]?)
+  }
+  var kind: Kind
+  var isDeferred: Bool
+}
+
+/// What became of an insert under ON CONFLICT.
+enum InsertOutcome {
+  case inserted
+  /// A row is there already, under this key; the key is valid until the next call.
+  case conflict(Bytes)
+}
+
+/// Writes the rows of one table.
+final class TableWriter {
+  let table: TableDescriptor
+  let layout: RowLayout
+  private let primary: IndexWriter?
+  private let indexes: [IndexWriter]
+  private let checks: [(name: String, expression: CompiledExpression)]
+  private let notNull: [ColumnDescriptor]
+  private let generated: [(place: Int, expression: CompiledExpression)]
+  private let referencing: [CatalogSnapshot.Reference]
+  private let sequences: SequenceStore
+  private var key = ByteBuffer(capacity: 64)
+  private var entryKey = ByteBuffer(capacity: 64)
+  private var entryValue = ByteBuffer(capacity: 64)
+  private var oldKey = ByteBuffer(capacity: 64)
+  private var oldValue = ByteBuffer(capacity: 64)
+  private var rowBytes = ByteBuffer(capacity: 256)
+  private var conflictKey = ByteBuffer(capacity: 64)
+  /// Checks for the end of the statement.
+  var pending: [PendingCheck] = []
+  /// Rows inserted less rows deleted.
+  private(set) var delta = 0
+
+  init(_ table: TableDescriptor, _ binder: Binder, sequences: SequenceStore) throws(SQLError) {
+    self.table = table
+    self.sequences = sequences
+    layout = table.layout
+    primary = try table.primaryIndex.map { (i) throws(SQLError) in try IndexWriter(i, table, binder) }
+    var indexes: [IndexWriter] = []
+    for index in table.secondaryIndexes { indexes.append(try IndexWriter(index, table, binder)) }
+    self.indexes = indexes
+    var checks: [(name: String, expression: CompiledExpression)] = []
+    for check in table.checks.sorted(by: { $0.name < $1.name }) {
+      let bound = try binder.rowCondition(check.expression.tree, table, .check)
+      checks.append((check.name, try CompiledExpression(bound.withoutPositions)))
+    }
+    self.checks = checks
+    notNull = table.live.filter(\.notNull)
+    var generated: [(place: Int, expression: CompiledExpression)] = []
+    for column in table.live {
+      guard let stored = column.generated else { continue }
+      let bound = try binder.resolver.assign(
+        try binder.rowValue(stored.tree, table, .generated), to: column.type, column: column.name)
+      generated.append((column.place, try CompiledExpression(bound.withoutPositions)))
+    }
+    self.generated = generated
+    referencing = binder.catalog.referencing[table.id] ?? []
+  }
+
+  static func text(_ value: Value, _ type: TypeID, _ format: TextFormat) -> String {
+    if value.isNull { return "null" }
+    return (try? TypeCodec.string(value, type, format)) ?? "?"
+  }
+
+  // MARK: Constraints of the row itself
+
+  private func failingRow(_ row: ValueBuffer, _ context: EvaluationContext) -> String {
+    let values = table.live.map { column in
+      let text = TableWriter.text(row[column.place], column.type.id, context.format)
+      return text.utf8.count > 64 ? String(decoding: text.utf8.prefix(64), as: UTF8.self) + "..." : text
+    }
+    return "Failing row contains (\(values.joined(separator: ", ")))."
+  }
+
+  private func check(_ row: ValueBuffer, _ context: inout EvaluationContext) throws(SQLError) {
+    for (place, expression) in generated { row[place] = try expression.value(row.frame, &context) }
+    for column in notNull where row[column.place].isNull {
+      throw SQLError(
+        .notNullViolation,
+        "null value in column \"\(column.name)\" of relation \"\(table.name)\" violates not-null constraint",
+        detail: failingRow(row, context), table: table.name, column: column.name)
+    }
+    for (name, expression) in checks {
+      let result = try expression.value(row.frame, &context)
+      guard result.isNull || result.bool else {
+        throw SQLError(
+          .checkViolation, "new row for relation \"\(table.name)\" violates check constraint \"\(name)\"",
+          detail: failingRow(row, context), table: table.name, constraint: name)
+      }
+    }
+  }
+
+  private func duplicate(
+    _ index: IndexWriter, _ row: ValueBuffer, _ context: inout EvaluationContext
+  ) -> SQLError {
+    SQLError(
+      .uniqueViolation, "duplicate key value violates unique constraint \"\(index.descriptor.name)\"",
+      detail: "Key \(index.describe(row, table, &context)) already exists.", table: table.name,
+      constraint: index.descriptor.name)
+  }
+
+  // MARK: Insert
+
+  /// The key under which `row` is stored: its primary key, or a new row id.
+  private func rowKey(_ row: ValueBuffer, _ context: inout EvaluationContext) throws(SQLError) {
+    if let primary {
+      _ = try primary.key(row, &context, into: &key)
+    } else {
+      key.removeAll()
+      key.append(KeySpace.prefix(table.storage))
+      key.append(big: UInt64(bitPattern: try sequences.newRowID(table.storage)) ^ (1 << 63))
+    }
+  }
+
+  /// Whether the key exists, after locking it against others who would make it.
+  private func claims(_ transaction: Transaction, _ key: Bytes) throws(SQLError) -> Bool {
+    try sqlErrors { () throws(TransactionError) in
+      _ = unsafe try transaction.lock(key.buffer, .update, .wait)
+      return unsafe try transaction.getLatest(key.buffer) == nil
+    }
+  }
+
+  /// Inserts `row`; its generated columns are filled in.
+  func insert(
+    _ row: ValueBuffer, _ transaction: Transaction, _ context: inout EvaluationContext
+  ) throws(SQLError) {
+    try check(row, &context)
+    try rowKey(row, &context)
+    if let primary, !(try claims(transaction, key.bytes)) { throw duplicate(primary, row, &context) }
+    rowBytes.removeAll()
+    try unsafe layout.encode(row.pointer, into: &rowBytes)
+    try sqlErrors { () throws(TransactionError) in
+      unsafe try transaction.put(key.bytes.buffer, rowBytes.bytes.buffer)
+    }
+    for index in indexes { try addEntry(index, row, transaction, &context) }
+    for foreign in table.foreignKeys { try require(foreign, row) }
+    delta += 1
+  }
+
+  private func addEntry(
+    _ index: IndexWriter, _ row: ValueBuffer, _ transaction: Transaction, _ context: inout EvaluationContext
+  ) throws(SQLError) {
+    guard try index.covers(row, &context) else { return }
+    let isUnique = try index.entry(row, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
+    if isUnique, !(try claims(transaction, entryKey.bytes)) { throw duplicate(index, row, &context) }
+    try sqlErrors { () throws(TransactionError) in
+      unsafe try transaction.put(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    }
+  }
+
+  /// Adds the entries of an index that is being built, for a row that is there already.
+  func index(
+    _ descriptor: IndexDescriptor, _ row: ValueBuffer, rowKey: Bytes, _ transaction: Transaction,
+    _ context: inout EvaluationContext
+  ) throws(SQLError) {
+    guard let index = indexes.first(where: { $0.descriptor.id == descriptor.id }) else { return }
+    key.removeAll()
+    key.append(rowKey)
+    guard try index.covers(row, &context) else { return }
+    let isUnique = try index.entry(row, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
+    if isUnique {
+      let isThere = try sqlErrors { () throws(TransactionError) in
+        unsafe try transaction.getLatest(entryKey.bytes.buffer) != nil
+      }
+      if isThere {
+        throw SQLError(
+          .uniqueViolation, "could not create unique index \"\(descriptor.name)\"",
+          detail: "Key \(index.describe(row, table, &context)) is duplicated.", table: table.name,
+          constraint: descriptor.name)
+      }
+    }
+    try sqlErrors { () throws(TransactionError) in
+      unsafe try transaction.put(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    }
+  }
+
+  /// The row that stands in the way of `row` in one of the arbiters (nil: any unique index), locked; nil if none does.
+  func conflicting(
+    _ row: ValueBuffer, _ arbiters: Set<ObjectID>?, lockRow: Bool, _ transaction: Transaction,
+    _ context: inout EvaluationContext
+  ) throws(SQLError) -> Bytes? {
+    for (place, expression) in generated { row[place] = try expression.value(row.frame, &context) }
+    if let primary, arbiters?.contains(primary.descriptor.id) ?? true {
+      // A null in the key is not a conflict: it is an error of the insert.
+      if !primary.descriptor.keys.contains(where: { row[$0.column! - 1].isNull }) {
+        _ = try primary.key(row, &context, into: &conflictKey)
+        if !lockRow, try exists(transaction, conflictKey.bytes) { return conflictKey.bytes }
+        if !(try claims(transaction, conflictKey.bytes)) { return conflictKey.bytes }
+      }
+    }
+    for index in indexes where index.descriptor.isUnique && (arbiters?.contains(index.descriptor.id) ?? true) {
+      guard try index.covers(row, &context), try index.key(row, &context, into: &entryKey) else { continue }
+      if !(try claims(transaction, entryKey.bytes)) {
+        guard
+          let entry = try sqlErrors({ () throws(TransactionError) in
+            unsafe try transaction.getLatest(entryKey.bytes.buffer)
+          })
+        else { continue }
+        try IndexEntry.rowKey(
+          unsafe Bytes(entry), key: entryKey.bytes, table: table.storage, into: &conflictKey)
+        return conflictKey.bytes
+      }
+    }
+    return nil
+  }
+
+  private func exists(_ transaction: Transaction, _ key: Bytes) throws(SQLError) -> Bool {
+    try sqlErrors { () throws(TransactionError) in unsafe try transaction.getLatest(key.buffer) != nil }
+  }
+
+  // MARK: Update and delete
+
+  /// Whether an update of `places` changes a key that other tables refer to, or the row's own: it needs the stronger lock.
+  func changesKey(_ places: Set<Int>) -> Bool {
+    table.indexes.contains { index in
+      index.isUnique && index.keys.contains { key in key.column.map { places.contains($0 - 1) } ?? true }
+    }
+  }
+
+  /// Replaces the row under `rowKey`, which is locked.
+  func update(
+    _ rowKey: Bytes, old: ValueBuffer, new: ValueBuffer, _ transaction: Transaction,
+    _ context: inout EvaluationContext
+  ) throws(SQLError) {
+    try check(new, &context)
+    var moved = false
+    if let primary {
+      _ = try primary.key(new, &context, into: &key)
+      moved = !key.bytes.equals(rowKey)
+      if moved, !(try claims(transaction, key.bytes)) { throw duplicate(primary, new, &context) }
+    } else {
+      key.removeAll()
+      key.append(rowKey)
+    }
+    rowBytes.removeAll()
+    try unsafe layout.encode(new.pointer, into: &rowBytes)
+    try sqlErrors { () throws(TransactionError) in
+      if moved { unsafe try transaction.delete(rowKey.buffer) }
+      unsafe try transaction.put(key.bytes.buffer, rowBytes.bytes.buffer)
+    }
+    for index in indexes { try moveEntry(index, old, new, oldRowKey: rowKey, transaction, &context) }
+    for foreign in table.foreignKeys where foreign.columns.contains(where: { !isSame(old, new, $0 - 1) }) {
+      try require(foreign, new)
+    }
+    for reference in referencing where reference.key.referencedColumns.contains(where: { !isSame(old, new, $0 - 1) }) {
+      let columns = reference.key.referencedColumns
+      release(reference, old, new: columns.map { Datum(new[$0 - 1]) })
+    }
+  }
+
+  private func isSame(_ old: ValueBuffer, _ new: ValueBuffer, _ place: Int) -> Bool {
+    let (a, b) = (old[place], new[place])
+    if a.isNull || b.isNull { return a.isNull && b.isNull }
+    return ValueOrder(table.columns[place].type.id)?.equal(a, b) ?? false
+  }
+
+  private func moveEntry(
+    _ index: IndexWriter, _ old: ValueBuffer, _ new: ValueBuffer, oldRowKey: Bytes, _ transaction: Transaction,
+    _ context: inout EvaluationContext
+  ) throws(SQLError) {
+    let had = try index.covers(old, &context)
+    let has = try index.covers(new, &context)
+    if had { _ = try index.entry(old, rowKey: oldRowKey, &context, key: &oldKey, value: &oldValue) }
+    guard has else {
+      if had {
+        try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(oldKey.bytes.buffer) }
+      }
+      return
+    }
+    let isUnique = try index.entry(new, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
+    if had {
+      let isSameKey = oldKey.bytes.equals(entryKey.bytes)
+      if isSameKey, oldValue.bytes.equals(entryValue.bytes) { return }
+      if !isSameKey {
+        try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(oldKey.bytes.buffer) }
+      }
+      if isUnique, !isSameKey, !(try claims(transaction, entryKey.bytes)) { throw duplicate(index, new, &context) }
+    } else if isUnique, !(try claims(transaction, entryKey.bytes)) {
+      throw duplicate(index, new, &context)
+    }
+    try sqlErrors { () throws(TransactionError) in
+      unsafe try transaction.put(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    }
+  }
+
+  /// Deletes the row under `rowKey`, which is locked.
+  func delete(
+    _ rowKey: Bytes, old: ValueBuffer, _ transaction: Transaction, _ context: inout EvaluationContext
+  ) throws(SQLError) {
+    try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(rowKey.buffer) }
+    for index in indexes where try index.covers(old, &context) {
+      _ = try index.entry(old, rowKey: rowKey, &context, key: &oldKey, value: &oldValue)
+      try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(oldKey.bytes.buffer) }
+    }
+    for reference in referencing { release(reference, old, new: nil) }
+    delta -= 1
+  }
+
+  // MARK: Foreign keys
+
+  private func require(_ foreign: ForeignKey, _ row: ValueBuffer) throws(SQLError) {
+    let values = foreign.columns.map { row[$0 - 1] }
+    let nulls = values.filter(\.isNull).count
+    if nulls == values.count { return }
+    if nulls > 0 {
+      guard foreign.matchFull else { return }
+      throw SQLError(
+        .foreignKeyViolation,
+        "insert or update on table \"\(table.name)\" violates foreign key constraint \"\(foreign.name)\"",
+        detail: "MATCH FULL does not allow mixing of null and nonnull key values.", table: table.name,
+        constraint: foreign.name)
+    }
+    pending.append(
+      PendingCheck(
+        kind: .reference(table, foreign, values.map { Datum($0) }),
+        isDeferred: foreign.deferrable && foreign.initiallyDeferred))
+  }
+
+  private func release(_ reference: CatalogSnapshot.Reference, _ old: ValueBuffer, new: [Datum]?) {
+    let values = reference.key.referencedColumns.map { old[$0 - 1] }
+    if values.contains(where: \.isNull) { return }
+    pending.append(
+      PendingCheck(
+        kind: .referenced(table, reference, old: values.map { Datum($0) }, new: new),
+        isDeferred: reference.key.deferrable && reference.key.initiallyDeferred))
+  }
+
+  /// The change of the table's size since it was last asked for.
+  func takeDelta() -> Int {
+    defer { delta = 0 }
+    return delta
+  }
+}
