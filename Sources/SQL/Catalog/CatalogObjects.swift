@@ -33,7 +33,9 @@ package struct StoredExpression: Hashable, Sendable {
 
   package init(_ tree: Syntax.Expression) {
     self.tree = tree
-    text = SQLWriter.text(tree)
+    var writer = SQLWriter(parentheses: .always)
+    writer.expression(tree)
+    text = writer.text
   }
   package init(text: String) throws(SQLError) {
     self.text = text

@@ -63,9 +63,10 @@ package final class SystemRelation: Sendable {
 package struct SystemContext: Sendable {
   package var catalog: CatalogSnapshot
   package var sequences: SequenceStore
+  package var statistics: StatisticsStore
   package var searchPath: [String]
   package var database: String
   package var user: String
   /// The session's settings as SHOW prints them, with their descriptions.
-  package var settings: [(name: String, value: String)]
+  package var settings: [(name: String, value: String, description: String)]
 }

@@ -8,7 +8,7 @@
 @safe
 private final class GroupStates {
   private let sizeBytes: Int
-  private var chunks: [UnsafeMutableRawPointer] = []
+  private var chunks: [UnsafeMutableRawPointer] = unsafe []
   private(set) var count = 0
   private static let perChunk = 256
 
@@ -118,7 +118,7 @@ final class AggregateSource: EvaluatingSource {
     keyStore = RowStore(width: node.keys.count + 1, limitBytes: state.services.workMemoryBytes)
     keyValues = ValueBuffer(node.keys.count)
     super.init(state)
-    context.stateArena = stateArena
+    unsafe context.stateArena = stateArena
   }
 
   override func open() throws(SQLError) {
@@ -151,7 +151,7 @@ final class AggregateSource: EvaluatingSource {
         runner.buffers.append(
           RowStore(
             width: runner.arguments.count + runner.orderKeys.count,
-            limitBytes: unsafe state.services.workMemoryBytes))
+            limitBytes: state.services.workMemoryBytes))
       }
     }
     return group
@@ -182,8 +182,8 @@ final class AggregateSource: EvaluatingSource {
   }
 
   private func checkMemory() throws(SQLError) {
-    let limit = unsafe state.services.workMemoryBytes
-    if keyStore.sizeBytes + states.reservedBytes + stateArena.reservedBytes > limit {
+    let limit = state.services.workMemoryBytes
+    if unsafe keyStore.sizeBytes + states.reservedBytes + stateArena.reservedBytes > limit {
       throw SQLError(
         .outOfMemory, "grouping needs more than work_mem (\(limit >> 20) MiB)",
         hint: "Raise work_mem for this session, or group fewer rows.")
@@ -219,10 +219,10 @@ final class AggregateSource: EvaluatingSource {
   private func accumulate(_ group: Int) throws(SQLError) {
     let start = unsafe states[group]
     for runner in runners {
-      if let filter = runner.filter, !(try filter.holds(frame, &context)) { continue }
+      if let filter = runner.filter, unsafe !(try filter.holds(frame, &context)) { continue }
       var hasNull = false
       for index in runner.arguments.indices {
-        let value = try runner.arguments[index].value(frame, &context)
+        let value = unsafe try runner.arguments[index].value(frame, &context)
         if value.isNull { hasNull = true }
         runner.values[index] = value
       }
@@ -241,7 +241,7 @@ final class AggregateSource: EvaluatingSource {
     let row = store.addRow()
     for index in runner.arguments.indices { store.set(row, index, runner.values[index]) }
     for (index, key) in runner.orderKeys.enumerated() {
-      store.set(row, runner.arguments.count + index, try key.value(frame, &context))
+      unsafe store.set(row, runner.arguments.count + index, try key.value(frame, &context))
     }
     if row & 0xff == 0 { try store.checkLimit("an aggregate with DISTINCT or ORDER BY") }
   }
@@ -275,7 +275,7 @@ final class AggregateSource: EvaluatingSource {
   }
 
   private func evaluateKeys() throws(SQLError) {
-    for index in keys.indices { keyValues[index] = try keys[index].value(frame, &context) }
+    for index in keys.indices { keyValues[index] = unsafe try keys[index].value(frame, &context) }
   }
 
   // MARK: Running
@@ -329,7 +329,7 @@ final class AggregateSource: EvaluatingSource {
     arena.reset()
     counter &+= 1
     if counter & 0xfff == 0 {
-      try unsafe state.services.checkInterrupt()
+      try state.services.checkInterrupt()
       try checkMemory()
     }
   }

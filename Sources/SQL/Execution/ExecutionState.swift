@@ -12,6 +12,8 @@ func monotonicNanoseconds() -> Int64 {
 
 /// What a statement needs of its session and database while it runs.
 protocol StatementServices: AnyObject {
+  /// Names the session: pg_backend_pid().
+  var sessionID: UInt64 { get }
   var sequences: SequenceStore { get }
   var statistics: StatisticsStore { get }
   /// What may be kept in memory by one operator, in bytes.
@@ -30,14 +32,6 @@ protocol StatementServices: AnyObject {
   /// A file for rows that do not fit into memory.
   func temporaryFile() throws(SQLError) -> TemporaryFile
   /// A read-only transaction at an older version, to the end of the statement.
-  /// Puts a clock and counters around a source.
-  func instrument(_ source: RowSource, _ node: PlanNode) -> RowSource {
-    let wrapped = InstrumentedSource(self, source)
-    instruments.append(wrapped)
-    return wrapped
-  }
-  private(set) var instruments: [InstrumentedSource] = []
-
   func pastTransaction(_ version: UInt64) throws(SQLError) -> Transaction
 }
 
@@ -77,9 +71,13 @@ final class ExecutionState: EvaluationHost {
     frameBuffer = ValueBuffer(plan.slotTypes.count)
     frame = frameBuffer.frame
     parameters = ValueBuffer(plan.parameterTypes.count)
-    base = EvaluationContext(arena: Arena(initialBytes: 64))
+    unsafe base = EvaluationContext(arena: Arena(initialBytes: 64))
     unsafe base.host = self
     unsafe base.setParameters(parameters.pointer, count: parameters.count)
+  }
+
+  /// Makes the subqueries and common tables ready; the transaction is set by then.
+  func prepare() throws(SQLError) {
     for subquery in plan.subqueries { subplans.append(try SubplanRunner(subquery, self)) }
     for table in plan.commonTables { commons.append(try CommonTable(table, self)) }
   }
@@ -89,32 +87,40 @@ final class ExecutionState: EvaluationHost {
     _ transaction: Transaction, parameters values: [Datum], format: TextFormat, statementTime: Int64, user: String,
     database: String
   ) {
-    self.transaction = transaction
-    generation &+= 1
+    unsafe self.transaction = transaction
+    unsafe generation &+= 1
     parameterArena.reset()
     for (index, datum) in values.enumerated() where index < parameters.count {
       parameters[index] = datum.value(in: parameterArena)
     }
-    base.format = format
-    base.statementTime = statementTime
-    base.user = user
-    base.database = database
+    unsafe base.format = format
+    unsafe base.statementTime = statementTime
+    unsafe base.user = user
+    unsafe base.database = database
     for subplan in subplans { subplan.forget() }
     for common in commons { common.forget() }
-    if !working.isEmpty { working = [:] }
+    if unsafe !working.isEmpty { unsafe working = [:] }
   }
 
   /// A context with an arena of its own, for one operator.
   func context(_ arena: Arena) -> EvaluationContext {
-    var context = base
+    var context = unsafe base
     context.arena = arena
-    context.random = RandomState(seed: base.random.next())
+    context.random = unsafe RandomState(seed: base.random.next())
     return context
   }
 
   func pastTransaction(_ version: UInt64) throws(SQLError) -> Transaction {
     try services.pastTransaction(version)
   }
+
+  /// Puts a clock and counters around a source.
+  func instrument(_ source: RowSource, _ node: PlanNode) -> RowSource {
+    let wrapped = InstrumentedSource(self, source, node)
+    instruments.append(wrapped)
+    return wrapped
+  }
+  private(set) var instruments: [InstrumentedSource] = []
 
   // MARK: EvaluationHost
 
@@ -128,11 +134,11 @@ final class ExecutionState: EvaluationHost {
 ///
 /// `open` may be called again at any time and starts over; slots that the operator reads of others are as they are then.
 class RowSource {
-  unowned(unsafe) let state: ExecutionState
+  unowned let state: ExecutionState
   let frame: Frame
 
   init(_ state: ExecutionState) {
-    unsafe self.state = state
+    self.state = state
     frame = state.frame
   }
 
@@ -150,20 +156,20 @@ class EvaluatingSource: RowSource {
   private var generation = -1
 
   override init(_ state: ExecutionState) {
-    context = state.context(arena)
+    unsafe context = state.context(arena)
     super.init(state)
   }
 
   /// Takes over the settings of a new execution.
   @inline(__always)
   final func refresh() {
-    let state = unsafe self.state
-    if generation != state.generation {
-      generation = state.generation
-      context.format = state.base.format
-      context.statementTime = state.base.statementTime
-      context.user = state.base.user
-      context.database = state.base.database
+    let state = self.state
+    if unsafe generation != state.generation {
+      generation = unsafe state.generation
+      unsafe context.format = unsafe state.base.format
+      unsafe context.statementTime = unsafe state.base.statementTime
+      unsafe context.user = unsafe state.base.user
+      unsafe context.database = unsafe state.base.database
     }
   }
 }

@@ -2,18 +2,18 @@
 // memory; slots come from the planner and are below the frame's size.
 
 /// The values of all slots of a running statement.
-@safe @frozen @usableFromInline
+@safe
 struct Frame {
-  @usableFromInline let base: UnsafeMutablePointer<Value>
+  let base: UnsafeMutablePointer<Value>
 
-  @unsafe @inlinable init(_ base: UnsafeMutablePointer<Value>) { unsafe self.base = base }
+  @unsafe init(_ base: UnsafeMutablePointer<Value>) { unsafe self.base = base }
 
-  @inlinable subscript(_ slot: Slot) -> Value {
+  subscript(_ slot: Slot) -> Value {
     @inline(__always) get { unsafe base[slot] }
     @inline(__always) nonmutating set { unsafe base[slot] = newValue }
   }
   /// The frame as the row of expressions over slots.
-  @unsafe @inlinable var row: UnsafePointer<Value> { unsafe UnsafePointer(base) }
+  @unsafe var row: UnsafePointer<Value> { unsafe UnsafePointer(base) }
 
   @inline(__always)
   func setNull(_ slots: [Slot]) { for slot in slots { self[slot] = .sqlNull } }
@@ -36,7 +36,7 @@ extension CompiledExpression {
 @safe
 final class ValueBuffer {
   let count: Int
-  @usableFromInline let base: UnsafeMutablePointer<Value>
+  let base: UnsafeMutablePointer<Value>
 
   init(_ count: Int) {
     self.count = count
@@ -80,8 +80,8 @@ final class RowStore {
   }
   deinit { unsafe base.deallocate() }
 
-  var sizeBytes: Int { capacity * width * MemoryLayout<Value>.stride + arena.reservedBytes }
-  var isOverLimit: Bool { count * width * MemoryLayout<Value>.stride + arena.reservedBytes > limitBytes }
+  var sizeBytes: Int { unsafe capacity * width * MemoryLayout<Value>.stride + arena.reservedBytes }
+  var isOverLimit: Bool { unsafe count * width * MemoryLayout<Value>.stride + arena.reservedBytes > limitBytes }
 
   func removeAll() {
     count = 0

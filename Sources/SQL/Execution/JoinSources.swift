@@ -35,7 +35,7 @@ final class NestedLoopSource: EvaluatingSource {
       while try inner.next() {
         if let condition {
           arena.reset()
-          guard try condition.holds(frame, &context) else { continue }
+          guard unsafe try condition.holds(frame, &context) else { continue }
         }
         matched = true
         switch kind {
@@ -111,7 +111,7 @@ final class HashJoinSource: EvaluatingSource {
     refresh()
     hasProbe = false
     unmatchedRow = -1
-    if !isBuildConstant || builtGeneration != (unsafe state.generation) { try fill() }
+    if unsafe !isBuildConstant || builtGeneration != (state.generation) { try fill() }
     if kind == .full { matchedRows = Array(repeating: false, count: store.count) }
     try probe.open()
   }
@@ -127,7 +127,7 @@ final class HashJoinSource: EvaluatingSource {
       var hash: UInt64 = 0
       var hasNull = false
       for index in 0..<keyCount {
-        let value = try buildKeys[index].value(frame, &context)
+        let value = unsafe try buildKeys[index].value(frame, &context)
         if value.isNull { hasNull = true }
         hash = ValueOrder.mix(hash ^ orders[index].hash(value))
         store.set(row, index, value)
@@ -140,7 +140,7 @@ final class HashJoinSource: EvaluatingSource {
       hashes.append(UInt32(truncatingIfNeeded: hash))
       if row & 0xff == 0 {
         try store.checkLimit("a hash join")
-        try unsafe state.services.checkInterrupt()
+        try state.services.checkInterrupt()
       }
     }
     build.close()
@@ -163,7 +163,7 @@ final class HashJoinSource: EvaluatingSource {
     hasProbe = true
     var hash: UInt64 = 0
     for index in probeKeys.indices {
-      let value = try probeKeys[index].value(frame, &context)
+      let value = unsafe try probeKeys[index].value(frame, &context)
       if value.isNull {
         current = 0
         return
@@ -202,7 +202,7 @@ final class HashJoinSource: EvaluatingSource {
         if condition != nil || (kind != .semi && kind != .anti) {
           store.load(row, frame, buildSlots, from: orders.count)
         }
-        if let condition, !(try condition.holds(frame, &context)) { continue }
+        if let condition, unsafe !(try condition.holds(frame, &context)) { continue }
         matched = true
         if kind == .full { matchedRows[row] = true }
         switch kind {

@@ -86,27 +86,27 @@ final class ModificationRunner {
         store.load(index, state.frame, planned.saved)
         if try change() {
           count += 1
-          try give(row)
+          unsafe try give(row)
         }
       }
     } else {
       while try source.next() {
         if try change() {
           count += 1
-          try give(row)
+          unsafe try give(row)
         }
       }
     }
     let pending = writer.pending
     writer.pending = []
     state.services.statistics.changed(planned.bound.table.storage, by: writer.takeDelta())
-    if !pending.isEmpty { try state.services.check(pending, state.transaction) }
+    if !pending.isEmpty { unsafe try state.services.check(pending, state.transaction) }
     return count
   }
 
   private func give(_ row: (UnsafeBufferPointer<Value>) throws(SQLError) -> Void) throws(SQLError) {
     guard !returning.isEmpty else { return }
-    for index in returning.indices { output[index] = try returning[index].value(state.frame, &evaluator.context) }
+    for index in returning.indices { output[index] = unsafe try returning[index].value(state.frame, &evaluator.context) }
     try unsafe row(output.buffer)
   }
 
@@ -127,16 +127,16 @@ final class ModificationRunner {
   // MARK: Insert
 
   private func insert(_ insert: BoundInsert) throws(SQLError) -> Bool {
-    for place in values.indices { new[place] = try values[place].value(state.frame, &evaluator.context) }
+    for place in values.indices { new[place] = unsafe try values[place].value(state.frame, &evaluator.context) }
     guard let conflict = insert.conflict else {
-      try writer.insert(new, state.transaction, &evaluator.context)
+      unsafe try writer.insert(new, state.transaction, &evaluator.context)
       if !returning.isEmpty { show(new, at: base) }
       return true
     }
-    let existing = try writer.conflicting(
+    let existing = unsafe try writer.conflicting(
       new, conflict.arbiters, lockRow: conflict.update != nil, state.transaction, &evaluator.context)
     guard let existing else {
-      try writer.insert(new, state.transaction, &evaluator.context)
+      unsafe try writer.insert(new, state.transaction, &evaluator.context)
       show(new, at: base)
       return true
     }
@@ -149,8 +149,8 @@ final class ModificationRunner {
         .cardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time",
         hint: "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
     }
-    let transaction = state.transaction!
-    let latest = try sqlErrors { () throws(TransactionError) in
+    let transaction = unsafe state.transaction!
+    let latest = unsafe try sqlErrors { () throws(TransactionError) in
       _ = unsafe try transaction.lock(key.bytes.buffer, .update, .wait)
       return unsafe try transaction.getLatest(key.bytes.buffer)
     }
@@ -158,9 +158,9 @@ final class ModificationRunner {
     try loadOld(unsafe Bytes(latest))
     show(old, at: base)
     show(new, at: conflict.excluded)
-    if let conflictCondition, !(try conflictCondition.holds(state.frame, &evaluator.context)) { return false }
+    if let conflictCondition, unsafe !(try conflictCondition.holds(state.frame, &evaluator.context)) { return false }
     try assign()
-    try writer.update(key.bytes, old: old, new: new, transaction, &evaluator.context)
+    unsafe try writer.update(key.bytes, old: old, new: new, transaction, &evaluator.context)
     show(new, at: base)
     return true
   }
@@ -177,7 +177,7 @@ final class ModificationRunner {
   private func assign() throws(SQLError) {
     // All values are computed over the old row before any is set.
     for (index, place) in updatePlaces.enumerated() {
-      assigned[place] = try updateValues[index].value(state.frame, &evaluator.context)
+      assigned[place] = unsafe try updateValues[index].value(state.frame, &evaluator.context)
     }
     for place in 0..<old.count { new[place] = old[place] }
     for place in updatePlaces { new[place] = assigned[place] }
@@ -190,7 +190,7 @@ final class ModificationRunner {
   private func lockRow() throws(SQLError) -> Bool {
     key.removeAll()
     key.append(state.frame[planned.bound.keySlot].bytes)
-    let transaction = state.transaction!
+    let transaction = unsafe state.transaction!
     let outcome = try sqlErrors { () throws(TransactionError) in
       unsafe try transaction.lock(key.bytes.buffer, lockStrength, .wait)
     }
@@ -201,13 +201,13 @@ final class ModificationRunner {
       return visited.insert(key.array).inserted
     }
     guard
-      let latest = try sqlErrors({ () throws(TransactionError) in
+      let latest = unsafe try sqlErrors({ () throws(TransactionError) in
         unsafe try transaction.getLatest(key.bytes.buffer)
       })
     else { return false }
     try loadOld(unsafe Bytes(latest))
     show(old, at: base)
-    if let recheck, !(try recheck.holds(state.frame, &evaluator.context)) { return false }
+    if let recheck, unsafe !(try recheck.holds(state.frame, &evaluator.context)) { return false }
     return !isJoined || visited.insert(key.array).inserted
   }
   private var visited: Set<[UInt8]> = []
@@ -220,14 +220,14 @@ final class ModificationRunner {
   private func update() throws(SQLError) -> Bool {
     guard try lockRow() else { return false }
     try assign()
-    try writer.update(key.bytes, old: old, new: new, state.transaction, &evaluator.context)
+    unsafe try writer.update(key.bytes, old: old, new: new, state.transaction, &evaluator.context)
     show(new, at: base)
     return true
   }
 
   private func delete() throws(SQLError) -> Bool {
     guard try lockRow() else { return false }
-    try writer.delete(key.bytes, old: old, state.transaction, &evaluator.context)
+    unsafe try writer.delete(key.bytes, old: old, state.transaction, &evaluator.context)
     return true
   }
 
@@ -275,7 +275,7 @@ final class LockSource: EvaluatingSource {
         case .skipped: continue rows
         case .changed:
           guard
-            let latest = try sqlErrors({ () throws(TransactionError) in
+            let latest = unsafe try sqlErrors({ () throws(TransactionError) in
               unsafe try transaction.getLatest(key.bytes.buffer)
             })
           else { continue rows }
@@ -287,7 +287,7 @@ final class LockSource: EvaluatingSource {
           }
         }
       }
-      if isChanged, let recheck, !(try recheck.holds(frame, &context)) { continue }
+      if isChanged, let recheck, unsafe !(try recheck.holds(frame, &context)) { continue }
       return true
     }
     return false

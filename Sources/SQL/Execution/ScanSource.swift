@@ -30,7 +30,7 @@ class TableSource: EvaluatingSource {
     otherPlaces = plan.otherPlaces
     bounds = try KeyBounds(plan.path, storage: plan.path.index?.storage ?? plan.scan.table.storage)
     asOf = try plan.scan.asOf.map { (e) throws(SQLError) in try CompiledExpression(e) }
-    self.transaction = transaction
+    unsafe self.transaction = transaction
     super.init(state)
   }
 
@@ -38,13 +38,13 @@ class TableSource: EvaluatingSource {
     refresh()
     arena.reset()
     if let asOf {
-      let version = try asOf.value(frame, &context)
+      let version = unsafe try asOf.value(frame, &context)
       guard !version.isNull, version.int >= 0 else {
         throw SQLError(.invalidParameterValue, "AS OF VERSION needs a version that is not negative")
       }
-      transaction = try unsafe state.pastTransaction(UInt64(version.int))
+      unsafe transaction = try state.pastTransaction(UInt64(version.int))
     } else {
-      transaction = unsafe state.transaction
+      unsafe transaction = unsafe state.transaction
     }
   }
 
@@ -54,7 +54,7 @@ class TableSource: EvaluatingSource {
     let view = try RowView(row, layout: layout)
     if let filter {
       for place in filterPlaces { frame[base &+ place] = try view.value(place, layout) }
-      guard try filter.holds(frame, &context) else { return false }
+      guard unsafe try filter.holds(frame, &context) else { return false }
     }
     for place in otherPlaces { frame[base &+ place] = try view.value(place, layout) }
     return true
@@ -69,8 +69,8 @@ class TableSource: EvaluatingSource {
 
   @inline(__always)
   final func tick() throws(SQLError) {
-    counter &+= 1
-    if counter & 0xff == 0 { try unsafe state.services.checkInterrupt() }
+    unsafe counter &+= 1
+    if unsafe counter & 0xff == 0 { try state.services.checkInterrupt() }
   }
 }
 
@@ -88,10 +88,10 @@ final class PointSource: TableSource {
   override func next() throws(SQLError) -> Bool {
     guard !isDone else { return false }
     isDone = true
-    guard try bounds.pointKey(frame, &context, &key) else { return false }
+    guard unsafe try bounds.pointKey(frame, &context, &key) else { return false }
     if plan.path.index == nil { return try fetch(key.bytes) }
     guard
-      let entry = try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.bytes.buffer) })
+      let entry = unsafe try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.bytes.buffer) })
     else { return false }
     try IndexEntry.rowKey(
       unsafe Bytes(entry), key: key.bytes, table: plan.scan.table.storage, into: &rowKey)
@@ -99,7 +99,7 @@ final class PointSource: TableSource {
   }
 
   private func fetch(_ key: Bytes) throws(SQLError) -> Bool {
-    guard let row = try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.buffer) }) else {
+    guard let row = unsafe try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.buffer) }) else {
       return false
     }
     guard try accept(unsafe Bytes(row)) else { return false }
@@ -122,7 +122,7 @@ final class TableScanSource: TableSource {
     if plan.path.equal.isEmpty, plan.path.lower == nil, plan.path.upper == nil {
       ranges = [KeySpace.range(plan.scan.table.storage)]
     } else {
-      ranges = try bounds.ranges(frame, &context)
+      ranges = unsafe try bounds.ranges(frame, &context)
       if plan.path.reverse { ranges.reverse() }
     }
     nextRange = 0
@@ -146,7 +146,7 @@ final class TableScanSource: TableSource {
       cursor.close()
       self.cursor = nil
       if plan.path.equal.isEmpty, plan.path.lower == nil, plan.path.upper == nil, plan.scan.asOf == nil {
-        unsafe state.services.statistics.observed(plan.scan.table.storage, rows: seen)
+        state.services.statistics.observed(plan.scan.table.storage, rows: seen)
       }
     }
   }
@@ -156,7 +156,7 @@ final class TableScanSource: TableSource {
     let range = ranges[nextRange]
     nextRange += 1
     cursor = try sqlErrors { () throws(TransactionError) in
-      try transaction.cursor(range, reverse: plan.path.reverse)
+      unsafe try transaction.cursor(range, reverse: plan.path.reverse)
     }
     return true
   }
@@ -200,7 +200,7 @@ final class IndexScanSource: TableSource {
     if plan.path.equal.isEmpty, plan.path.lower == nil, plan.path.upper == nil, let index = plan.path.index {
       ranges = [KeySpace.range(index.storage)]
     } else {
-      ranges = try bounds.ranges(frame, &context)
+      ranges = unsafe try bounds.ranges(frame, &context)
       if plan.path.reverse { ranges.reverse() }
     }
     nextRange = 0
@@ -213,7 +213,7 @@ final class IndexScanSource: TableSource {
         let range = ranges[nextRange]
         nextRange += 1
         self.cursor = try sqlErrors { () throws(TransactionError) in
-          try transaction.cursor(range, reverse: plan.path.reverse)
+          unsafe try transaction.cursor(range, reverse: plan.path.reverse)
         }
         continue
       }
@@ -224,11 +224,11 @@ final class IndexScanSource: TableSource {
         let entry = unsafe Bytes(cursor.value)
         if plan.path.isIndexOnly {
           try decode(key, entry)
-          if let filter, !(try filter.holds(frame, &context)) { continue }
+          if let filter, unsafe !(try filter.holds(frame, &context)) { continue }
           return true
         }
         try IndexEntry.rowKey(entry, key: key, table: plan.scan.table.storage, into: &rowKey)
-        let fetched = try sqlErrors({ () throws(TransactionError) in
+        let fetched = unsafe try sqlErrors({ () throws(TransactionError) in
           unsafe try transaction.get(rowKey.bytes.buffer)
         })
         guard let row = unsafe fetched else { throw IndexEntry.missingRow(plan) }

@@ -99,7 +99,7 @@ final class DistinctSource: EvaluatingSource {
   override func next() throws(SQLError) -> Bool {
     while try input.next() {
       arena.reset()
-      for index in keys.indices { values[index] = try keys[index].value(frame, &context) }
+      for index in keys.indices { values[index] = unsafe try keys[index].value(frame, &context) }
       if isSorted {
         if hasLast, seen.store.count > 0,
           orders.indices.allSatisfy({ orders[$0].compare(seen.store.value(0, $0), values[$0]) == 0 })
@@ -162,7 +162,7 @@ final class SetOperationSource: EvaluatingSource {
     try left.open()
     while try left.next() {
       arena.reset()
-      for index in leftColumns.indices { values[index] = try leftColumns[index].value(frame, &context) }
+      for index in leftColumns.indices { values[index] = unsafe try leftColumns[index].value(frame, &context) }
       let (row, isNew) = try rows.insert(values)
       if isNew { leftCounts.append(0) }
       leftCounts[row] += 1
@@ -171,7 +171,7 @@ final class SetOperationSource: EvaluatingSource {
     try right.open()
     while try right.next() {
       arena.reset()
-      for index in rightColumns.indices { values[index] = try rightColumns[index].value(frame, &context) }
+      for index in rightColumns.indices { values[index] = unsafe try rightColumns[index].value(frame, &context) }
       if let row = rows.find(values) { rows.counts[row] += 1 }
     }
     right.close()
@@ -248,13 +248,13 @@ final class CommonTable {
         context.arena.reset()
         let row = store.addRow()
         for index in columns.indices {
-          store.set(row, index, try columns[index].value(state.frame, &context.context))
+          unsafe store.set(row, index, try columns[index].value(state.frame, &context.context))
         }
         if row & 0xff == 0 { try store.checkLimit("a WITH query") }
       }
       source.close()
     case .modification(let runner):
-      _ = try runner.run { (values) throws(SQLError) in
+      _ = unsafe try runner.run { (values) throws(SQLError) in
         let row = store.addRow()
         for index in values.indices { store.set(row, index, unsafe values[index]) }
       }
@@ -280,7 +280,7 @@ final class CommonSource: RowSource {
     store = nil
   }
   override func next() throws(SQLError) -> Bool {
-    if store == nil { store = try unsafe state.commons[table].rows() }
+    if store == nil { store = try state.commons[table].rows() }
     guard let store, row < store.count else { return false }
     store.load(row, frame, slots)
     row += 1
@@ -335,7 +335,7 @@ final class RecursiveSource: EvaluatingSource {
       let columns = isStepping ? stepColumns : initialColumns
       while try source.next() {
         arena.reset()
-        for index in columns.indices { values[index] = try columns[index].value(frame, &context) }
+        for index in columns.indices { values[index] = unsafe try columns[index].value(frame, &context) }
         if let seen, !(try seen.insert(values).isNew) { continue }
         let row = round.addRow()
         for index in columns.indices { round.set(row, index, values[index]) }
@@ -345,7 +345,7 @@ final class RecursiveSource: EvaluatingSource {
       }
       source.close()
       guard round.count > 0 else { return false }
-      try unsafe state.services.checkInterrupt()
+      try state.services.checkInterrupt()
       unsafe state.working[node.id] = round
       round = RowStore(width: round.width, limitBytes: round.limitBytes)
       isStepping = true

@@ -36,7 +36,7 @@ final class ValuesSource: EvaluatingSource {
     guard row < rows.count else { return false }
     arena.reset()
     let expressions = rows[row]
-    for index in slots.indices { frame[slots[index]] = try expressions[index].value(frame, &context) }
+    for index in slots.indices { frame[slots[index]] = unsafe try expressions[index].value(frame, &context) }
     row += 1
     return true
   }
@@ -62,7 +62,7 @@ final class SystemSource: EvaluatingSource {
     super.init(state)
   }
   override func open() throws(SQLError) {
-    rows = try relation.rows(unsafe state.services.systemContext())
+    rows = try relation.rows(state.services.systemContext())
     index = 0
   }
   override func next() throws(SQLError) -> Bool {
@@ -92,7 +92,7 @@ final class FilterSource: EvaluatingSource {
   override func next() throws(SQLError) -> Bool {
     while try input.next() {
       arena.reset()
-      if try condition.holds(frame, &context) { return true }
+      if unsafe try condition.holds(frame, &context) { return true }
     }
     return false
   }
@@ -120,7 +120,7 @@ final class ProjectSource: EvaluatingSource {
   override func next() throws(SQLError) -> Bool {
     guard try input.next() else { return false }
     arena.reset()
-    for index in slots.indices { frame[slots[index]] = try expressions[index].value(frame, &context) }
+    for index in slots.indices { frame[slots[index]] = unsafe try expressions[index].value(frame, &context) }
     return true
   }
   override func close() { input.close() }
@@ -166,8 +166,8 @@ final class LimitSource: EvaluatingSource {
 
   override func open() throws(SQLError) {
     refresh()
-    remaining = try Self.number(count, "LIMIT", frame, &context) ?? .max
-    skip = try Self.number(offset, "OFFSET", frame, &context) ?? 0
+    remaining = unsafe try Self.number(count, "LIMIT", frame, &context) ?? .max
+    skip = unsafe try Self.number(offset, "OFFSET", frame, &context) ?? 0
     last = []
     if remaining > 0 { try input.open() }
   }
@@ -190,7 +190,7 @@ final class LimitSource: EvaluatingSource {
     if withTies, remaining == 0 {
       tieArena.reset()
       last = []
-      for tie in ties { last.append(try tie.expression.value(frame, &context).copied(into: tieArena)) }
+      for tie in ties { unsafe last.append(try tie.expression.value(frame, &context).copied(into: tieArena)) }
     }
     return true
   }
@@ -198,7 +198,7 @@ final class LimitSource: EvaluatingSource {
   private func nextTie() throws(SQLError) -> Bool {
     guard !last.isEmpty, try input.next() else { return false }
     for (index, tie) in ties.enumerated() {
-      if tie.order.compare(try tie.expression.value(frame, &context), last[index]) != 0 {
+      if unsafe tie.order.compare(try tie.expression.value(frame, &context), last[index]) != 0 {
         last = []
         return false
       }
@@ -233,7 +233,7 @@ final class AppendSource: EvaluatingSource {
       if try parts[part].input.next() {
         arena.reset()
         let columns = parts[part].columns
-        for index in slots.indices { frame[slots[index]] = try columns[index].value(frame, &context) }
+        for index in slots.indices { frame[slots[index]] = unsafe try columns[index].value(frame, &context) }
         return true
       }
       parts[part].input.close()
@@ -300,14 +300,14 @@ final class FunctionSource: EvaluatingSource {
         arena.reset()
         var hasNull = false
         for index in arguments.indices {
-          buffer[index] = try arguments[index].value(frame, &context)
+          buffer[index] = unsafe try arguments[index].value(frame, &context)
           if buffer[index].isNull { hasNull = true }
         }
         if hasNull, function.isStrict {
           iterators.append(nil)
           pending.append(false)
         } else {
-          iterators.append(try function.begin(buffer.arguments, &context))
+          unsafe iterators.append(try function.begin(buffer.arguments, &context))
           pending.append(true)
         }
       case .scalar:
@@ -326,7 +326,7 @@ final class FunctionSource: EvaluatingSource {
       }
       arena.reset()
       counter &+= 1
-      if counter & 0xfff == 0 { try unsafe state.services.checkInterrupt() }
+      if counter & 0xfff == 0 { try state.services.checkInterrupt() }
       if try advance() { return true }
       hasRow = false
       if input == nil { return false }
@@ -344,7 +344,7 @@ final class FunctionSource: EvaluatingSource {
           if got { for (column, slot) in entry.slots.enumerated() { frame[slot] = output[column] } }
           if !got { pending[index] = false }
         case .scalar(let expression):
-          frame[entry.slots[0]] = try expression.value(frame, &context)
+          frame[entry.slots[0]] = unsafe try expression.value(frame, &context)
           pending[index] = false
           got = true
         }
@@ -379,7 +379,7 @@ final class MaterializeSource: RowSource {
   }
   override func open() throws(SQLError) {
     row = 0
-    guard generation != (unsafe state.generation) else { return }
+    guard unsafe generation != (state.generation) else { return }
     store.removeAll()
     try input.open()
     while try input.next() {

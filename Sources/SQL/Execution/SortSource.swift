@@ -98,9 +98,9 @@ final class SortSource: EvaluatingSource {
     isFilled = true
     while try input.next() {
       arena.reset()
-      try layout.append(store, frame, saved, &context)
+      unsafe try layout.append(store, frame, saved, &context)
       guard store.count & 0xff == 0 else { continue }
-      try unsafe state.services.checkInterrupt()
+      try state.services.checkInterrupt()
       if store.isOverLimit { try spill() }
     }
     input.close()
@@ -113,7 +113,7 @@ final class SortSource: EvaluatingSource {
   }
 
   private func spill() throws(SQLError) {
-    if runs == nil { runs = try SpilledRuns(unsafe state.services.temporaryFile(), layout, width: store.width) }
+    if runs == nil { runs = try SpilledRuns(state.services.temporaryFile(), layout, width: store.width) }
     try runs!.add(store, layout.sorted(store))
     store.removeAll()
   }
@@ -172,8 +172,8 @@ final class TopNSource: EvaluatingSource {
     sequence = []
     position = 0
     isFilled = false
-    let n = try LimitSource.number(count, "LIMIT", frame, &context) ?? .max
-    let skip = try LimitSource.number(offset, "OFFSET", frame, &context) ?? 0
+    let n = unsafe try LimitSource.number(count, "LIMIT", frame, &context) ?? .max
+    let skip = unsafe try LimitSource.number(offset, "OFFSET", frame, &context) ?? 0
     let (sum, overflow) = n.addingReportingOverflow(skip)
     wanted = overflow ? .max : Int(sum)
     try input.open()
@@ -191,9 +191,9 @@ final class TopNSource: EvaluatingSource {
     while wanted > 0, try input.next() {
       arena.reset()
       arrived += 1
-      if arrived & 0xff == 0 { try unsafe state.services.checkInterrupt() }
+      if arrived & 0xff == 0 { try state.services.checkInterrupt() }
       if heap.count < wanted {
-        try layout.append(store, frame, saved, &context)
+        unsafe try layout.append(store, frame, saved, &context)
         sequence.append(arrived)
         heap.append(Int32(store.count - 1))
         siftUp(heap.count - 1)
@@ -202,7 +202,7 @@ final class TopNSource: EvaluatingSource {
       }
       let top = Int(heap[0])
       // Nearly every row is refused by its first key.
-      let value = try firstKey.expression.value(frame, &context)
+      let value = unsafe try firstKey.expression.value(frame, &context)
       let first = firstKey.order.compare(value, store.value(top, layout.columns[0]))
       if first > 0 { continue }
       try replaceTop(arrived)
@@ -213,7 +213,7 @@ final class TopNSource: EvaluatingSource {
 
   /// Puts the frame's row in the place of the heap's top if it comes before it.
   private func replaceTop(_ arrived: Int) throws(SQLError) {
-    try layout.append(store, frame, saved, &context)
+    unsafe try layout.append(store, frame, saved, &context)
     sequence.append(arrived)
     let row = Int32(store.count - 1)
     guard isAfter(heap[0], row) else {

@@ -14,9 +14,9 @@ struct SourceBuilder {
     case .oneRow: return OneRowSource(state)
     case .empty: return EmptySource(state)
     case .scan(let plan):
-      if plan.path.isPoint { return try PointSource(state, plan, transaction: state.transaction) }
-      if plan.path.index != nil { return try IndexScanSource(state, plan, transaction: state.transaction) }
-      return try TableScanSource(state, plan, transaction: state.transaction)
+      if plan.path.isPoint { return unsafe try PointSource(state, plan, transaction: state.transaction) }
+      if plan.path.index != nil { return unsafe try IndexScanSource(state, plan, transaction: state.transaction) }
+      return unsafe try TableScanSource(state, plan, transaction: state.transaction)
     case .system(let relation, let slots, _): return SystemSource(state, relation, slots)
     case .values(let rows, let slots): return try ValuesSource(state, rows, slots)
     case .function(let function): return try FunctionSource(state, function, input: nil)
@@ -65,9 +65,11 @@ final class InstrumentedSource: RowSource {
   /// To the first row, summed over the loops.
   private(set) var firstNanoseconds: Int64 = 0
   private var isFirst = true
+  private let node: PlanNode
 
-  init(_ state: ExecutionState, _ inner: RowSource) {
+  init(_ state: ExecutionState, _ inner: RowSource, _ node: PlanNode) {
     self.inner = inner
+    self.node = node
     super.init(state)
   }
   override func open() throws(SQLError) {
@@ -89,4 +91,7 @@ final class InstrumentedSource: RowSource {
     return hasRow
   }
   override func close() { inner.close() }
+
+  /// Whether this measures `other`: operators of one kind over the same slots are the same place of the plan.
+  func describes(_ other: PlanNode) -> Bool { node.identity == other.identity }
 }

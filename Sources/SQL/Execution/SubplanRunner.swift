@@ -68,7 +68,7 @@ final class SubplanRunner {
       let arena = planned.isConstant ? resultArena : context.arena
       evaluator.arena.reset()
       for index in columns.indices {
-        values[index] = try columns[index].value(state.frame, &evaluator.context).copied(into: arena)
+        values[index] = unsafe try columns[index].value(state.frame, &evaluator.context).copied(into: arena)
       }
       if try source.next() {
         throw SQLError(.cardinalityViolation, "more than one row returned by a subquery used as an expression")
@@ -87,7 +87,7 @@ final class SubplanRunner {
     let arena = planned.isConstant ? resultArena : context.arena
     while try source.next() {
       evaluator.arena.reset()
-      values.append(try columns[0].value(state.frame, &evaluator.context).copied(into: arena))
+      unsafe values.append(try columns[0].value(state.frame, &evaluator.context).copied(into: arena))
     }
     source.close()
     let element = planned.columns[0].type.id
@@ -132,7 +132,7 @@ final class SubplanRunner {
       evaluator.arena.reset()
       var isNull = false
       for index in columns.indices {
-        values[index] = try columns[index].value(state.frame, &evaluator.context)
+        values[index] = unsafe try columns[index].value(state.frame, &evaluator.context)
         if values[index].isNull { isNull = true }
       }
       if isNull { hasNull = true }
@@ -174,7 +174,7 @@ final class SubplanRunner {
     while try source.next() {
       evaluator.arena.reset()
       var row: [Value] = []
-      for column in columns { row.append(try column.value(state.frame, &evaluator.context)) }
+      for column in columns { unsafe row.append(try column.value(state.frame, &evaluator.context)) }
       let result = try compare(comparisons, given, { row[$0] }, all: all, &context)
       if result.isNull { sawNull = true } else if result.bool != all { return Value(!all) }
     }

@@ -309,7 +309,7 @@ final class TableWriter {
       guard try index.covers(row, &context), try index.key(row, &context, into: &entryKey) else { continue }
       if !(try claims(transaction, entryKey.bytes)) {
         guard
-          let entry = try sqlErrors({ () throws(TransactionError) in
+          let entry = unsafe try sqlErrors({ () throws(TransactionError) in
             unsafe try transaction.getLatest(entryKey.bytes.buffer)
           })
         else { continue }

@@ -6,6 +6,7 @@
 // computed anew.
 
 /// One window with all its calls.
+@safe
 final class WindowSource: EvaluatingSource {
   private final class Call {
     let slot: Slot
@@ -83,7 +84,7 @@ final class WindowSource: EvaluatingSource {
     pending = RowStore(width: max(saved.count, 1), limitBytes: limit)
     unsafe stateMemory = .allocate(byteCount: max(bytes, 16), alignment: 16)
     super.init(state)
-    context.stateArena = stateArena
+    unsafe context.stateArena = stateArena
   }
   deinit { unsafe stateMemory.deallocate() }
 
@@ -95,7 +96,7 @@ final class WindowSource: EvaluatingSource {
     isAtEnd = false
     func distance(_ expression: CompiledExpression?, _ what: String) throws(SQLError) -> Int {
       guard let expression else { return 0 }
-      let value = try expression.value(frame, &context)
+      let value = unsafe try expression.value(frame, &context)
       guard !value.isNull else {
         throw SQLError(SQLState(rawValue: "22004"), "frame \(what) offset must not be null")
       }
@@ -115,24 +116,24 @@ final class WindowSource: EvaluatingSource {
   private func add() throws(SQLError) -> Bool {
     arena.reset()
     for index in partition.indices where store.count > 0 {
-      let value = try partition[index].value(frame, &context)
+      let value = unsafe try partition[index].value(frame, &context)
       if partitionOrders[index].compare(store.value(0, index), value) != 0 { return false }
     }
     let row = store.addRow()
-    for index in partition.indices { store.set(row, index, try partition[index].value(frame, &context)) }
-    for index in order.indices { store.set(row, partition.count + index, try order[index].value(frame, &context)) }
+    for index in partition.indices { unsafe store.set(row, index, try partition[index].value(frame, &context)) }
+    for index in order.indices { unsafe store.set(row, partition.count + index, try order[index].value(frame, &context)) }
     for call in calls {
       for (index, argument) in call.arguments.enumerated() {
-        store.set(row, call.firstColumn + index, try argument.value(frame, &context))
+        unsafe store.set(row, call.firstColumn + index, try argument.value(frame, &context))
       }
       if let filter = call.filter {
-        store.set(row, call.firstColumn + call.arguments.count, try filter.value(frame, &context))
+        unsafe store.set(row, call.firstColumn + call.arguments.count, try filter.value(frame, &context))
       }
     }
     for (index, slot) in saved.enumerated() { store.set(row, firstSaved + index, frame[slot]) }
     if row & 0xff == 0 {
       try store.checkLimit("a window's partition")
-      try unsafe state.services.checkInterrupt()
+      try state.services.checkInterrupt()
     }
     return true
   }

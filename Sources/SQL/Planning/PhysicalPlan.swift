@@ -1,3 +1,5 @@
+internal import Synchronization
+
 // How a query is computed: a tree of operators with estimates, as EXPLAIN prints it. A plain value; what runs is made of
 // it by `OperatorBuilder`.
 //
@@ -13,6 +15,8 @@ package struct PlanNode: Sendable {
   package var cost: Double
   /// The order in which rows come, where it is known.
   package var order: [SortKey] = []
+  /// Tells the nodes of one plan apart.
+  let identity: Int
 
   init(_ kind: PhysicalOperator, rows: Double, startup: Double = 0, cost: Double, order: [SortKey] = []) {
     self.kind = kind
@@ -20,7 +24,9 @@ package struct PlanNode: Sendable {
     self.startup = startup
     self.cost = cost
     self.order = order
+    identity = PlanNode.identities.add(1, ordering: .relaxed).newValue
   }
+  private static let identities = Atomic<Int>(0)
 }
 
 /// A bound of an index column: what the column is compared with.

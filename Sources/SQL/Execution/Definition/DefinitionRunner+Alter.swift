@@ -1,0 +1,659 @@
+internal import Transactions
+
+extension DefinitionRunner {
+  func alterTable(_ alter: Syntax.AlterTable) throws(SQLError) -> String {
+    let tag = "ALTER \(alter.kind == .table ? "TABLE" : alter.kind == .index ? "INDEX" : alter.kind == .view ? "VIEW" : "SEQUENCE")"
+    guard let relation = try catalog().relation(alter.relation.name, searchPath: session.searchPath) else {
+      guard alter.ifExists else { throw Binder.undefinedRelation(alter.relation.name) }
+      notice(.successfulCompletion, "relation \"\(alter.relation.name.name)\" does not exist, skipping")
+      return tag
+    }
+    guard case .table(let table) = relation else {
+      for action in alter.actions {
+        switch action.kind {
+        case .owner, .setOptions, .resetOptions, .setStatistics: continue
+        default:
+          throw SQLError(
+            .wrongObjectType, "\"\(relation.name)\" is not a table", position: place(action.position))
+        }
+      }
+      return tag
+    }
+    for action in alter.actions { try apply(action, to: table.id) }
+    return tag
+  }
+
+  private func apply(_ action: Syntax.AlterAction, to id: ObjectID) throws(SQLError) {
+    guard let table = try catalog().tables[id] else { return }
+    switch action.kind {
+    case .addColumn(let column, let ifNotExists): try addColumn(column, table, ifNotExists: ifNotExists)
+    case .dropColumn(let name, let ifExists, let behavior):
+      try dropColumn(name, table, ifExists: ifExists, cascade: behavior == .cascade)
+    case .setDefault(let name, let expression):
+      try change(name, table) { (column) throws(SQLError) in
+        if column.identity != nil {
+          throw SQLError(
+            .syntaxError, "column \"\(column.name)\" of relation \"\(table.name)\" is an identity column")
+        }
+        column.defaultValue = try self.stored(expression, column)
+      }
+    case .dropDefault(let name): try change(name, table) { $0.defaultValue = nil }
+    case .setNotNull(let name): try setNotNull(name, table)
+    case .dropNotNull(let name):
+      try change(name, table) { (column) throws(SQLError) in
+        if table.primaryKeyColumns.contains(column.number) {
+          throw SQLError(.invalidTableDefinition, "column \"\(column.name)\" is in a primary key")
+        }
+        if column.identity != nil {
+          throw SQLError(
+            .syntaxError, "column \"\(column.name)\" of relation \"\(table.name)\" is an identity column")
+        }
+        column.notNull = false
+      }
+    case .setType(let name, let type, let collation, let using):
+      if let collation, !["C", "POSIX", "default"].contains(collation.name) {
+        throw SQLError(.undefinedObject, "collation \"\(collation.name)\" for encoding \"UTF8\" does not exist")
+      }
+      try setType(name, table, try TypeBinding.type(type), using)
+    case .addConstraint(let constraint): try addConstraints([constraint], to: id, isNew: false)
+    case .dropConstraint(let name, let ifExists, let behavior):
+      try dropConstraint(name, table, ifExists: ifExists, cascade: behavior == .cascade)
+    case .validateConstraint(let name): try validateConstraint(name, table)
+    case .owner, .setOptions, .resetOptions, .setStatistics, .clusterOn, .setLogged: break
+    case .dropExpression(let name, _): try change(name, table) { $0.generated = nil }
+    case .addIdentity, .setIdentity, .dropIdentity:
+      throw SQLError(.featureNotSupported, "changing an identity column is not supported", position: place(action.position))
+    case .alterConstraint:
+      throw SQLError(.featureNotSupported, "ALTER CONSTRAINT is not supported", position: place(action.position))
+    }
+  }
+
+  private func column(_ name: Syntax.Name, _ table: TableDescriptor) throws(SQLError) -> ColumnDescriptor {
+    guard let column = table.column(named: name.text) else {
+      throw SQLError(
+        .undefinedColumn, "column \"\(name.text)\" of relation \"\(table.name)\" does not exist",
+        position: place(name.position))
+    }
+    return column
+  }
+
+  /// Changes one column's description.
+  private func change(
+    _ name: Syntax.Name, _ table: TableDescriptor, _ body: (inout ColumnDescriptor) throws(SQLError) -> Void
+  ) throws(SQLError) {
+    let column = try column(name, table)
+    var record = table.record
+    try body(&record.columns[column.place])
+    try put(.table(record))
+  }
+
+  // MARK: Columns
+
+  private func addColumn(
+    _ definition: Syntax.ColumnDefinition, _ table: TableDescriptor, ifNotExists: Bool
+  ) throws(SQLError) {
+    if table.column(named: definition.name.text) != nil {
+      if ifNotExists {
+        notice(
+          .duplicateColumn,
+          "column \"\(definition.name.text)\" of relation \"\(table.name)\" already exists, skipping")
+        return
+      }
+      throw SQLError(
+        .duplicateColumn, "column \"\(definition.name.text)\" of relation \"\(table.name)\" already exists")
+    }
+    var record = table.record
+    var constraints: [Syntax.TableConstraint] = []
+    var sequences: [SequenceDescriptor] = []
+    try add(definition, to: &record, &constraints, &sequences)
+    let place = record.columns.count - 1
+    var column = record.columns[place]
+    let made = sequences
+    if !made.isEmpty { try apply { changes in for sequence in made { changes.put(.sequence(sequence)) } } }
+    let binder = try session.makeBinder()
+    let value: TypedExpression
+    if let generated = column.generated {
+      let provisional = TableDescriptor(record, indexes: [])
+      value = try binder.resolver.assign(
+        try binder.rowValue(generated.tree, provisional, .generated), to: column.type, column: column.name)
+    } else {
+      value = try binder.defaultValue(column)
+    }
+    if value.volatility == .immutable || value.volatility == .stable, column.generated == nil {
+      // Rows that are there read the column as this value; they are not touched.
+      column.missing = try session.evaluate([OutputColumn(name: "", expression: value)], binder)[0]
+      record.columns[place] = column
+      if column.notNull, column.missing.isNull { try refuseRows(table, column) }
+      try put(.table(record))
+    } else {
+      let compiled = try CompiledExpression(value.withoutPositions)
+      try rewrite(table, into: record, primary: nil) { (_, new, context) throws(SQLError) in
+        new[place] = try compiled.value(new.frame, &context)
+      }
+    }
+    try addConstraints(constraints, to: table.id, isNew: false)
+  }
+
+  /// A new NOT NULL column without a value is possible only in an empty table.
+  private func refuseRows(_ table: TableDescriptor, _ column: ColumnDescriptor) throws(SQLError) {
+    try lockForChange(table)
+    try forEachRow(table) { (_, _) throws(SQLError) in
+      throw SQLError(
+        .notNullViolation, "column \"\(column.name)\" of relation \"\(table.name)\" contains null values",
+        table: table.name, column: column.name)
+    }
+  }
+
+  private func dropColumn(
+    _ name: Syntax.Name, _ table: TableDescriptor, ifExists: Bool, cascade: Bool
+  ) throws(SQLError) {
+    guard let column = table.column(named: name.text) else {
+      if ifExists {
+        notice(
+          .successfulCompletion, "column \"\(name.text)\" of relation \"\(table.name)\" does not exist, skipping")
+        return
+      }
+      throw SQLError(
+        .undefinedColumn, "column \"\(name.text)\" of relation \"\(table.name)\" does not exist",
+        position: place(name.position))
+    }
+    let catalog = try catalog()
+    let views = catalog.views.filter { $0.dependencies.contains(table.id) }
+    if let view = views.first {
+      // Which columns a view reads is not recorded: any view of the table stands in the way.
+      guard cascade else {
+        throw SQLError(
+          .dependentObjects, "cannot drop column \(column.name) of table \(table.name) because other objects depend on it",
+          detail: "view \(view.name) depends on table \(table.name)",
+          hint: "Use DROP ... CASCADE to drop the dependent objects too.")
+      }
+      try dropAll(views.map { .view($0) }, cascade: true)
+    }
+    let referring = (catalog.referencing[table.id] ?? []).filter { $0.key.referencedColumns.contains(column.number) }
+    if let reference = referring.first, !cascade {
+      throw SQLError(
+        .dependentObjects, "cannot drop column \(column.name) of table \(table.name) because other objects depend on it",
+        detail: "constraint \(reference.key.name) on table \(catalog.tables[reference.table]?.name ?? "?") depends on column \(column.name) of table \(table.name)",
+        hint: "Use DROP ... CASCADE to drop the dependent objects too.")
+    }
+    for reference in referring { try dropForeignKey(reference.key, reference.table) }
+    let binder = try session.makeBinder()
+    var record = table.record
+    // Constraints and indexes over the column go with it.
+    record.checks.removeAll { check in
+      ((try? binder.rowCondition(check.expression.tree, table, .check))?.columnsUsed.contains(column.place)) ?? false
+    }
+    record.foreignKeys.removeAll { $0.columns.contains(column.number) }
+    let indexes = table.indexes.filter { index in
+      index.keys.contains { key in
+        if let number = key.column { return number == column.number }
+        guard let tree = key.expression?.tree else { return false }
+        return (try? binder.rowValue(tree, table, .indexExpression))?.columnsUsed.contains(column.place) ?? false
+      }
+        || index.predicate.map { predicate in
+          (try? binder.rowCondition(predicate.tree, table, .indexPredicate))?.columnsUsed.contains(column.place) ?? false
+        } ?? false
+    }
+    let sequences = catalog.sequences.filter { $0.ownerTable == table.id && $0.ownerColumn == column.number }
+    let place = column.place
+    record.columns[place].isDropped = true
+    record.columns[place].notNull = false
+    record.columns[place].defaultValue = nil
+    record.columns[place].generated = nil
+    record.columns[place].identity = nil
+    record.columns[place].sequence = nil
+    record.columns[place].missing = .null
+    record.columns[place].name = "........pg.dropped.\(column.number)........"
+    if let primary = indexes.first(where: \.isPrimary) {
+      try rewrite(table, into: record, primary: .some(nil)) { (_, new, _) throws(SQLError) in new[place] = .null }
+      let rest = indexes.filter { !$0.isPrimary }
+      try apply { changes in
+        changes.remove(.index(primary))
+        for index in rest { changes.remove(.index(index)) }
+        for sequence in sequences { changes.remove(.sequence(sequence)) }
+      }
+      return
+    }
+    let final = record
+    let transaction = self.transaction
+    _ = try sqlErrors { () throws(TransactionError) in
+      try transaction.lock(KeySpace.object(.table, table.id), .update, .wait)
+    }
+    try apply { changes in
+      changes.put(.table(final))
+      for index in indexes { changes.remove(.index(index)) }
+      for sequence in sequences { changes.remove(.sequence(sequence)) }
+      changes.comment(.init(table.id, column.number), nil)
+    }
+    for index in indexes { try deleteAll(index.storage) }
+  }
+
+  private func dropForeignKey(_ key: ForeignKey, _ id: ObjectID) throws(SQLError) {
+    guard let table = try catalog().tables[id] else { return }
+    var record = table.record
+    record.foreignKeys.removeAll { $0.id == key.id }
+    try put(.table(record))
+  }
+
+  private func setNotNull(_ name: Syntax.Name, _ table: TableDescriptor) throws(SQLError) {
+    let column = try column(name, table)
+    try lockForChange(table)
+    try forEachRow(table) { (row, _) throws(SQLError) in
+      if row[column.place].isNull {
+        throw SQLError(
+          .notNullViolation, "column \"\(column.name)\" of relation \"\(table.name)\" contains null values",
+          table: table.name, column: column.name)
+      }
+    }
+    try change(name, table) { $0.notNull = true }
+  }
+
+  private func setType(
+    _ name: Syntax.Name, _ table: TableDescriptor, _ type: SQLType, _ using: Syntax.Expression?
+  ) throws(SQLError) {
+    let column = try column(name, table)
+    if let view = try catalog().views.first(where: { $0.dependencies.contains(table.id) }) {
+      throw SQLError(
+        .featureNotSupported, "cannot alter type of a column used by a view or rule",
+        detail: "view \(view.name) depends on table \(table.name)")
+    }
+    if column.type == type { return }
+    let binder = try session.makeBinder()
+    let value: TypedExpression
+    if let using {
+      let bound = try binder.bind(using, binder.rowScope(table), .alterUsing)
+      guard bound.type.id == .unknown || binder.resolver.canCoerce(bound.type.id, to: type.id, .assignment) else {
+        throw SQLError(
+          .datatypeMismatch,
+          "result of USING clause for column \"\(column.name)\" cannot be cast automatically to type \(type.description)",
+          hint: "You might need to add an explicit cast.")
+      }
+      value = try binder.resolver.coerce(bound, to: type, .assignment)
+    } else {
+      guard binder.resolver.canCoerce(column.type.id, to: type.id, .assignment) else {
+        throw SQLError(
+          .datatypeMismatch, "column \"\(column.name)\" cannot be cast automatically to type \(type.description)",
+          hint: "You might need to specify \"USING \(column.name)::\(type.description)\".")
+      }
+      value = try binder.resolver.coerce(.column(column.place, column.type), to: type, .assignment)
+    }
+    var record = table.record
+    record.columns[column.place].type = type
+    if let stored = column.defaultValue {
+      let bound = try binder.bind(stored.tree, Scope(parent: nil), .defaultValue)
+      guard bound.type.id == .unknown || binder.resolver.canCoerce(bound.type.id, to: type.id, .assignment) else {
+        throw SQLError(
+          .datatypeMismatch,
+          "default for column \"\(column.name)\" cannot be cast automatically to type \(type.description)")
+      }
+    }
+    try checkOrderableKeys(table, column, type)
+    record.columns[column.place].missing = .null
+    var primary: IndexDescriptor?? = nil
+    func retyped(_ index: IndexDescriptor) -> IndexDescriptor {
+      var copy = index
+      for position in copy.keys.indices where copy.keys[position].column == column.number {
+        copy.keys[position].type = type
+      }
+      return copy
+    }
+    if let index = table.primaryIndex { primary = .some(retyped(index)) }
+    let retypedTable = TableDescriptor(table.record, indexes: table.indexes.map(retyped))
+    let source = RetypedTable(rows: table, indexes: retypedTable)
+    let compiled = try CompiledExpression(value.withoutPositions)
+    let place = column.place
+    try rewrite(source.descriptor, into: record, primary: primary) { (old, new, context) throws(SQLError) in
+      new[place] = try compiled.value(old.frame, &context)
+    }
+  }
+
+  /// The table as its rows are stored, with the indexes as they will be.
+  private struct RetypedTable {
+    let descriptor: TableDescriptor
+    init(rows: TableDescriptor, indexes: TableDescriptor) { descriptor = TableDescriptor(rows.record, indexes: indexes.indexes) }
+  }
+
+  private func checkOrderableKeys(
+    _ table: TableDescriptor, _ column: ColumnDescriptor, _ type: SQLType
+  ) throws(SQLError) {
+    guard table.indexes.contains(where: { $0.keys.contains { $0.column == column.number } }) else { return }
+    try checkOrderable(type, at: 0)
+  }
+
+  // MARK: Constraints
+
+  private func dropConstraint(
+    _ name: Syntax.Name, _ table: TableDescriptor, ifExists: Bool, cascade: Bool
+  ) throws(SQLError) {
+    var record = table.record
+    if record.checks.contains(where: { $0.name == name.text }) {
+      record.checks.removeAll { $0.name == name.text }
+      try put(.table(record))
+      return
+    }
+    if record.foreignKeys.contains(where: { $0.name == name.text }) {
+      let parents = record.foreignKeys.filter { $0.name == name.text }.map(\.referencedTable)
+      record.foreignKeys.removeAll { $0.name == name.text }
+      let catalog = try catalog()
+      let final = record
+      try apply { changes in
+        for parent in parents where parent != table.id {
+          if let descriptor = catalog.tables[parent] { changes.put(.table(descriptor.record)) }
+        }
+        changes.put(.table(final))
+      }
+      return
+    }
+    guard let index = table.indexes.first(where: { $0.constraint != nil && $0.name == name.text }) else {
+      if ifExists {
+        notice(
+          .successfulCompletion,
+          "constraint \"\(name.text)\" of relation \"\(table.name)\" does not exist, skipping")
+        return
+      }
+      throw SQLError(
+        .undefinedObject, "constraint \"\(name.text)\" of relation \"\(table.name)\" does not exist",
+        position: place(name.position))
+    }
+    let catalog = try catalog()
+    for reference in catalog.referencing[table.id] ?? [] where reference.key.referencedIndex == index.id {
+      guard cascade else {
+        throw SQLError(
+          .dependentObjects,
+          "cannot drop constraint \(index.name) on table \(table.name) because other objects depend on it",
+          detail: "constraint \(reference.key.name) on table \(catalog.tables[reference.table]?.name ?? "?") depends on index \(index.name)",
+          hint: "Use DROP ... CASCADE to drop the dependent objects too.")
+      }
+      try dropForeignKey(reference.key, reference.table)
+    }
+    if index.isPrimary {
+      try rewrite(table, into: record, primary: .some(nil))
+      try apply { $0.remove(.index(index)) }
+    } else {
+      try apply { changes in
+        changes.put(.table(table.record))
+        changes.remove(.index(index))
+      }
+      try deleteAll(index.storage)
+    }
+  }
+
+  private func validateConstraint(_ name: Syntax.Name, _ table: TableDescriptor) throws(SQLError) {
+    var record = table.record
+    if let index = record.foreignKeys.firstIndex(where: { $0.name == name.text }) {
+      guard let parent = try catalog().tables[record.foreignKeys[index].referencedTable] else { return }
+      try lockForChange(table)
+      try validate(record.foreignKeys[index], table, parent)
+      record.foreignKeys[index].isValidated = true
+    } else if let index = record.checks.firstIndex(where: { $0.name == name.text }) {
+      try lockForChange(table)
+      let check = record.checks[index]
+      let bound = try session.makeBinder().rowCondition(check.expression.tree, table, .check)
+      let test = try CompiledExpression(bound.withoutPositions)
+      let (_, evaluator) = try makeEvaluator()
+      try forEachRow(table) { (row, _) throws(SQLError) in
+        let result = try test.value(row.frame, &evaluator.context)
+        guard result.isNull || result.bool else {
+          throw SQLError(
+            .checkViolation, "check constraint \"\(check.name)\" of relation \"\(table.name)\" is violated by some row",
+            table: table.name, constraint: check.name)
+        }
+      }
+      record.checks[index].isValidated = true
+    } else {
+      throw SQLError(
+        .undefinedObject, "constraint \"\(name.text)\" of relation \"\(table.name)\" does not exist")
+    }
+    try put(.table(record))
+  }
+
+  // MARK: Renaming
+
+  func rename(_ rename: Syntax.Rename) throws(SQLError) -> String {
+    let tag = "ALTER \(rename.kind.rawValue.uppercased())"
+    let catalog = try catalog()
+    let new = rename.newName.text
+    if rename.kind == .schema {
+      guard case .schema(var schema)? = catalog.schema(named: rename.name.name).flatMap({ catalog.records[$0.id] }) else {
+        throw SQLError(.invalidSchema, "schema \"\(rename.name.name)\" does not exist")
+      }
+      guard catalog.schema(named: new) == nil else {
+        throw SQLError(SQLState(rawValue: "42P06"), "schema \"\(new)\" already exists")
+      }
+      schema.name = new
+      try put(.schema(schema))
+      return tag
+    }
+    if rename.kind == .role {
+      guard var role = catalog.role(named: rename.name.name) else {
+        throw SQLError(.undefinedObject, "role \"\(rename.name.name)\" does not exist")
+      }
+      role.name = new
+      try put(.role(role))
+      return tag
+    }
+    guard let relation = try catalog.relation(rename.name, searchPath: session.searchPath) else {
+      if rename.ifExists {
+        notice(.successfulCompletion, "relation \"\(rename.name.name)\" does not exist, skipping")
+        return tag
+      }
+      throw Binder.undefinedRelation(rename.name)
+    }
+    switch rename.target {
+    case .object: try rename_(relation, new)
+    case .column(let name): try renameColumn(relation, name, new)
+    case .constraint(let name): try renameConstraint(relation, name, new)
+    }
+    return tag
+  }
+
+  private func refuseViews(of relation: Relation, _ what: String) throws(SQLError) {
+    if let view = try catalog().views.first(where: { $0.dependencies.contains(relation.id) }) {
+      // A view keeps its query as text, in which the old name stands.
+      throw SQLError(
+        .featureNotSupported, "cannot rename \(what) that a view reads",
+        detail: "view \(view.name) depends on \(relation.kindName.1) \(relation.name)",
+        hint: "Drop the view, rename, and create the view again.")
+    }
+  }
+
+  private func rename_(_ relation: Relation, _ new: String) throws(SQLError) {
+    if try catalog().relation(new, in: relation.schema) != nil {
+      throw SQLError(.duplicateTable, "relation \"\(new)\" already exists")
+    }
+    try refuseViews(of: relation, "a relation")
+    switch relation {
+    case .table(let table):
+      var record = table.record
+      record.name = new
+      try put(.table(record))
+    case .view(var view):
+      view.name = new
+      try put(.view(view))
+    case .sequence(var sequence):
+      sequence.name = new
+      try put(.sequence(sequence))
+    case .index(var index):
+      index.name = new
+      try put(.index(index))
+    case .system(let system):
+      throw SQLError(.insufficientPrivilege, "permission denied: \"\(system.name)\" is a system catalog")
+    }
+  }
+
+  private func renameColumn(_ relation: Relation, _ name: Syntax.Name, _ new: String) throws(SQLError) {
+    guard case .table(let table) = relation else {
+      throw SQLError(.featureNotSupported, "columns of \"\(relation.name)\" cannot be renamed")
+    }
+    let column = try column(name, table)
+    guard table.column(named: new) == nil else {
+      throw SQLError(.duplicateColumn, "column \"\(new)\" of relation \"\(table.name)\" already exists")
+    }
+    try refuseViews(of: relation, "a column of a table")
+    var record = table.record
+    record.columns[column.place].name = new
+    for index in record.checks.indices {
+      record.checks[index].expression = record.checks[index].expression.renaming(name.text, new)
+    }
+    for place in record.columns.indices {
+      record.columns[place].generated = record.columns[place].generated?.renaming(name.text, new)
+    }
+    var indexes: [IndexDescriptor] = []
+    for index in table.indexes {
+      var copy = index
+      for position in copy.keys.indices {
+        copy.keys[position].expression = copy.keys[position].expression?.renaming(name.text, new)
+      }
+      copy.predicate = copy.predicate?.renaming(name.text, new)
+      if copy != index { indexes.append(copy) }
+    }
+    let final = record
+    let changed = indexes
+    try apply { changes in
+      changes.put(.table(final))
+      for index in changed { changes.put(.index(index)) }
+    }
+  }
+
+  private func renameConstraint(_ relation: Relation, _ name: Syntax.Name, _ new: String) throws(SQLError) {
+    guard case .table(let table) = relation else {
+      throw SQLError(.wrongObjectType, "\"\(relation.name)\" is not a table")
+    }
+    var record = table.record
+    if let index = record.checks.firstIndex(where: { $0.name == name.text }) {
+      record.checks[index].name = new
+    } else if let index = record.foreignKeys.firstIndex(where: { $0.name == name.text }) {
+      record.foreignKeys[index].name = new
+    } else if var index = table.indexes.first(where: { $0.constraint != nil && $0.name == name.text }) {
+      if try catalog().relation(new, in: table.schema) != nil {
+        throw SQLError(.duplicateTable, "relation \"\(new)\" already exists")
+      }
+      index.name = new
+      let renamed = index
+      try apply { changes in
+        changes.put(.table(table.record))
+        changes.put(.index(renamed))
+      }
+      return
+    } else {
+      throw SQLError(
+        .undefinedObject, "constraint \"\(name.text)\" for table \"\(table.name)\" does not exist")
+    }
+    try put(.table(record))
+  }
+
+  func alterSchema(_ alter: Syntax.AlterSchema) throws(SQLError) -> String {
+    let tag = "ALTER \(alter.kind.rawValue.uppercased())"
+    guard let relation = try catalog().relation(alter.name, searchPath: session.searchPath) else {
+      if alter.ifExists { return tag }
+      throw Binder.undefinedRelation(alter.name)
+    }
+    let schema = try schema(for: Syntax.QualifiedName([alter.schema.text, relation.name], position: alter.schema.position))
+    if try catalog().relation(relation.name, in: schema.id) != nil {
+      throw SQLError(.duplicateTable, "relation \"\(relation.name)\" already exists in schema \"\(schema.name)\"")
+    }
+    try refuseViews(of: relation, "a relation")
+    switch relation {
+    case .table(let table):
+      var record = table.record
+      record.schema = schema.id
+      let final = record
+      let owned = try catalog().sequences.filter { $0.ownerTable == table.id }
+      try apply { changes in
+        changes.put(.table(final))
+        for var index in table.indexes {
+          index.schema = schema.id
+          changes.put(.index(index))
+        }
+        for var sequence in owned {
+          sequence.schema = schema.id
+          changes.put(.sequence(sequence))
+        }
+      }
+    case .view(var view):
+      view.schema = schema.id
+      try put(.view(view))
+    case .sequence(var sequence):
+      sequence.schema = schema.id
+      try put(.sequence(sequence))
+    default: throw SQLError(.wrongObjectType, "cannot change schema of \"\(relation.name)\"")
+    }
+    return tag
+  }
+
+  func alterOwner(_ alter: Syntax.AlterOwner) throws(SQLError) -> String { "ALTER \(alter.kind.rawValue.uppercased())" }
+}
+
+extension StoredExpression {
+  /// The expression with a column's new name.
+  func renaming(_ old: String, _ new: String) -> StoredExpression { StoredExpression(tree.renaming(old, new)) }
+}
+
+extension Syntax.Expression {
+  /// The tree with column `old` called `new`; the table's name may stand before it.
+  func renaming(_ old: String, _ new: String) -> Syntax.Expression {
+    var copy = self
+    func all(_ list: [Syntax.Expression]) -> [Syntax.Expression] { list.map { $0.renaming(old, new) } }
+    switch kind {
+    case .column(let parts):
+      if parts.last == old { copy.kind = .column(Array(parts.dropLast()) + [new]) }
+    case .unary(let op, let a): copy.kind = .unary(op, a.renaming(old, new))
+    case .binary(let op, let a, let b): copy.kind = .binary(op, a.renaming(old, new), b.renaming(old, new))
+    case .and(let list): copy.kind = .and(all(list))
+    case .or(let list): copy.kind = .or(all(list))
+    case .not(let a): copy.kind = .not(a.renaming(old, new))
+    case .like(var like):
+      like.operand = like.operand.renaming(old, new)
+      like.pattern = like.pattern.renaming(old, new)
+      copy.kind = .like(like)
+    case .between(var between):
+      between.operand = between.operand.renaming(old, new)
+      between.low = between.low.renaming(old, new)
+      between.high = between.high.renaming(old, new)
+      copy.kind = .between(between)
+    case .isTest(let a, let test, let negated): copy.kind = .isTest(a.renaming(old, new), test, negated: negated)
+    case .isDistinct(let a, let b, let negated):
+      copy.kind = .isDistinct(a.renaming(old, new), b.renaming(old, new), negated: negated)
+    case .inList(let a, let list, let negated): copy.kind = .inList(a.renaming(old, new), all(list), negated: negated)
+    case .array(let list): copy.kind = .array(all(list))
+    case .row(let list, let explicit): copy.kind = .row(all(list), explicit: explicit)
+    case .cast(let a, let type, let form): copy.kind = .cast(a.renaming(old, new), type, form)
+    case .collate(let a, let name): copy.kind = .collate(a.renaming(old, new), name)
+    case .atTimeZone(let a, let b): copy.kind = .atTimeZone(a.renaming(old, new), b.renaming(old, new))
+    case .caseWhen(var syntax):
+      syntax.operand = syntax.operand?.renaming(old, new)
+      for index in syntax.branches.indices {
+        syntax.branches[index].condition = syntax.branches[index].condition.renaming(old, new)
+        syntax.branches[index].result = syntax.branches[index].result.renaming(old, new)
+      }
+      syntax.otherwise = syntax.otherwise?.renaming(old, new)
+      copy.kind = .caseWhen(syntax)
+    case .function(var call):
+      for index in call.arguments.indices {
+        call.arguments[index].value = call.arguments[index].value.renaming(old, new)
+      }
+      copy.kind = .function(call)
+    case .coalesce(let list): copy.kind = .coalesce(all(list))
+    case .greatest(let list): copy.kind = .greatest(all(list))
+    case .least(let list): copy.kind = .least(all(list))
+    case .nullif(let a, let b): copy.kind = .nullif(a.renaming(old, new), b.renaming(old, new))
+    case .extract(let field, let a): copy.kind = .extract(field, a.renaming(old, new))
+    case .substring(var substring):
+      substring.operand = substring.operand.renaming(old, new)
+      substring.from = substring.from?.renaming(old, new)
+      substring.count = substring.count?.renaming(old, new)
+      copy.kind = .substring(substring)
+    case .position(let a, let b): copy.kind = .position(a.renaming(old, new), in: b.renaming(old, new))
+    case .trim(var trim):
+      trim.arguments = all(trim.arguments)
+      copy.kind = .trim(trim)
+    case .quantified(var quantified):
+      quantified.left = quantified.left.renaming(old, new)
+      if case .array(let array) = quantified.source { quantified.source = .array(array.renaming(old, new)) }
+      copy.kind = .quantified(quantified)
+    case .subscripted(let a, let list): copy.kind = .subscripted(a.renaming(old, new), list)
+    default: break
+    }
+    return copy
+  }
+}

@@ -1,0 +1,75 @@
+package import Platform
+package import Storage
+internal import Synchronization
+package import Transactions
+
+/// A database as sessions see it: what they share. Thread-safe.
+package final class SQLDatabase: Sendable {
+  /// How a database is set up.
+  package struct Options: Sendable {
+    /// The one database of the directory, as `current_database()` says.
+    package var name = "synod"
+    /// Where temporary files go; nil: sorts that need more than work_mem fail with 53200.
+    package var temporaryDirectory: String?
+    package var disk: (any Disk)?
+    /// Settings that sessions begin with, over the built-in ones.
+    package var settings: [String: String] = [:]
+    package init() {}
+  }
+
+  package let manager: TransactionManager
+  package let options: Options
+  package let registry: FunctionRegistry
+  package let statistics = StatisticsStore()
+  let sequences: SequenceStore
+  let catalogs = CatalogCache()
+  private let nextSession = Atomic<UInt64>(1)
+  private let nextFile = Atomic<UInt64>(1)
+
+  /// Opens the catalog, making the initial one in an empty database.
+  ///
+  /// - Throws: what reading the catalog raises: data_corrupted, object_not_in_prerequisite_state for a newer format.
+  package init(manager: TransactionManager, options: Options = .init()) throws(SQLError) {
+    self.manager = manager
+    self.options = options
+    sequences = SequenceStore(manager: manager)
+    var registry = FunctionRegistry.builtin
+    registry.addSessionFunctions()
+    self.registry = registry
+    let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin() }
+    defer { transaction.rollback() }
+    if try CatalogStore.version(transaction) == 0 {
+      try CatalogStore.bootstrap(transaction)
+      try sqlErrors { () throws(TransactionError) in try transaction.commit() }
+    } else {
+      _ = try CatalogStore.load(transaction, catalogs)
+    }
+  }
+
+  /// A new session; it belongs to one thread at a time.
+  package func makeSession(user: String = "synod") -> SQLSession {
+    SQLSession(self, id: nextSession.add(1, ordering: .relaxed).oldValue, user: user)
+  }
+
+  /// Forgets what was read ahead from shared state: after another node wrote.
+  package func leadershipChanged() { sequences.forget() }
+
+  func temporaryFile(limitBytes: UInt64) throws(SQLError) -> TemporaryFile {
+    guard let disk = options.disk, let directory = options.temporaryDirectory else {
+      throw SQLError(
+        .outOfMemory, "the statement needs more than work_mem, and there is no directory for temporary files",
+        hint: "Raise work_mem for this session.")
+    }
+    let number = nextFile.add(1, ordering: .relaxed).oldValue
+    return try TemporaryFile(disk: disk, path: "\(directory)/sort-\(number).tmp", limitBytes: limitBytes)
+  }
+
+  /// The verifier and flags of a role, for whoever authenticates.
+  package func role(named name: String) throws(SQLError) -> RoleDescriptor? {
+    let transaction = try sqlErrors { () throws(TransactionError) in
+      try manager.begin(TransactionOptions(isReadOnly: true))
+    }
+    defer { transaction.rollback() }
+    return try CatalogStore.load(transaction, catalogs).role(named: name)
+  }
+}

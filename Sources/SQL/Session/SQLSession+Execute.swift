@@ -1,0 +1,348 @@
+internal import Encoding
+internal import Transactions
+
+extension SQLSession {
+  /// Runs the statements of `text` as one simple query: they are one transaction unless they say otherwise.
+  ///
+  /// - Throws: the first error; what follows it is not run.
+  package func execute(_ text: String, _ sink: any ResultSink) throws(SQLError) {
+    self.sink = sink
+    defer { self.sink = nil }
+    startClock()
+    let statements: [Syntax.ParsedStatement]
+    do throws(SQLError) {
+      statements = try SQLParser.parse(text)
+    } catch {
+      statementFailed()
+      throw error
+    }
+    if statements.isEmpty { sink.empty() }
+    let bytes = statements.count > 1 ? Array(text.utf8) : []
+    for (index, parsed) in statements.enumerated() {
+      let own =
+        statements.count > 1 ? String(decoding: bytes[parsed.range], as: UTF8.self) : text
+      let prepared = PreparedStatement(text: own, statement: parsed.statement, position: 0, parameterTypes: [])
+      if index > 0 { startClock() }
+      try run(prepared, [], sink, isPart: statements.count > 1)
+    }
+    if block == .implicit { try commitBlock() }
+  }
+
+  private func commitBlock() throws(SQLError) { try commit() }
+
+  /// Leaves the state that an error leaves.
+  func statementFailed() {
+    switch block {
+    case .explicit, .failed: block = .failed
+    case .none, .implicit: abandon()
+    }
+    closePast()
+  }
+
+  /// Runs one statement, with the transaction around it.
+  func run(
+    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink, isPart: Bool = false
+  ) throws(SQLError) {
+    guard let statement = prepared.statement else {
+      sink.empty()
+      return
+    }
+    do throws(SQLError) {
+      if block == .failed, !SQLSession.endsBlock(statement) {
+        throw SQLError(
+          .failedTransaction, "current transaction is aborted, commands ignored until end of transaction block")
+      }
+      if case .transaction(let control) = statement, try self.control(control, sink, isPart: isPart) { return }
+      try runInTransaction(prepared, parameters, sink, isPart: isPart)
+    } catch {
+      statementFailed()
+      throw error
+    }
+  }
+
+  private static func endsBlock(_ statement: Syntax.Statement) -> Bool {
+    guard case .transaction(let control) = statement else { return false }
+    switch control.kind {
+    case .commit, .rollback, .rollbackTo: return true
+    default: return false
+    }
+  }
+
+  private func runInTransaction(
+    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink, isPart: Bool
+  ) throws(SQLError) {
+    let isOwn = block == .none && !isPart
+    if block == .none, isPart { block = .implicit }
+    var attempt = 0
+    while true {
+      let counting = CountingSink(sink)
+      do throws(SQLError) {
+        if transaction == nil {
+          try begin(.init(), attempts: attempt)
+        } else {
+          transaction?.beginStatement()
+        }
+        let tag = try perform(prepared, parameters, counting)
+        closePast()
+        if isOwn { try commit() }
+        sink.completed(tag)
+        return
+      } catch {
+        // A statement that is its own transaction and has shown nothing yet can be run again unseen.
+        guard isOwn, !counting.hasShown, attempt < 5,
+          error.state == .serializationFailure || error.state == .deadlockDetected
+        else { throw error }
+        attempt += 1
+        abandon()
+      }
+    }
+  }
+
+  /// Runs one statement inside the open transaction; returns its tag.
+  private func perform(
+    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink
+  ) throws(SQLError) -> String {
+    guard let statement = prepared.statement else { return "" }
+    switch statement {
+    case .query, .insert, .update, .delete:
+      hasRun = true
+      let runner = try runner(prepared, parameters.count)
+      if runner.returnsRows { try sink.columns(runner.columns) }
+      return try runner.run(self, parameters) { (row) throws(SQLError) in unsafe try sink.row(row) }
+    default: return try utility(statement, prepared, parameters, sink)
+    }
+  }
+
+  // MARK: Planning
+
+  /// The runner of a statement over rows: kept with it while the catalog stays the same.
+  func runner(_ prepared: PreparedStatement, _ parameterCount: Int = 0) throws(SQLError) -> StatementRunner {
+    for _ in 0..<8 {
+      let catalog = try catalog()
+      let isCurrent =
+        prepared.catalogVersion == catalog.version && localCatalog == nil && prepared.searchPath == searchPath
+      if isCurrent, let runner = prepared.runner, !runner.isBusy {
+        if try lockTables(runner.plan) { return runner }
+        continue
+      }
+      let plan = try plan(prepared)
+      guard try lockTables(plan) else { continue }
+      let runner = try StatementRunner(plan, self)
+      if localCatalog == nil {
+        prepared.runner = runner
+        prepared.catalogVersion = catalog.version
+        prepared.searchPath = searchPath
+      }
+      return runner
+    }
+    throw SQLError(
+      .serializationFailure, "the tables of the statement kept changing", hint: "Run the statement again.")
+  }
+
+  /// Plans a statement over rows.
+  func plan(_ prepared: PreparedStatement) throws(SQLError) -> PlannedStatement {
+    let binder = try makeBinder(parameterTypes: prepared.givenTypes)
+    let planner = makePlanner(binder)
+    guard let statement = prepared.statement else { preconditionFailure("nothing to plan") }
+    let planned = try SQLSession.plan(statement, binder, planner)
+    prepared.describe(
+      parameterTypes: planned.parameterTypes,
+      columns: planned.returnsRows ? planned.columns.map(\.description) : nil)
+    return planned
+  }
+
+  static func plan(
+    _ statement: Syntax.Statement, _ binder: Binder, _ planner: Planner
+  ) throws(SQLError) -> PlannedStatement {
+    switch statement {
+    case .query(let query):
+      var bound = try binder.bind(query, parent: nil)
+      for index in bound.columns.indices {
+        bound.columns[index].expression = try binder.resolver.settle(bound.columns[index].expression)
+      }
+      try settleParameters(binder)
+      return planner.plan(bound)
+    case .insert, .update, .delete:
+      let bound = try binder.modification(statement, nil)
+      try settleParameters(binder)
+      return planner.plan(bound)
+    default: preconditionFailure("not a statement over rows")
+    }
+  }
+
+  /// Parameters that nothing gave a type are an error, as in PostgreSQL.
+  private static func settleParameters(_ binder: Binder) throws(SQLError) {
+    for (index, type) in binder.resolver.parameterTypes.enumerated() where type.id == .unknown {
+      throw SQLError(.indeterminateDatatype, "could not determine data type of parameter $\(index + 1)")
+    }
+  }
+
+  /// Locks the records of the tables that the statement changes; false if one was altered after the snapshot.
+  private func lockTables(_ plan: PlannedStatement) throws(SQLError) -> Bool {
+    var tables: [TableDescriptor] = []
+    if case .modification(let modification) = plan.body { tables.append(modification.bound.table) }
+    for common in plan.commonTables {
+      if case .modification(let modification) = common.body { tables.append(modification.bound.table) }
+    }
+    for table in tables {
+      if try !lockTable(table) { return false }
+    }
+    return true
+  }
+
+  /// Keeps others from altering `table` until the transaction ends; false if it was altered after the snapshot.
+  func lockTable(_ table: TableDescriptor) throws(SQLError) -> Bool {
+    guard let transaction else { return true }
+    let outcome = try sqlErrors { () throws(TransactionError) in
+      try transaction.lock(KeySpace.object(.table, table.id), .keyShare, .wait)
+    }
+    guard outcome == .changed else { return true }
+    transaction.beginStatement()
+    return false
+  }
+
+  // MARK: Transaction control
+
+  /// BEGIN and its kin; false if the statement needs a transaction and is run in one.
+  private func control(
+    _ control: Syntax.TransactionStatement, _ sink: any ResultSink, isPart: Bool
+  ) throws(SQLError) -> Bool {
+    switch control.kind {
+    case .begin(let modes):
+      switch block {
+      case .explicit, .failed:
+        warn(sink, .activeTransaction, "there is already a transaction in progress")
+      case .implicit:
+        block = .explicit
+        try setModes(modes)
+      case .none:
+        try begin(modes)
+        block = .explicit
+      }
+      sink.completed("BEGIN")
+    case .commit(let chain):
+      let chained = transaction?.isolation
+      switch block {
+      case .none:
+        warn(sink, .noActiveTransaction, "there is no transaction in progress")
+        sink.completed("COMMIT")
+        return true
+      case .failed:
+        abandon()
+        sink.completed("ROLLBACK")
+      case .explicit, .implicit:
+        try commit()
+        sink.completed("COMMIT")
+      }
+      if chain { try self.chain(chained) }
+    case .rollback(let chain):
+      let chained = transaction?.isolation
+      if block == .none { warn(sink, .noActiveTransaction, "there is no transaction in progress") }
+      abandon()
+      sink.completed("ROLLBACK")
+      if chain { try self.chain(chained) }
+    case .savepoint(let name):
+      try requireBlock("SAVEPOINT")
+      savepoint(name.text)
+      sink.completed("SAVEPOINT")
+    case .release(let name):
+      try requireBlock("RELEASE SAVEPOINT")
+      try release(name)
+      sink.completed("RELEASE")
+    case .rollbackTo(let name):
+      try requireBlock("ROLLBACK TO SAVEPOINT")
+      try rollback(to: name)
+      sink.completed("ROLLBACK")
+    case .setTransaction(let modes):
+      if block == .none {
+        warn(sink, .noActiveTransaction, "SET TRANSACTION can only be used in transaction blocks")
+      } else {
+        try setModes(modes)
+      }
+      sink.completed("SET")
+    case .setSession(let modes):
+      if let isolation = modes.isolation {
+        settings.set("default_transaction_isolation", isolation.rawValue)
+      }
+      if let readOnly = modes.readOnly { settings.set("default_transaction_read_only", readOnly ? "on" : "off") }
+      if let deferrable = modes.deferrable {
+        settings.set("default_transaction_deferrable", deferrable ? "on" : "off")
+      }
+      sink.completed("SET")
+    case .setSnapshot:
+      throw SQLError(.featureNotSupported, "SET TRANSACTION SNAPSHOT is not supported", position: place(control.position))
+    case .setConstraints: return false
+    }
+    return true
+  }
+
+  private func chain(_ isolation: IsolationLevel?) throws(SQLError) {
+    var modes = Syntax.TransactionModes()
+    modes.isolation = isolation.flatMap { Syntax.IsolationLevel(rawValue: SQLSession.name($0)) }
+    try begin(modes)
+    block = .explicit
+  }
+
+  private func requireBlock(_ what: String) throws(SQLError) {
+    guard block == .explicit || block == .failed else {
+      throw SQLError(.noActiveTransaction, "\(what) can only be used in transaction blocks")
+    }
+  }
+
+  /// SET TRANSACTION: the transaction is begun again while it has done nothing.
+  private func setModes(_ modes: Syntax.TransactionModes) throws(SQLError) {
+    guard let transaction else { return }
+    if let isolation = modes.isolation, SQLSession.level(isolation.rawValue) != transaction.isolation {
+      guard !transaction.hasWrites, !hasRun else {
+        throw SQLError(.activeTransaction, "SET TRANSACTION ISOLATION LEVEL must be called before any query")
+      }
+      let old = block
+      var all = modes
+      if all.readOnly == nil, transaction.isReadOnly { all.readOnly = true }
+      transaction.rollback()
+      try begin(all)
+      block = old
+      return
+    }
+    if let readOnly = modes.readOnly { transaction.setReadOnly(readOnly) }
+  }
+
+  func warn(_ sink: any ResultSink, _ state: SQLState, _ message: String) {
+    sink.notice(SQLNotice(.warning, SQLError(state, message)))
+  }
+}
+
+extension PlannedStatement {
+  var returnsRows: Bool {
+    if case .query = body { return true }
+    return !columns.isEmpty
+  }
+}
+
+/// Passes everything on, and knows whether anything was.
+final class CountingSink: ResultSink {
+  private let inner: any ResultSink
+  private(set) var hasShown = false
+  init(_ inner: any ResultSink) { self.inner = inner }
+  private var held: [ColumnDescription]?
+
+  // The columns are held back until a row comes: a retry would show them twice.
+  func columns(_ columns: [ColumnDescription]) throws(SQLError) {
+    hasShown = true
+    try inner.columns(columns)
+  }
+  func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError) { unsafe try inner.row(values) }
+  func completed(_ tag: String) { inner.completed(tag) }
+  func empty() { inner.empty() }
+  func notice(_ notice: SQLNotice) { inner.notice(notice) }
+  func copyOut(_ description: CopyDescription) throws(SQLError) {
+    hasShown = true
+    try inner.copyOut(description)
+  }
+  func copyData(_ bytes: UnsafeRawBufferPointer) throws(SQLError) { unsafe try inner.copyData(bytes) }
+  func copyIn(_ description: CopyDescription) throws(SQLError) {
+    hasShown = true
+    try inner.copyIn(description)
+  }
+  func nextCopyData() throws(SQLError) -> [UInt8]? { try inner.nextCopyData() }
+}

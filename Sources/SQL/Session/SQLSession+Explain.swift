@@ -1,0 +1,83 @@
+extension SQLSession {
+  /// EXPLAIN [ANALYZE]: the plan as text, one line a row.
+  func explain(
+    _ explain: Syntax.Explain, _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink
+  ) throws(SQLError) -> String {
+    var analyze = false
+    var costs = true
+    var verbose = false
+    var timing = true
+    var summary: Bool?
+    for option in explain.options {
+      func flag() throws(SQLError) -> Bool {
+        switch option.value {
+        case nil, .word("true"), .word("on"), .number("1"): return true
+        case .word("false"), .word("off"), .number("0"): return false
+        default:
+          throw SQLError(
+            .syntaxError, "\(option.name) requires a Boolean value", position: place(option.position))
+        }
+      }
+      switch option.name {
+      case "analyze": analyze = try flag()
+      case "costs": costs = try flag()
+      case "verbose": verbose = try flag()
+      case "timing": timing = try flag()
+      case "summary": summary = try flag()
+      case "buffers", "wal", "settings": _ = try flag()
+      case "format":
+        guard case .word("text")? = option.value else {
+          throw SQLError(
+            .featureNotSupported, "EXPLAIN formats other than TEXT are not supported", position: place(option.position))
+        }
+      default:
+        throw SQLError(
+          .syntaxError, "unrecognized EXPLAIN option \"\(option.name)\"", position: place(option.position))
+      }
+    }
+    var statement = explain.statement
+    if case .execute(let execute) = statement, let known = self.prepared[execute.name.text]?.statement {
+      statement = known
+    }
+    if case .createTableAs(let create) = statement, case .query(let query) = create.source { statement = .query(query) }
+    if case .declareCursor(let declare) = statement { statement = .query(declare.query) }
+    switch statement {
+    case .query, .insert, .update, .delete: break
+    default:
+      throw SQLError(.featureNotSupported, "EXPLAIN of this statement is not supported", position: place(explain.position))
+    }
+    let start = monotonicNanoseconds()
+    let inner = PreparedStatement(
+      text: prepared.text, statement: statement, position: 0, parameterTypes: prepared.givenTypes)
+    let binder = try makeBinder(parameterTypes: prepared.givenTypes)
+    let plan = try SQLSession.plan(statement, binder, makePlanner(binder))
+    let planned = monotonicNanoseconds()
+    var printer = PlanPrinter(plan, binder, costs: costs, verbose: verbose)
+    _ = inner
+    if analyze {
+      for common in plan.commonTables {
+        if case .modification(let modification) = common.body { _ = try lockTable(modification.bound.table) }
+      }
+      if case .modification(let modification) = plan.body { _ = try lockTable(modification.bound.table) }
+      let runner = try StatementRunner(plan, self, instrumented: true)
+      _ = try runner.run(self, parameters) { (_) throws(SQLError) in }
+      printer.instruments = runner.state.instruments
+      printer.timing = timing
+    }
+    var lines = printer.lines()
+    if summary ?? analyze {
+      lines.append("Planning Time: \(PlanPrinter.milliseconds(planned - start)) ms")
+      if analyze {
+        lines.append("Execution Time: \(PlanPrinter.milliseconds(monotonicNanoseconds() - planned)) ms")
+      }
+    }
+    try sink.columns([ColumnDescription(name: "QUERY PLAN", type: .text)])
+    let arena = Arena()
+    let row = ValueBuffer(1)
+    for line in lines {
+      row[0] = Value(arena.copy(line))
+      try unsafe sink.row(row.buffer)
+    }
+    return "EXPLAIN"
+  }
+}

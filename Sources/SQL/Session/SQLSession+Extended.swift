@@ -1,0 +1,206 @@
+extension SQLSession {
+  // MARK: The extended protocol: parse, describe, bind, execute
+
+  /// Parses and plans `text` under `name` (empty: the unnamed statement, which is replaced).
+  ///
+  /// - Parameter parameterTypes: the types of $1, $2, …; unknown (705) or missing ones are inferred.
+  /// - Throws: what parsing and planning raise; 42601 for more than one statement; 42P05 for a name in use.
+  @discardableResult
+  package func prepare(
+    _ name: String, _ text: String, parameterTypes: [SQLType] = []
+  ) throws(SQLError) -> PreparedStatement {
+    startClock()
+    do throws(SQLError) {
+      if block == .failed {
+        let parsed = try SQLParser.parseStatement(text)
+        guard let statement = parsed?.statement, case .transaction = statement else {
+          throw SQLError(
+            .failedTransaction, "current transaction is aborted, commands ignored until end of transaction block")
+        }
+      }
+      guard name.isEmpty || prepared[name] == nil else {
+        throw SQLError(.duplicatePreparedStatement, "prepared statement \"\(name)\" already exists")
+      }
+      let statement = try makePrepared(text, parameterTypes)
+      prepared[name] = statement
+      return statement
+    } catch {
+      statementFailed()
+      throw error
+    }
+  }
+
+  private func makePrepared(_ text: String, _ types: [SQLType]) throws(SQLError) -> PreparedStatement {
+    let parsed = try SQLParser.parseStatement(text)
+    let prepared = PreparedStatement(
+      text: text, statement: parsed?.statement, position: 0, parameterTypes: types)
+    guard let statement = parsed?.statement else { return prepared }
+    try inTransaction { () throws(SQLError) in
+      switch statement {
+      case .query, .insert, .update, .delete: _ = try self.runner(prepared)
+      default: prepared.describe(parameterTypes: types, columns: try self.utilityColumns(statement))
+      }
+    }
+    return prepared
+  }
+
+  /// Runs `body` in the open transaction, or in one of its own that is dropped afterwards.
+  private func inTransaction(_ body: () throws(SQLError) -> Void) throws(SQLError) {
+    if block == .failed { return }
+    if transaction != nil {
+      transaction?.beginStatement()
+      return try body()
+    }
+    try begin(.init())
+    defer { abandon() }
+    try body()
+  }
+
+  /// The columns that a statement which is not over rows returns.
+  private func utilityColumns(_ statement: Syntax.Statement) throws(SQLError) -> [ColumnDescription]? {
+    switch statement {
+    case .show(let show):
+      if show.name == "all" {
+        return ["name", "setting", "description"].map { ColumnDescription(name: $0, type: .text) }
+      }
+      return [ColumnDescription(name: Settings.byName[show.name]?.name ?? show.name, type: .text)]
+    case .explain: return [ColumnDescription(name: "QUERY PLAN", type: .text)]
+    case .execute(let execute): return prepared[execute.name.text]?.columns
+    case .fetch(let fetch): return fetch.isMove ? nil : cursors[fetch.cursor.text]?.columns
+    default: return nil
+    }
+  }
+
+  /// The statement under `name`.
+  ///
+  /// - Throws: 26000.
+  package func statement(_ name: String) throws(SQLError) -> PreparedStatement {
+    guard let statement = prepared[name] else {
+      let shown = name.isEmpty ? "unnamed prepared statement does not exist" : "prepared statement \"\(name)\" does not exist"
+      statementFailed()
+      throw SQLError(SQLState(rawValue: "26000"), shown)
+    }
+    return statement
+  }
+
+  package func closeStatement(_ name: String) { prepared[name] = nil }
+
+  /// Makes a portal of a statement and its parameters' values.
+  ///
+  /// - Throws: 08P01 for a wrong number of parameters; 26000.
+  @discardableResult
+  package func bind(
+    _ portal: String, statement name: String, parameters: [Datum]
+  ) throws(SQLError) -> Portal {
+    let statement = try statement(name)
+    return try bind(portal, statement, parameters)
+  }
+
+  @discardableResult
+  package func bind(
+    _ portal: String, _ statement: PreparedStatement, _ parameters: [Datum]
+  ) throws(SQLError) -> Portal {
+    guard parameters.count == statement.parameterTypes.count else {
+      statementFailed()
+      throw SQLError(
+        SQLState(rawValue: "08P01"),
+        "bind message supplies \(parameters.count) parameters, but prepared statement requires \(statement.parameterTypes.count)")
+    }
+    let bound = Portal(statement, parameters)
+    portals[portal] = bound
+    return bound
+  }
+
+  /// The portal under `name`.
+  ///
+  /// - Throws: 34000.
+  package func portal(_ name: String) throws(SQLError) -> Portal {
+    guard let portal = portals[name] else {
+      statementFailed()
+      throw SQLError(SQLState(rawValue: "34000"), "portal \"\(name)\" does not exist")
+    }
+    return portal
+  }
+
+  package func closePortal(_ name: String) { portals[name] = nil }
+
+  /// Runs a portal. With `maxRows` > 0 at most so many rows are given: false is returned while there are more (the answer
+  /// is then PortalSuspended, and no tag is given).
+  @discardableResult
+  package func execute(_ portal: Portal, maxRows: Int = 0, _ sink: any ResultSink) throws(SQLError) -> Bool {
+    self.sink = sink
+    defer { self.sink = nil }
+    startClock()
+    if maxRows <= 0, portal.rows == nil {
+      try run(portal.statement, portal.parameters, PortalSink(sink))
+      portal.isComplete = true
+      return true
+    }
+    if portal.rows == nil {
+      // The rows are kept from here on: later statements of the transaction must not disturb the scan.
+      let keeper = KeepingSink(limitBytes: workMemoryBytes, sink)
+      try run(portal.statement, portal.parameters, keeper)
+      portal.rows = keeper.rows ?? RowStore(width: 1, limitBytes: workMemoryBytes)
+      portal.tag = keeper.tag
+    }
+    guard let rows = portal.rows else { return true }
+    let width = portal.statement.columns?.count ?? 0
+    let row = ValueBuffer(width)
+    var given = 0
+    while portal.position < rows.count, maxRows <= 0 || given < maxRows {
+      for column in 0..<width { row[column] = rows.value(portal.position, column) }
+      try unsafe sink.row(row.buffer)
+      portal.position += 1
+      given += 1
+    }
+    guard portal.position >= rows.count, maxRows <= 0 || given < maxRows else { return false }
+    portal.isComplete = true
+    sink.completed(portal.tag.hasPrefix("SELECT ") ? "SELECT \(given)" : portal.tag)
+    return true
+  }
+
+  /// Ends an implicit transaction: Sync. Portals end with it.
+  package func sync() throws(SQLError) {
+    if block == .implicit { try commit() }
+    if block == .none { portals = [:] }
+  }
+}
+
+/// In the extended protocol the columns were described before.
+private final class PortalSink: ResultSink {
+  private let inner: any ResultSink
+  init(_ inner: any ResultSink) { self.inner = inner }
+  func columns(_ columns: [ColumnDescription]) throws(SQLError) { try inner.columns(columns) }
+  func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError) { unsafe try inner.row(values) }
+  func completed(_ tag: String) { inner.completed(tag) }
+  func empty() { inner.empty() }
+  func notice(_ notice: SQLNotice) { inner.notice(notice) }
+  func copyOut(_ description: CopyDescription) throws(SQLError) { try inner.copyOut(description) }
+  func copyData(_ bytes: UnsafeRawBufferPointer) throws(SQLError) { unsafe try inner.copyData(bytes) }
+  func copyIn(_ description: CopyDescription) throws(SQLError) { try inner.copyIn(description) }
+  func nextCopyData() throws(SQLError) -> [UInt8]? { try inner.nextCopyData() }
+}
+
+/// Keeps the rows of a portal that is read in pieces.
+private final class KeepingSink: ResultSink {
+  private let inner: any ResultSink
+  private let limitBytes: Int
+  private(set) var rows: RowStore?
+  private(set) var tag = ""
+  init(limitBytes: Int, _ inner: any ResultSink) {
+    self.limitBytes = limitBytes
+    self.inner = inner
+  }
+  func columns(_ columns: [ColumnDescription]) throws(SQLError) {
+    rows = RowStore(width: columns.count, limitBytes: limitBytes)
+  }
+  func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError) {
+    guard let rows else { return }
+    let row = rows.addRow()
+    for index in values.indices { rows.set(row, index, unsafe values[index]) }
+    if row & 0xff == 0 { try rows.checkLimit("a portal that is read in pieces") }
+  }
+  func completed(_ tag: String) { self.tag = tag }
+  func notice(_ notice: SQLNotice) { inner.notice(notice) }
+  func empty() { inner.empty() }
+}

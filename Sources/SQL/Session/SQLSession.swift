@@ -1,0 +1,389 @@
+package import Encoding
+internal import Glibc
+internal import Synchronization
+package import Transactions
+
+// A session: what a shell or a connection holds.
+//
+//                 BEGIN                       error
+//      idle ───────────────▶ block ─────────────────────▶ failed
+//       ▲ │ one statement     │ ▲                           │
+//       │ └─ begin, run,      │ └──── ROLLBACK TO ──────────┤
+//       │    commit           │ COMMIT, ROLLBACK            │ ROLLBACK, COMMIT (answers ROLLBACK)
+//       └─────────────────────┴───────────────────────────────┘
+//
+// 1. Outside a block every statement is a transaction; the statements of one simple query are one transaction together
+//    (an implicit block), as in PostgreSQL.
+// 2. A statement that fails leaves the transaction to be rolled back: whole outside a block, to a savepoint inside one.
+//    Nothing of it is ever committed.
+// 3. A statement at read committed whose table was altered after its snapshot is planned again over a fresh one.
+
+/// One conversation with the database. One thread at a time, except `cancel()`.
+package final class SQLSession {
+  package let database: SQLDatabase
+  package let id: UInt64
+  package private(set) var user: String
+  /// Called with name and value when a setting that clients follow changes.
+  package var onReportedSetting: ((String, String) -> Void)?
+  /// Where notices go while no statement with a sink runs.
+  weak var sink: (any ResultSink)?
+
+  var settings: Settings
+  private var settingsAtBegin: [String: String]?
+  /// Names set by SET LOCAL, with what they go back to when the transaction commits.
+  private var localSettings: [String: String] = [:]
+
+  enum Block { case none, implicit, explicit, failed }
+  var block = Block.none
+  var transaction: Transaction?
+  private var savepoints: [(name: String, savepoint: Savepoint, catalog: CatalogSnapshot?, settings: [String: String])] = []
+  /// The catalog as this transaction changed it.
+  var localCatalog: CatalogSnapshot?
+  private var catalogAtSnapshot: (version: Version, catalog: CatalogSnapshot)?
+  var transactionStart: Int64 = 0
+  var statementStart: Int64 = 0
+  private var modes = Syntax.TransactionModes()
+  private var cachedFormat: TextFormat?
+
+  var prepared: [String: PreparedStatement] = [:]
+  var portals: [String: Portal] = [:]
+  var cursors: [String: Cursor] = [:]
+  var deferredChecks: [PendingCheck] = []
+  var constraintModes: [String: Bool] = [:]
+  private var writers: [ObjectID: (table: TableDescriptor, writer: TableWriter)] = [:]
+  var pastTransactions: [Transaction] = []
+  var currentValues: [UInt32: Int64] = [:]
+  var lastSequence: UInt32?
+  /// The statements that check and carry out foreign keys, by their text.
+  var referenceStatements: [String: PreparedStatement] = [:]
+  var referenceDepth = 0
+  /// Whether a statement that reads or writes ran in the transaction.
+  var hasRun = false
+  private let interrupted = Atomic<Bool>(false)
+  private var deadline: Int64 = 0
+
+  init(_ database: SQLDatabase, id: UInt64, user: String) {
+    self.database = database
+    self.id = id
+    self.user = user
+    settings = Settings(database.options.settings)
+    settings.set("session_authorization", user)
+  }
+
+  deinit { transaction?.rollback() }
+
+  /// Ends the session: an open transaction is rolled back.
+  package func close() {
+    abandon()
+    prepared = [:]
+    portals = [:]
+  }
+
+  package var status: TransactionStatus {
+    switch block {
+    case .none, .implicit: .idle
+    case .explicit: .inBlock
+    case .failed: .failed
+    }
+  }
+
+  /// The isolation level of the open transaction, or of the next one.
+  package var isolation: IsolationLevel {
+    transaction?.isolation ?? SQLSession.level(settings.value("default_transaction_isolation") ?? "")
+  }
+
+  /// Makes the running statement fail with 57014. Any thread; nothing happens when none runs.
+  package func cancel() {
+    interrupted.store(true, ordering: .releasing)
+    currentTransaction.withLock { $0 }?.cancel()
+  }
+  private let currentTransaction: Mutex<Transaction?> = Mutex(nil)
+
+  // MARK: Text and settings
+
+  /// A setting's value as SHOW prints it; nil if there is none of the name.
+  package func setting(_ name: String) -> String? {
+    switch name.lowercased() {
+    case "transaction_isolation": SQLSession.name(isolation)
+    case "transaction_read_only": transaction?.isReadOnly == true ? "on" : settings.value("default_transaction_read_only")
+    default: settings.value(name)
+    }
+  }
+
+  /// Sets a setting for the session, as SET does: for start-up parameters.
+  package func set(_ name: String, to value: String) throws(SQLError) {
+    let normal = try Settings.normalised(name, value)
+    settings.set(name, normal)
+    cachedFormat = nil
+    report(name)
+  }
+
+  /// The settings that a client is told when it connects.
+  package var reportedSettings: [(name: String, value: String)] {
+    Settings.definitions.filter(\.isReported).map { ($0.name, settings.value($0.name) ?? "") }
+  }
+
+  /// How values are printed and read as text in this session.
+  package var textFormat: TextFormat {
+    if let cachedFormat { return cachedFormat }
+    var format = settings.textFormat()
+    format.now = transactionStart
+    format.names = SessionNames(self)
+    cachedFormat = format
+    return format
+  }
+  func forgetFormat() { cachedFormat = nil }
+
+  private func report(_ name: String) {
+    guard let definition = Settings.byName[name.lowercased()], definition.isReported, let onReportedSetting else { return }
+    onReportedSetting(definition.name, settings.value(name) ?? "")
+  }
+
+  func change(_ name: String, to value: String?, local: Bool) throws(SQLError) {
+    let old = settings.values[name.lowercased()]
+    if let value {
+      settings.set(name, try Settings.normalised(name, value))
+    } else {
+      if Settings.byName[name.lowercased()] == nil, !name.contains(".") {
+        throw SQLError(.undefinedObject, "unrecognized configuration parameter \"\(name)\"")
+      }
+      settings.reset(name)
+    }
+    if local, localSettings[name.lowercased()] == nil { localSettings[name.lowercased()] = old ?? "" }
+    if !local { localSettings[name.lowercased()] = nil }
+    cachedFormat = nil
+    report(name)
+  }
+
+  var searchPath: [String] { settings.searchPath(user: user) }
+
+  static func level(_ name: String) -> IsolationLevel {
+    switch name {
+    case "serializable": .serializable
+    case "repeatable read": .repeatableRead
+    default: .readCommitted
+    }
+  }
+  static func name(_ level: IsolationLevel) -> String {
+    switch level {
+    case .readCommitted: "read committed"
+    case .repeatableRead: "repeatable read"
+    case .serializable: "serializable"
+    }
+  }
+
+  // MARK: Transactions
+
+  /// Begins a transaction with the session's defaults and `modes`.
+  func begin(_ modes: Syntax.TransactionModes, attempts: Int = 0) throws(SQLError) {
+    var options = TransactionOptions(session: id)
+    options.isolation =
+      modes.isolation.map { SQLSession.level($0.rawValue) }
+      ?? SQLSession.level(settings.value("default_transaction_isolation") ?? "")
+    options.isReadOnly = modes.readOnly ?? settings.isOn("default_transaction_read_only")
+    options.isDeferrable = modes.deferrable ?? settings.isOn("default_transaction_deferrable")
+    options.lockTimeoutNanoseconds = UInt64(settings.integer("lock_timeout")) * 1_000_000
+    options.attempts = attempts
+    if let asOf = modes.asOf {
+      options.asOf = try constantVersion(asOf)
+      options.isReadOnly = true
+    }
+    let database = self.database
+    let begun = try sqlErrors { () throws(TransactionError) in try database.manager.begin(options) }
+    transaction = begun
+    currentTransaction.withLock { $0 = begun }
+    settingsAtBegin = settings.values
+    localSettings = [:]
+    localCatalog = nil
+    catalogAtSnapshot = nil
+    transactionStart = statementStart
+    cachedFormat = nil
+  }
+
+  private func constantVersion(_ asOf: Syntax.AsOf) throws(SQLError) -> Version {
+    guard asOf.kind == .version, case .number(let text) = asOf.value.kind, let number = UInt64(text) else {
+      throw SQLError(
+        .featureNotSupported, "AS OF of a transaction must be VERSION and a number", position: place(asOf.position))
+    }
+    return Version(number)
+  }
+
+  /// Commits the open transaction.
+  func commit() throws(SQLError) {
+    guard let transaction else { return }
+    do throws(SQLError) {
+      let checks = deferredChecks
+      deferredChecks = []
+      if !checks.isEmpty {
+        transaction.beginStatement()
+        try runChecks(checks, transaction)
+      }
+      try holdCursors()
+      let durable = settings.value("synchronous_commit") != "off"
+      let version = try sqlErrors { () throws(TransactionError) in try transaction.commit(durable: durable) }
+      if let localCatalog, version != nil { database.catalogs.add(localCatalog) }
+    } catch {
+      abandon()
+      throw error
+    }
+    for (name, value) in localSettings {
+      settings.set(name, value)
+      report(name)
+    }
+    ended()
+  }
+
+  /// Rolls the open transaction back; settings go back with it.
+  func abandon() {
+    transaction?.rollback()
+    if let settingsAtBegin, transaction != nil {
+      let changed = settings.values.filter { settingsAtBegin[$0.key] != $0.value }.map(\.key)
+      settings.restore(settingsAtBegin)
+      for name in changed { report(name) }
+    }
+    cursors = cursors.filter { $0.value.isHeld }
+    ended()
+  }
+
+  private func ended() {
+    transaction = nil
+    hasRun = false
+    currentTransaction.withLock { $0 = nil }
+    block = .none
+    savepoints = []
+    localCatalog = nil
+    catalogAtSnapshot = nil
+    localSettings = [:]
+    settingsAtBegin = nil
+    deferredChecks = []
+    constraintModes = [:]
+    cachedFormat = nil
+    closePast()
+    portals = portals.filter { $0.value.isComplete || $0.value.rows != nil }
+    cursors = cursors.filter { $0.value.isHeld }
+  }
+
+  func closePast() {
+    for past in pastTransactions { past.rollback() }
+    pastTransactions = []
+  }
+
+  // MARK: Savepoints
+
+  func savepoint(_ name: String) {
+    guard let transaction else { return }
+    savepoints.append((name, transaction.savepoint(), localCatalog, settings.values))
+  }
+
+  private func find(_ name: Syntax.Name) throws(SQLError) -> Int {
+    guard let index = savepoints.lastIndex(where: { $0.name == name.text }) else {
+      throw SQLError(
+        .invalidSavepoint, "savepoint \"\(name.text)\" does not exist", position: place(name.position))
+    }
+    return index
+  }
+  func release(_ name: Syntax.Name) throws(SQLError) {
+    let index = try find(name)
+    transaction?.release(savepoints[index].savepoint)
+    savepoints.removeSubrange(index...)
+  }
+  func rollback(to name: Syntax.Name) throws(SQLError) {
+    let index = try find(name)
+    transaction?.rollback(to: savepoints[index].savepoint)
+    localCatalog = savepoints[index].catalog
+    catalogAtSnapshot = nil
+    settings.restore(savepoints[index].settings)
+    cachedFormat = nil
+    savepoints.removeSubrange((index + 1)...)
+    if block == .failed { block = .explicit }
+  }
+
+  // MARK: The catalog
+
+  /// The catalog that the transaction sees now.
+  func catalog() throws(SQLError) -> CatalogSnapshot {
+    if let localCatalog { return localCatalog }
+    guard let transaction else { preconditionFailure("the catalog is read in a transaction") }
+    if let known = catalogAtSnapshot, known.version == transaction.snapshot { return known.catalog }
+    let catalog = try CatalogStore.load(transaction, database.catalogs)
+    catalogAtSnapshot = (transaction.snapshot, catalog)
+    return catalog
+  }
+
+  /// The newest catalog, locked for a change of it.
+  func catalogForChange() throws(SQLError) -> CatalogSnapshot {
+    guard let transaction else { preconditionFailure("the catalog is changed in a transaction") }
+    if transaction.isReadOnly {
+      throw SQLError(.readOnlyTransaction, "cannot execute a definition in a read-only transaction")
+    }
+    let outcome = try sqlErrors { () throws(TransactionError) in
+      try transaction.lock(KeySpace.catalogVersion, .update, .wait)
+    }
+    if outcome == .changed {
+      transaction.beginStatement()
+      catalogAtSnapshot = nil
+    }
+    return try catalog()
+  }
+
+  /// Writes changes of the catalog; from here on this transaction sees them.
+  func apply(_ changes: CatalogChanges) throws(SQLError) {
+    guard let transaction, !changes.isEmpty else { return }
+    let old = try catalog()
+    try changes.write(transaction, over: old)
+    localCatalog = changes.applied(to: old)
+  }
+
+  func makeBinder(parameterTypes: [SQLType] = []) throws(SQLError) -> Binder {
+    Binder(
+      catalog: try catalog(), registry: database.registry, searchPath: searchPath, format: textFormat,
+      parameterTypes: parameterTypes)
+  }
+
+  func makePlanner(_ binder: Binder) -> Planner {
+    Planner(binder: binder, statistics: database.statistics) { [unowned self] table in self.sampledRows(table) }
+  }
+
+  /// A guess at the rows of a table that was never counted: the first few are counted now.
+  private func sampledRows(_ table: TableDescriptor) -> Double {
+    guard let transaction else { return 1000 }
+    let limit = 2000
+    var count = 0
+    do throws(TransactionError) {
+      let cursor = try transaction.cursor(KeySpace.range(table.storage))
+      defer { cursor.close() }
+      while count < limit, try cursor.next() { count += 1 }
+    } catch { return 1000 }
+    let rows = count < limit ? Double(count) : 100_000
+    // An empty table is about to be filled: it is asked again.
+    if count > 0 { database.statistics.set(table.storage, TableStatistics(rows: rows)) }
+    return rows
+  }
+
+  // MARK: Interrupts
+
+  func startClock() {
+    interrupted.store(false, ordering: .relaxed)
+    statementStart = EvaluationContext.clock()
+    let timeout = settings.integer("statement_timeout")
+    deadline = timeout > 0 ? monotonicNanoseconds() + timeout * 1_000_000 : 0
+  }
+
+  package func checkInterrupt() throws(SQLError) {
+    if interrupted.load(ordering: .relaxed) {
+      throw SQLError(.queryCanceled, "canceling statement due to user request")
+    }
+    if deadline > 0, monotonicNanoseconds() > deadline {
+      throw SQLError(.queryCanceled, "canceling statement due to statement timeout")
+    }
+  }
+
+  func writer(_ table: TableDescriptor) throws(SQLError) -> TableWriter {
+    if let known = writers[table.id], known.table === table { return known.writer }
+    let writer = try TableWriter(table, try makeBinder(), sequences: database.sequences)
+    if writers.count > 64 { writers.removeAll() }
+    writers[table.id] = (table, writer)
+    return writer
+  }
+  func forgetWriters() { writers.removeAll() }
+}

@@ -1,0 +1,174 @@
+/// Runs planned statements that read or change rows, and gives their rows to a sink.
+final class StatementRunner {
+  let plan: PlannedStatement
+  let state: ExecutionState
+  private enum Body {
+    case query(RowSource)
+    case modification(ModificationRunner)
+  }
+  private let body: Body
+  private let outputs: [CompiledExpression]
+  private let output: ValueBuffer
+  private let evaluator: EvaluatingSource
+  let columns: [ColumnDescription]
+  /// Whether a run is under way: a cached runner that is busy is not used again.
+  private(set) var isBusy = false
+
+  init(_ plan: PlannedStatement, _ session: SQLSession, instrumented: Bool = false) throws(SQLError) {
+    self.plan = plan
+    state = try ExecutionState(plan, services: session, instrumented: instrumented)
+    state.transaction = session.transaction
+    try state.prepare()
+    switch plan.body {
+    case .query(let node):
+      body = .query(try SourceBuilder(state).build(node))
+      outputs = try compile(plan.columns.map(\.expression))
+    case .modification(let modification):
+      body = .modification(try ModificationRunner(modification, state))
+      outputs = []
+    }
+    output = ValueBuffer(outputs.count)
+    evaluator = EvaluatingSource(state)
+    columns = plan.columns.map(\.description)
+  }
+
+  var returnsRows: Bool {
+    if case .query = body { return true }
+    return !plan.columns.isEmpty
+  }
+
+  private func begin(_ session: SQLSession, _ parameters: [Datum]) {
+    state.begin(
+      session.transaction!, parameters: parameters, format: session.textFormat, statementTime: session.statementStart,
+      user: session.user, database: session.database.options.name)
+    evaluator.refresh()
+  }
+
+  /// Runs to the end; returns the command tag. `row` gets every row.
+  func run(
+    _ session: SQLSession, _ parameters: [Datum], _ row: (UnsafeBufferPointer<Value>) throws(SQLError) -> Void
+  ) throws(SQLError) -> String {
+    isBusy = true
+    defer { isBusy = false }
+    begin(session, parameters)
+    switch body {
+    case .query(let source):
+      var count = 0
+      do throws(SQLError) {
+        try source.open()
+        while try next(source) {
+          count += 1
+          try unsafe row(output.buffer)
+        }
+        try finishCommonTables()
+      } catch {
+        source.close()
+        throw error
+      }
+      source.close()
+      return "SELECT \(count)"
+    case .modification(let runner):
+      runner.forget()
+      let count = try runner.run(row)
+      try finishCommonTables()
+      switch plan.body {
+      case .modification(let modification):
+        switch modification.bound.kind {
+        case .insert: return "INSERT 0 \(count)"
+        case .update: return "UPDATE \(count)"
+        case .delete: return "DELETE \(count)"
+        }
+      default: return ""
+      }
+    }
+  }
+
+  @inline(__always)
+  private func next(_ source: RowSource) throws(SQLError) -> Bool {
+    guard try source.next() else { return false }
+    evaluator.arena.reset()
+    for index in outputs.indices { output[index] = try outputs[index].value(state.frame, &evaluator.context) }
+    return true
+  }
+
+  /// Data-modifying common tables run even if nobody reads them.
+  private func finishCommonTables() throws(SQLError) {
+    for table in state.commons where table.isModification { _ = try table.rows() }
+  }
+}
+
+/// A statement that was parsed, and planned as far as its catalog is known.
+package final class PreparedStatement {
+  package let text: String
+  /// Nil for an empty query string.
+  package let statement: Syntax.Statement?
+  let position: Int
+  /// The types of the parameters: those given, then what the statement tells.
+  package fileprivate(set) var parameterTypes: [SQLType]
+  let givenTypes: [SQLType]
+  /// The columns of the rows; nil if there are none.
+  package fileprivate(set) var columns: [ColumnDescription]?
+  var runner: StatementRunner?
+  var catalogVersion: UInt64 = .max
+  var searchPath: [String] = []
+  let prepareTime: Int64
+
+  init(text: String, statement: Syntax.Statement?, position: Int, parameterTypes: [SQLType]) {
+    self.text = text
+    self.statement = statement
+    self.position = position
+    self.parameterTypes = parameterTypes
+    givenTypes = parameterTypes
+    prepareTime = EvaluationContext.clock()
+  }
+
+  func describe(parameterTypes: [SQLType], columns: [ColumnDescription]?) {
+    self.parameterTypes = parameterTypes
+    self.columns = columns
+  }
+}
+
+/// A prepared statement with its parameters, ready to run; when it runs with a row limit, the rows that are left.
+package final class Portal {
+  package let statement: PreparedStatement
+  let parameters: [Datum]
+  var rows: RowStore?
+  var position = 0
+  var tag = ""
+  package var isComplete = false
+
+  init(_ statement: PreparedStatement, _ parameters: [Datum]) {
+    self.statement = statement
+    self.parameters = parameters
+  }
+  /// What the portal's rows look like.
+  package var columns: [ColumnDescription]? { statement.columns }
+}
+
+/// A cursor of DECLARE: its rows, computed when they are first wanted.
+final class Cursor {
+  let name: String
+  let statement: Syntax.Statement
+  let text: String
+  let isScrollable: Bool
+  var isHeld: Bool
+  let rows: RowStore
+  let columns: [ColumnDescription]
+  /// The row that the cursor stands on: 0 is before the first.
+  var position = 0
+  let created: Int64
+
+  init(
+    name: String, statement: Syntax.Statement, text: String, isScrollable: Bool, isHeld: Bool, rows: RowStore,
+    columns: [ColumnDescription]
+  ) {
+    self.name = name
+    self.statement = statement
+    self.text = text
+    self.isScrollable = isScrollable
+    self.isHeld = isHeld
+    self.rows = rows
+    self.columns = columns
+    created = EvaluationContext.clock()
+  }
+}
