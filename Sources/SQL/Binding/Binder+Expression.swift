@@ -61,9 +61,11 @@ extension Binder {
       guard ["C", "POSIX", "default", "ucs_basic", "C.UTF-8"].contains(name.name) else {
         throw SQLError(
           .undefinedObject, "collation \"\(name.name)\" for encoding \"UTF8\" does not exist",
-          hint: "Text is ordered by its bytes; the collations are \"C\", \"POSIX\" and \"default\".", position: position)
+          hint: "Text is ordered by its bytes; the collations are \"C\", \"POSIX\" and \"default\".", position: position
+        )
       }
-      return TypedExpression(.collate(try resolver.settle(value), name.name), try resolver.settle(value).type, at: position)
+      return TypedExpression(
+        .collate(try resolver.settle(value), name.name), try resolver.settle(value).type, at: position)
     case .atTimeZone(let operand, let zone):
       return try resolver.scalarCall(
         "timezone", [try bind(zone, scope, clause), try bind(operand, scope, clause)], at: position)
@@ -309,7 +311,9 @@ extension Binder {
     guard subscripts.contains(where: \.isSlice) else {
       var indexes: [TypedExpression] = []
       for item in subscripts {
-        guard let index = item.upper else { throw SQLError(.syntaxError, "array subscript missing", position: position) }
+        guard let index = item.upper else {
+          throw SQLError(.syntaxError, "array subscript missing", position: position)
+        }
         indexes.append(try bind(index, scope, clause))
       }
       return try resolver.subscripts(value, indexes, at: position)

@@ -306,7 +306,8 @@ extension Binder {
     let (right, rightNames, rightLateral) = try reference(join.right, inner)
     if rightLateral, join.kind == .right || join.kind == .full {
       throw SQLError(
-        .invalidColumnReference, "invalid reference to FROM-clause entry: the combining JOIN type must be INNER or LEFT for a LATERAL reference",
+        .invalidColumnReference,
+        "invalid reference to FROM-clause entry: the combining JOIN type must be INNER or LEFT for a LATERAL reference",
         position: place(join.position))
     }
     // Names of the joined tables alone are visible in the condition (and those of the queries around).

@@ -55,7 +55,9 @@ extension Binder {
   }
 
   func functionName(_ name: Syntax.QualifiedName) throws(SQLError) -> String {
-    if let schema = name.schema, schema != "pg_catalog", schema != "information_schema" || name.name != "_pg_expandarray" {
+    if let schema = name.schema, schema != "pg_catalog",
+      schema != "information_schema" || name.name != "_pg_expandarray"
+    {
       guard catalog.schema(named: schema) != nil else {
         throw SQLError(.invalidSchema, "schema \"\(schema)\" does not exist", position: place(name.position))
       }

@@ -142,7 +142,8 @@ extension Binder {
         id = try add(table, .modification(try modification(table.statement, scope)))
       default:
         throw SQLError(
-          .syntaxError, "only SELECT, INSERT, UPDATE and DELETE can stand in WITH", position: place(table.name.position))
+          .syntaxError, "only SELECT, INSERT, UPDATE and DELETE can stand in WITH", position: place(table.name.position)
+        )
       }
       scope.commonTables[table.name.text] = id
     }
@@ -228,7 +229,8 @@ extension Binder {
     var outputs: [OutputColumn] = []
     for (index, column) in columns.enumerated() {
       let expression = step.columns[index].expression
-      guard expression.type.id == .unknown || resolver.canCoerce(expression.type.id, to: column.type.id, .implicit) else {
+      guard expression.type.id == .unknown || resolver.canCoerce(expression.type.id, to: column.type.id, .implicit)
+      else {
         throw SQLError(
           .datatypeMismatch,
           "recursive query \"\(table.name.text)\" column \(index + 1) has type \(column.type.description) in non-recursive term but type \(expression.type.description) overall",

@@ -56,7 +56,9 @@ extension Binder {
       }
       return outputs.contains { aggregates($0.expression) } || order.contains { aggregates($0.expression) }
         || distinctOn.contains(where: aggregates)
-        || windows.contains { $0.partition.contains(where: aggregates) || $0.order.contains { aggregates($0.expression) } }
+        || windows.contains {
+          $0.partition.contains(where: aggregates) || $0.order.contains { aggregates($0.expression) }
+        }
     }
 
     mutating func rewrite(_ change: (TypedExpression) throws(SQLError) -> TypedExpression) throws(SQLError) {

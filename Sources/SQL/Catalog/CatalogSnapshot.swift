@@ -31,7 +31,8 @@ package final class CatalogSnapshot: Sendable {
   }
 
   package init(
-    version: UInt64, records: [ObjectID: CatalogRecord], comments: [CommentKey: String], like old: CatalogSnapshot? = nil
+    version: UInt64, records: [ObjectID: CatalogRecord], comments: [CommentKey: String],
+    like old: CatalogSnapshot? = nil
   ) {
     self.version = version
     self.records = records
@@ -59,7 +60,8 @@ package final class CatalogSnapshot: Sendable {
     for record in tableRecords {
       let own = (indexes[record.id] ?? []).sorted { $0.id < $1.id }
       // A table that did not change keeps its descriptor, and with it what was compiled for it.
-      if let known = old?.tables[record.id], known.record == record, known.indexes.sorted(by: { $0.id < $1.id }) == own {
+      if let known = old?.tables[record.id], known.record == record, known.indexes.sorted(by: { $0.id < $1.id }) == own
+      {
         tables[record.id] = known
       } else {
         tables[record.id] = TableDescriptor(record, indexes: own)

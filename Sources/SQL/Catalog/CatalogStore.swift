@@ -1,7 +1,7 @@
 internal import Encoding
-package import Transactions
 internal import Storage
 internal import Synchronization
+package import Transactions
 
 // Reading and writing the catalog within transactions.
 //

@@ -1,6 +1,6 @@
-package import Transactions
-internal import Synchronization
 internal import Encoding
+internal import Synchronization
+package import Transactions
 
 // Numbers that are given out once: sequences, object ids, row ids.
 //
@@ -108,7 +108,8 @@ package final class SequenceStore: Sendable {
             let up = rule.increment > 0
             throw SQLError(
               SQLState(rawValue: "2200H"),
-              "nextval: reached \(up ? "maximum" : "minimum") value of sequence \"\(name)\" (\(up ? rule.maximum : rule.minimum))")
+              "nextval: reached \(up ? "maximum" : "minimum") value of sequence \"\(name)\" (\(up ? rule.maximum : rule.minimum))"
+            )
           }
           first = rule.increment > 0 ? rule.minimum : rule.maximum
         } else {
@@ -118,7 +119,9 @@ package final class SequenceStore: Sendable {
     } else {
       first = rule.start
     }
-    let room = rule.increment > 0 ? rule.maximum.subtractingReportingOverflow(first) : first.subtractingReportingOverflow(rule.minimum)
+    let room =
+      rule.increment > 0
+      ? rule.maximum.subtractingReportingOverflow(first) : first.subtractingReportingOverflow(rule.minimum)
     let steps = room.overflow ? Int64.max : room.partialValue / Int64(clamping: rule.increment.magnitude)
     return (first, max(1, min(rule.reservation, steps == .max ? .max : steps + 1)))
   }

@@ -1,7 +1,6 @@
-internal import Transactions
-internal import Synchronization
-
 internal import Glibc
+internal import Synchronization
+internal import Transactions
 
 /// The time since some fixed moment, in nanoseconds.
 func monotonicNanoseconds() -> Int64 {

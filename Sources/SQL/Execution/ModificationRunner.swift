@@ -1,5 +1,5 @@
-internal import Transactions
 internal import Storage
+internal import Transactions
 
 // INSERT, UPDATE and DELETE.
 //
@@ -106,7 +106,9 @@ final class ModificationRunner {
 
   private func give(_ row: (UnsafeBufferPointer<Value>) throws(SQLError) -> Void) throws(SQLError) {
     guard !returning.isEmpty else { return }
-    for index in returning.indices { output[index] = unsafe try returning[index].value(state.frame, &evaluator.context) }
+    for index in returning.indices {
+      output[index] = unsafe try returning[index].value(state.frame, &evaluator.context)
+    }
     try unsafe row(output.buffer)
   }
 

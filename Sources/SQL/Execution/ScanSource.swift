@@ -1,5 +1,5 @@
-internal import Transactions
 internal import Storage
+internal import Transactions
 
 // Reading tables: by key, along the table, or along an index.
 //
@@ -99,7 +99,8 @@ final class PointSource: TableSource {
   }
 
   private func fetch(_ key: Bytes) throws(SQLError) -> Bool {
-    guard let row = unsafe try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.buffer) }) else {
+    guard let row = unsafe try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.buffer) })
+    else {
       return false
     }
     guard try accept(unsafe Bytes(row)) else { return false }

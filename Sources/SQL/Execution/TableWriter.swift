@@ -1,5 +1,5 @@
-internal import Transactions
 internal import Storage
+internal import Transactions
 
 // Changing rows: constraints are checked, and the row and its index entries are written, as one step.
 //

@@ -121,7 +121,9 @@ final class WindowSource: EvaluatingSource {
     }
     let row = store.addRow()
     for index in partition.indices { unsafe store.set(row, index, try partition[index].value(frame, &context)) }
-    for index in order.indices { unsafe store.set(row, partition.count + index, try order[index].value(frame, &context)) }
+    for index in order.indices {
+      unsafe store.set(row, partition.count + index, try order[index].value(frame, &context))
+    }
     for call in calls {
       for (index, argument) in call.arguments.enumerated() {
         unsafe store.set(row, call.firstColumn + index, try argument.value(frame, &context))

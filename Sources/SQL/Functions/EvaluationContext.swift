@@ -38,7 +38,7 @@ package struct TextFormat: Sendable {
 /// The state of one evaluation: passed `inout` to every function, never stored.
 @safe package struct EvaluationContext {
   /// Where results that need bytes go; the operator resets it when its row is done.
-  package let arena: Arena
+  package var arena: Arena
   /// Where the states of aggregates grow; lives as long as the aggregation.
   package var stateArena: Arena
   package var format: TextFormat

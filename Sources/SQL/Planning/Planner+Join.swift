@@ -173,7 +173,8 @@ extension Planner {
       } else if kind == .full {
         candidates.append(
           hash(
-            kind, left, leftSlots, rightBase, rightSlots, [], TypedExpression.conjunction(connecting), resulting, needed,
+            kind, left, leftSlots, rightBase, rightSlots, [], TypedExpression.conjunction(connecting), resulting,
+            needed,
             connecting))
       }
     }
@@ -212,7 +213,8 @@ extension Planner {
     switch right {
     case .scan(let scan):
       let node = self.scan(scan, needed: needed.union(slots(filters)), filters: filters, wanted: [], limit: nil)
-      guard case .scan(let plan) = node.kind, !plan.path.equal.isEmpty || plan.path.lower != nil || plan.path.upper != nil
+      guard case .scan(let plan) = node.kind,
+        !plan.path.equal.isEmpty || plan.path.lower != nil || plan.path.upper != nil
       else { return nil }
       // Bounds that do not depend on the left row would make it read the same rows again and again.
       let own = Set(scan.table.columns.indices.map { scan.base + $0 })
@@ -393,7 +395,9 @@ extension Planner {
       guard let (inner, pulled) = pullUp(input) else { return nil }
       let own = inner.slots
       let (kept, correlated) = split(condition.conjuncts) { $0.isSubset(of: own) }
-      if correlated.contains(where: { $0.contains { if case .subplan = $0.node { true } else { false } } }) { return nil }
+      if correlated.contains(where: { $0.contains { if case .subplan = $0.node { true } else { false } } }) {
+        return nil
+      }
       let rest = TypedExpression.conjunction(kept).map { LogicalPlan.filter(inner, $0) } ?? inner
       return (rest, pulled + correlated)
     case .project(let input, let items):

@@ -14,7 +14,8 @@ extension Planner {
     let rows = max(child.rows, 2)
     return PlanNode(
       .sort(child, keys, saved: saved.sorted(), presorted: 0), rows: child.rows,
-      startup: child.cost + rows * rows.logarithm * Cost.compare, cost: child.cost + rows * rows.logarithm * Cost.compare + rows * 0.2,
+      startup: child.cost + rows * rows.logarithm * Cost.compare,
+      cost: child.cost + rows * rows.logarithm * Cost.compare + rows * 0.2,
       order: keys)
   }
 
@@ -92,7 +93,9 @@ extension Planner {
   private func extremum(
     _ node: AggregateNode, _ inner: Set<Slot>, filters: [TypedExpression]
   ) -> PlanNode? {
-    guard node.keys.isEmpty, node.sets.count == 1, node.aggregates.count == 1, node.groupings.isEmpty else { return nil }
+    guard node.keys.isEmpty, node.sets.count == 1, node.aggregates.count == 1, node.groupings.isEmpty else {
+      return nil
+    }
     let call = node.aggregates[0].call
     guard call.function.kind == .minimum || call.function.kind == .maximum, !call.isDistinct, call.filter == nil,
       call.arguments.count == 1, call.arguments[0].columnSlot != nil

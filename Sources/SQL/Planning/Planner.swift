@@ -190,7 +190,8 @@ final class Planner {
       let rows = initial.rows * 10
       return filtered(
         PlanNode(.recursive(recursive, initial, step), rows: rows, cost: initial.cost + 10 * step.cost), filters)
-    case .working(let id, let slots): return filtered(PlanNode(.working(id, slots: slots), rows: 100, cost: 50), filters)
+    case .working(let id, let slots):
+      return filtered(PlanNode(.working(id, slots: slots), rows: 100, cost: 50), filters)
     }
   }
 
@@ -261,7 +262,9 @@ final class Planner {
         above.append(filter)
       }
     }
-    let kept = items.filter { needed.contains($0.slot) || slots(above).contains($0.slot) || $0.expression.callsVolatile }
+    let kept = items.filter {
+      needed.contains($0.slot) || slots(above).contains($0.slot) || $0.expression.callsVolatile
+    }
     let inner = needed.union(slots(kept.map(\.expression))).union(slots(above)).subtracting(own.keys)
     let child = plan(
       input, needed: inner, filters: below,

@@ -92,7 +92,8 @@ struct CopyOptions {
     self.delimiter = delimiter ?? (format == .csv ? UInt8(ascii: ",") : UInt8(ascii: "\t"))
     self.null = null ?? (format == .csv ? [] : Array("\\N".utf8))
     self.escape = escape ?? quote
-    guard self.delimiter != UInt8(ascii: "\n"), self.delimiter != UInt8(ascii: "\r"), self.delimiter != quote || format != .csv
+    guard self.delimiter != UInt8(ascii: "\n"), self.delimiter != UInt8(ascii: "\r"),
+      self.delimiter != quote || format != .csv
     else { throw SQLError(.invalidParameterValue, "COPY delimiter cannot be newline or carriage return") }
   }
 }
@@ -185,7 +186,7 @@ struct CopyReader: ~Copyable {
   private func endOfLine(from position: inout Int) -> Int? {
     let newline = UInt8(ascii: "\n")
     let count = input.count
-    return input.withUnsafeBufferPointer { bytes in
+    return unsafe input.withUnsafeBufferPointer { bytes in
       while position < count {
         if unsafe bytes[position] == newline { return position }
         position += 1
@@ -203,7 +204,7 @@ struct CopyReader: ~Copyable {
     let count = input.count
     if position == at { isInQuotes = false }
     var inside = isInQuotes
-    let found: Int? = input.withUnsafeBufferPointer { bytes in
+    let found: Int? = unsafe input.withUnsafeBufferPointer { bytes in
       while position < count {
         let byte = unsafe bytes[position]
         if byte == quote {

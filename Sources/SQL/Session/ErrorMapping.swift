@@ -1,6 +1,6 @@
-package import Transactions
-package import Storage
 internal import Encoding
+package import Storage
+package import Transactions
 
 // Where the errors of the layers below get their SQLSTATE: once, here.
 

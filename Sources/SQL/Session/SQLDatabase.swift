@@ -1,5 +1,4 @@
 package import Platform
-package import Storage
 internal import Synchronization
 package import Transactions
 
@@ -40,7 +39,7 @@ package final class SQLDatabase: Sendable {
     defer { transaction.rollback() }
     if try CatalogStore.version(transaction) == 0 {
       try CatalogStore.bootstrap(transaction)
-      try sqlErrors { () throws(TransactionError) in try transaction.commit() }
+      try sqlErrors { () throws(TransactionError) in _ = try transaction.commit() }
     } else {
       _ = try CatalogStore.load(transaction, catalogs)
     }

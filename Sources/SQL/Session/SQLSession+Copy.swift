@@ -26,7 +26,8 @@ extension SQLSession {
       throw SQLError(.readOnlyTransaction, "cannot execute COPY FROM in a read-only transaction")
     }
     guard options.format != .binary else {
-      throw SQLError(.featureNotSupported, "COPY FROM in binary format is not supported", position: place(copy.position))
+      throw SQLError(
+        .featureNotSupported, "COPY FROM in binary format is not supported", position: place(copy.position))
     }
     var binder = try makeBinder()
     var table = try binder.table(name, for: "copy to")
@@ -71,7 +72,8 @@ extension SQLSession {
         try insert.endRow()
       } catch {
         var placed = error
-        placed.detail = [error.detail, "COPY \(table.name), line \(reader.line)"].compactMap { $0 }.joined(separator: "\n")
+        placed.detail = [error.detail, "COPY \(table.name), line \(reader.line)"].compactMap { $0 }.joined(
+          separator: "\n")
         throw placed
       }
     }
@@ -104,7 +106,7 @@ extension SQLSession {
     let writer = CopyWriter(options, runner.columns, textFormat)
     try sink.copyOut(CopyDescription(format: options.format, columnCount: runner.columns.count))
     if options.header { try writer.header(sink) }
-    let tag = try runner.run(self, []) { (row) throws(SQLError) in unsafe try writer.row(row, sink) }
+    let tag = unsafe try runner.run(self, []) { (row) throws(SQLError) in unsafe try writer.row(row, sink) }
     try writer.flush(sink)
     return "COPY \(tag.split(separator: " ").last ?? "0")"
   }
@@ -140,7 +142,8 @@ final class BulkInsert {
     for (name, position) in names {
       guard let column = table.column(named: name) else {
         throw SQLError(
-          .undefinedColumn, "column \"\(name)\" of relation \"\(table.name)\" does not exist", position: place(position))
+          .undefinedColumn, "column \"\(name)\" of relation \"\(table.name)\" does not exist", position: place(position)
+        )
       }
       guard column.generated == nil else {
         throw SQLError(
@@ -246,9 +249,9 @@ final class BulkInsert {
   }
 
   func endRow() throws(SQLError) {
-    for (place, value) in defaults { row[place] = try value.value(row.frame, &evaluator.context) }
-    if let condition, !(try condition.holds(row.frame, &evaluator.context)) { return }
-    try writer.insert(row, transaction, &evaluator.context)
+    for (place, value) in defaults { row[place] = unsafe try value.value(row.frame, &evaluator.context) }
+    if let condition, unsafe !(try condition.holds(row.frame, &evaluator.context)) { return }
+    unsafe try writer.insert(row, transaction, &evaluator.context)
     count += 1
     if count & 0xff == 0 { try session.checkInterrupt() }
   }

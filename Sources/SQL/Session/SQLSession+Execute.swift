@@ -80,7 +80,7 @@ extension SQLSession {
         if transaction == nil {
           try begin(.init(), attempts: attempt)
         } else {
-          transaction?.beginStatement()
+          try freshSnapshot()
         }
         let tag = try perform(prepared, parameters, counting)
         closePast()
@@ -108,7 +108,7 @@ extension SQLSession {
       hasRun = true
       let runner = try runner(prepared, parameters.count)
       if runner.returnsRows { try sink.columns(runner.columns) }
-      return try runner.run(self, parameters) { (row) throws(SQLError) in unsafe try sink.row(row) }
+      return unsafe try runner.run(self, parameters) { (row) throws(SQLError) in unsafe try sink.row(row) }
     default: return try utility(statement, prepared, parameters, sink)
     }
   }
@@ -197,7 +197,7 @@ extension SQLSession {
       try transaction.lock(KeySpace.object(.table, table.id), .keyShare, .wait)
     }
     guard outcome == .changed else { return true }
-    transaction.beginStatement()
+    try freshSnapshot()
     return false
   }
 
@@ -270,7 +270,8 @@ extension SQLSession {
       }
       sink.completed("SET")
     case .setSnapshot:
-      throw SQLError(.featureNotSupported, "SET TRANSACTION SNAPSHOT is not supported", position: place(control.position))
+      throw SQLError(
+        .featureNotSupported, "SET TRANSACTION SNAPSHOT is not supported", position: place(control.position))
     case .setConstraints: return false
     }
     return true

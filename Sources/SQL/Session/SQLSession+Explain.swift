@@ -44,7 +44,8 @@ extension SQLSession {
     switch statement {
     case .query, .insert, .update, .delete: break
     default:
-      throw SQLError(.featureNotSupported, "EXPLAIN of this statement is not supported", position: place(explain.position))
+      throw SQLError(
+        .featureNotSupported, "EXPLAIN of this statement is not supported", position: place(explain.position))
     }
     let start = monotonicNanoseconds()
     let inner = PreparedStatement(
@@ -60,7 +61,7 @@ extension SQLSession {
       }
       if case .modification(let modification) = plan.body { _ = try lockTable(modification.bound.table) }
       let runner = try StatementRunner(plan, self, instrumented: true)
-      _ = try runner.run(self, parameters) { (_) throws(SQLError) in }
+      _ = unsafe try runner.run(self, parameters) { (_) throws(SQLError) in }
       printer.instruments = runner.state.instruments
       printer.timing = timing
     }

@@ -48,7 +48,7 @@ extension SQLSession {
   private func inTransaction(_ body: () throws(SQLError) -> Void) throws(SQLError) {
     if block == .failed { return }
     if transaction != nil {
-      transaction?.beginStatement()
+      try freshSnapshot()
       return try body()
     }
     try begin(.init())
@@ -76,7 +76,8 @@ extension SQLSession {
   /// - Throws: 26000.
   package func statement(_ name: String) throws(SQLError) -> PreparedStatement {
     guard let statement = prepared[name] else {
-      let shown = name.isEmpty ? "unnamed prepared statement does not exist" : "prepared statement \"\(name)\" does not exist"
+      let shown =
+        name.isEmpty ? "unnamed prepared statement does not exist" : "prepared statement \"\(name)\" does not exist"
       statementFailed()
       throw SQLError(SQLState(rawValue: "26000"), shown)
     }
@@ -104,7 +105,8 @@ extension SQLSession {
       statementFailed()
       throw SQLError(
         SQLState(rawValue: "08P01"),
-        "bind message supplies \(parameters.count) parameters, but prepared statement requires \(statement.parameterTypes.count)")
+        "bind message supplies \(parameters.count) parameters, but prepared statement requires \(statement.parameterTypes.count)"
+      )
     }
     let bound = Portal(statement, parameters)
     portals[portal] = bound

@@ -1,5 +1,5 @@
-internal import Transactions
 internal import Storage
+internal import Transactions
 
 // Foreign keys. Both sides are looked at when the statement's own changes are made.
 //
@@ -11,7 +11,7 @@ internal import Storage
 extension SQLSession {
   /// Runs checks, and the actions of foreign keys, until none is left.
   func runChecks(_ checks: [PendingCheck], _ transaction: Transaction) throws(SQLError) {
-    transaction.beginStatement()
+    try freshSnapshot()
     for check in checks {
       switch check.kind {
       case .reference(let table, let key, let values): try require(table, key, values, transaction)
@@ -66,7 +66,8 @@ extension SQLSession {
       rowKey.append(key)
     } else {
       guard
-        let entry = try sqlErrors({ () throws(TransactionError) in unsafe try transaction.getLatest(key.buffer) })
+        let entry = unsafe try sqlErrors({ () throws(TransactionError) in unsafe try transaction.getLatest(key.buffer) }
+        )
       else { return false }
       try IndexEntry.rowKey(unsafe Bytes(entry), key: key, table: parent.storage, into: &rowKey)
     }
@@ -100,7 +101,8 @@ extension SQLSession {
         throw SQLError(
           .foreignKeyViolation,
           "update or delete on table \"\(parent.name)\" violates foreign key constraint \"\(key.name)\" on table \"\(child.name)\"",
-          detail: "Key \(describe(parent, key.referencedColumns, old)) is still referenced from table \"\(child.name)\".",
+          detail:
+            "Key \(describe(parent, key.referencedColumns, old)) is still referenced from table \"\(child.name)\".",
           table: child.name, constraint: key.name)
       }
     case .cascade:
@@ -158,7 +160,7 @@ extension SQLSession {
     }
     let runner = try self.runner(statement)
     var count = 0
-    let tag = try runner.run(self, parameters) { (_) throws(SQLError) in count += 1 }
+    let tag = unsafe try runner.run(self, parameters) { (_) throws(SQLError) in count += 1 }
     return tag.hasPrefix("SELECT") ? count : Int(tag.split(separator: " ").last ?? "0") ?? 0
   }
 }

@@ -23,7 +23,7 @@ extension SQLSession: StatementServices {
   }
 
   func pastTransaction(_ version: UInt64) throws(SQLError) -> Transaction {
-    if let known = pastTransactions.first(where: { $0.snapshot.rawValue == version }) { return known }
+    if let known = pastTransactions.first(where: { $0.version == version }) { return known.transaction }
     let database = self.database
     let id = self.id
     let past = try sqlErrors { () throws(TransactionError) in
@@ -31,7 +31,7 @@ extension SQLSession: StatementServices {
         TransactionOptions(
           isolation: .repeatableRead, isReadOnly: true, asOf: Version(version), session: id))
     }
-    pastTransactions.append(past)
+    pastTransactions.append((version, past))
     return past
   }
 
@@ -75,7 +75,8 @@ extension SQLSession: StatementServices {
       guard value >= sequence.minimum, value <= sequence.maximum else {
         throw SQLError(
           .numericOutOfRange,
-          "setval: value \(value) is out of bounds for sequence \"\(sequence.name)\" (\(sequence.minimum)..\(sequence.maximum))")
+          "setval: value \(value) is out of bounds for sequence \"\(sequence.name)\" (\(sequence.minimum)..\(sequence.maximum))"
+        )
       }
       try database.sequences.set(sequence.storage, to: value, isCalled: isCalled)
       if isCalled { currentValues[id] = value }

@@ -13,7 +13,9 @@ extension SQLSession {
       if let name = reset.name {
         try change(name, to: nil, local: false)
       } else {
-        for definition in Settings.definitions where !definition.isFixed { try change(definition.name, to: nil, local: false) }
+        for definition in Settings.definitions where !definition.isFixed {
+          try change(definition.name, to: nil, local: false)
+        }
       }
       return "RESET"
     case .discard(let what): return try discard(what)
@@ -122,7 +124,9 @@ extension SQLSession {
       cursors = [:]
       currentValues = [:]
       lastSequence = nil
-      for definition in Settings.definitions where !definition.isFixed { try change(definition.name, to: nil, local: false) }
+      for definition in Settings.definitions where !definition.isFixed {
+        try change(definition.name, to: nil, local: false)
+      }
       return "DISCARD ALL"
     case .plans:
       for statement in prepared.values { statement.runner = nil }
@@ -147,7 +151,8 @@ extension SQLSession {
             .undefinedObject, "constraint \"\(name.name)\" does not exist", position: place(name.position))
         }
         guard key.deferrable else {
-          throw SQLError(.wrongObjectType, "constraint \"\(name.name)\" is not deferrable", position: place(name.position))
+          throw SQLError(
+            .wrongObjectType, "constraint \"\(name.name)\" is not deferrable", position: place(name.position))
         }
         constraintModes[name.name] = deferred
       }
@@ -222,7 +227,7 @@ extension SQLSession {
     }
     let parameters = try constants(execute.arguments, statement.parameterTypes)
     if runner.returnsRows { try sink.columns(runner.columns) }
-    return try runner.run(self, parameters) { (row) throws(SQLError) in unsafe try sink.row(row) }
+    return unsafe try runner.run(self, parameters) { (row) throws(SQLError) in unsafe try sink.row(row) }
   }
 
   /// The values of expressions without columns, as values of `types`.
@@ -243,7 +248,7 @@ extension SQLSession {
     let plan = makePlanner(binder).plan(BoundQuery(plan: .oneRow, columns: outputs))
     let runner = try StatementRunner(plan, self)
     var data: [Datum] = []
-    _ = try runner.run(self, []) { (row) throws(SQLError) in data = unsafe row.map { Datum($0) } }
+    _ = unsafe try runner.run(self, []) { (row) throws(SQLError) in data = unsafe row.map { Datum($0) } }
     return data
   }
 
@@ -268,7 +273,7 @@ extension SQLSession {
     let runner = try self.runner(statement)
     // The rows are those of this moment's snapshot: they are kept, since later statements read later ones.
     let rows = RowStore(width: runner.columns.count, limitBytes: workMemoryBytes)
-    _ = try runner.run(self, []) { (values) throws(SQLError) in
+    _ = unsafe try runner.run(self, []) { (values) throws(SQLError) in
       let row = rows.addRow()
       for index in values.indices { rows.set(row, index, unsafe values[index]) }
       if row & 0xff == 0 { try rows.checkLimit("a cursor") }
@@ -288,7 +293,9 @@ extension SQLSession {
     var wanted: [Int] = []
     func backward(_ n: Int?) throws(SQLError) {
       guard cursor.isScrollable else {
-        throw SQLError(.objectNotInState, "cursor can only scan forward", hint: "Declare it with SCROLL option to enable backward scan.")
+        throw SQLError(
+          .objectNotInState, "cursor can only scan forward",
+          hint: "Declare it with SCROLL option to enable backward scan.")
       }
       let available = min(cursor.position, count + 1) - 1
       let taken = min(n ?? available, max(available, 0))
@@ -308,7 +315,9 @@ extension SQLSession {
     }
     switch fetch.direction {
     case .forward(let n):
-      if let n, n < 0 { try backward(-n) } else if n == 0 {
+      if let n, n < 0 {
+        try backward(-n)
+      } else if n == 0 {
         if cursor.position >= 1, cursor.position <= count { wanted = [cursor.position] }
       } else {
         forward(n)

@@ -1,4 +1,4 @@
-package import Encoding
+internal import Encoding
 internal import Glibc
 internal import Synchronization
 package import Transactions
@@ -36,7 +36,8 @@ package final class SQLSession {
   enum Block { case none, implicit, explicit, failed }
   var block = Block.none
   var transaction: Transaction?
-  private var savepoints: [(name: String, savepoint: Savepoint, catalog: CatalogSnapshot?, settings: [String: String])] = []
+  private var savepoints:
+    [(name: String, savepoint: Savepoint, catalog: CatalogSnapshot?, settings: [String: String])] = []
   /// The catalog as this transaction changed it.
   var localCatalog: CatalogSnapshot?
   private var catalogAtSnapshot: (version: Version, catalog: CatalogSnapshot)?
@@ -51,7 +52,7 @@ package final class SQLSession {
   var deferredChecks: [PendingCheck] = []
   var constraintModes: [String: Bool] = [:]
   private var writers: [ObjectID: (table: TableDescriptor, writer: TableWriter)] = [:]
-  var pastTransactions: [Transaction] = []
+  var pastTransactions: [(version: UInt64, transaction: Transaction)] = []
   var currentValues: [UInt32: Int64] = [:]
   var lastSequence: UInt32?
   /// The statements that check and carry out foreign keys, by their text.
@@ -105,7 +106,8 @@ package final class SQLSession {
   package func setting(_ name: String) -> String? {
     switch name.lowercased() {
     case "transaction_isolation": SQLSession.name(isolation)
-    case "transaction_read_only": transaction?.isReadOnly == true ? "on" : settings.value("default_transaction_read_only")
+    case "transaction_read_only":
+      transaction?.isReadOnly == true ? "on" : settings.value("default_transaction_read_only")
     default: settings.value(name)
     }
   }
@@ -135,7 +137,9 @@ package final class SQLSession {
   func forgetFormat() { cachedFormat = nil }
 
   private func report(_ name: String) {
-    guard let definition = Settings.byName[name.lowercased()], definition.isReported, let onReportedSetting else { return }
+    guard let definition = Settings.byName[name.lowercased()], definition.isReported, let onReportedSetting else {
+      return
+    }
     onReportedSetting(definition.name, settings.value(name) ?? "")
   }
 
@@ -215,7 +219,6 @@ package final class SQLSession {
       let checks = deferredChecks
       deferredChecks = []
       if !checks.isEmpty {
-        transaction.beginStatement()
         try runChecks(checks, transaction)
       }
       try holdCursors()
@@ -264,8 +267,14 @@ package final class SQLSession {
   }
 
   func closePast() {
-    for past in pastTransactions { past.rollback() }
+    for past in pastTransactions { past.transaction.rollback() }
     pastTransactions = []
+  }
+
+  /// A fresh snapshot for the next statement at read committed.
+  func freshSnapshot() throws(SQLError) {
+    guard let transaction else { return }
+    try sqlErrors { () throws(TransactionError) in try transaction.beginStatement() }
   }
 
   // MARK: Savepoints
@@ -304,9 +313,10 @@ package final class SQLSession {
   func catalog() throws(SQLError) -> CatalogSnapshot {
     if let localCatalog { return localCatalog }
     guard let transaction else { preconditionFailure("the catalog is read in a transaction") }
-    if let known = catalogAtSnapshot, known.version == transaction.snapshot { return known.catalog }
+    let snapshot = try sqlErrors { () throws(TransactionError) in try transaction.snapshot }
+    if let known = catalogAtSnapshot, known.version == snapshot { return known.catalog }
     let catalog = try CatalogStore.load(transaction, database.catalogs)
-    catalogAtSnapshot = (transaction.snapshot, catalog)
+    catalogAtSnapshot = (snapshot, catalog)
     return catalog
   }
 
@@ -320,7 +330,7 @@ package final class SQLSession {
       try transaction.lock(KeySpace.catalogVersion, .update, .wait)
     }
     if outcome == .changed {
-      transaction.beginStatement()
+      try freshSnapshot()
       catalogAtSnapshot = nil
     }
     return try catalog()

@@ -1,3 +1,5 @@
+internal import Transactions
+
 // Functions that ask the session: sequences, settings, who and where.
 
 /// What functions of the session can ask the running statement for.
@@ -13,8 +15,8 @@ extension ExecutionState {
 extension FunctionRegistry {
   /// Adds the functions that need a session, where the built-in ones have none of the name.
   mutating func addSessionFunctions() {
-    func text(_ string: String, _ context: EvaluationContext) -> Value { Value(context.arena.copy(string)) }
-    func optional(_ number: Int64?) -> Value { number.map { Value($0) } ?? .null }
+    @Sendable func text(_ string: String, _ context: EvaluationContext) -> Value { Value(context.arena.copy(string)) }
+    @Sendable func optional(_ number: Int64?) -> Value { number.map { Value($0) } ?? .null }
 
     define("nextval", [.regclass], .int8) { arguments, context throws(SQLError) in
       let state = try ExecutionState.of(context)
@@ -37,12 +39,6 @@ extension FunctionRegistry {
       let state = try ExecutionState.of(context)
       return optional(try state.services.sequenceCall(.set(id, arguments[1].int, isCalled: arguments[2].bool)))
     }
-    for name in ["current_user", "session_user", "user", "current_role"] {
-      define(name, [], .name, .stable) { _, context throws(SQLError) in text(context.user, context) }
-    }
-    for name in ["current_database", "current_catalog"] {
-      define(name, [], .name, .stable) { _, context throws(SQLError) in text(context.database, context) }
-    }
     define("current_schema", [], .name, .stable) { _, context throws(SQLError) in
       let system = try ExecutionState.of(context).services.systemContext()
       guard let name = system.searchPath.first(where: { system.catalog.schema(named: $0) != nil }) else { return .null }
@@ -51,25 +47,11 @@ extension FunctionRegistry {
     define("version", [], .text, .stable) { _, context throws(SQLError) in
       text("PostgreSQL 15.8 (SynodDB) on linux, 64-bit", context)
     }
-    define("current_setting", [.text], .text, .stable) { arguments, context throws(SQLError) in
-      let name = arguments[0].string
-      guard let value = try ExecutionState.of(context).services.setting(name) else {
-        throw SQLError(.undefinedObject, "unrecognized configuration parameter \"\(name)\"")
-      }
-      return text(value, context)
-    }
-    define("current_setting", [.text, .bool], .text, .stable, again: true) { arguments, context throws(SQLError) in
-      guard let value = try ExecutionState.of(context).services.setting(arguments[0].string) else {
-        if arguments[1].bool { return .null }
-        throw SQLError(.undefinedObject, "unrecognized configuration parameter \"\(arguments[0].string)\"")
-      }
-      return text(value, context)
-    }
     define("pg_backend_pid", [], .int4, .stable) { _, context throws(SQLError) in
       Value(Int64(try ExecutionState.of(context).services.sessionID))
     }
     define("txid_current", [], .int8, .stable) { _, context throws(SQLError) in
-      Value(Int64(bitPattern: try ExecutionState.of(context).transaction.id))
+      unsafe Value(Int64(bitPattern: try ExecutionState.of(context).transaction.id))
     }
     define("pg_is_in_recovery", [], .bool) { _, _ throws(SQLError) in Value(false) }
   }
@@ -81,6 +63,6 @@ extension FunctionRegistry {
   ) {
     if scalars[name]?.contains(where: { $0.arguments == arguments }) == true { return }
     if !again, scalars[name] != nil { return }
-    add(ScalarFunction(name, arguments, returns: result, volatility, body))
+    add(ScalarFunction(name, arguments, returns: result, volatility, body: body))
   }
 }

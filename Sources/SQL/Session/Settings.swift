@@ -35,14 +35,26 @@ struct Settings: Sendable {
       "read uncommitted", "read committed", "repeatable read", "serializable",
     ])
     return [
-      make("application_name", .text, "", "Sets the application name to be reported in statistics and logs.", reported: true),
+      make(
+        "application_name", .text, "", "Sets the application name to be reported in statistics and logs.",
+        reported: true),
       make("bytea_output", .choice(["hex", "escape"]), "hex", "Sets the output format for bytea."),
-      make("client_encoding", .choice(["UTF8", "UTF-8", "SQL_ASCII"]), "UTF8", "Sets the client's character set encoding.", reported: true),
-      make("client_min_messages", .choice(["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]), "notice", "Sets the message levels that are sent to the client."),
+      make(
+        "client_encoding", .choice(["UTF8", "UTF-8", "SQL_ASCII"]), "UTF8", "Sets the client's character set encoding.",
+        reported: true),
+      make(
+        "client_min_messages",
+        .choice(["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]), "notice",
+        "Sets the message levels that are sent to the client."),
       make("DateStyle", .text, "ISO, MDY", "Sets the display format for date and time values.", reported: true),
-      make("default_transaction_deferrable", .boolean, "off", "Sets the default deferrable status of new transactions."),
-      make("default_transaction_isolation", levels, "read committed", "Sets the transaction isolation level of each new transaction."),
-      make("default_transaction_read_only", .boolean, "off", "Sets the default read-only status of new transactions.", reported: true),
+      make(
+        "default_transaction_deferrable", .boolean, "off", "Sets the default deferrable status of new transactions."),
+      make(
+        "default_transaction_isolation", levels, "read committed",
+        "Sets the transaction isolation level of each new transaction."),
+      make(
+        "default_transaction_read_only", .boolean, "off", "Sets the default read-only status of new transactions.",
+        reported: true),
       make("default_tablespace", .text, "", "Sets the default tablespace to create tables and indexes in."),
       make("default_table_access_method", .text, "heap", "Sets the default table access method for new tables."),
       make("default_with_oids", .boolean, "off", "Create new tables with OIDs by default."),
@@ -51,12 +63,22 @@ struct Settings: Sendable {
       make("enable_indexscan", .boolean, "on", "Enables the planner's use of index-scan plans."),
       make("enable_nestloop", .boolean, "on", "Enables the planner's use of nested-loop join plans."),
       make("enable_seqscan", .boolean, "on", "Enables the planner's use of sequential-scan plans."),
-      make("extra_float_digits", .integer(-15...3, unit: ""), "1", "Sets the number of digits displayed for floating-point values."),
-      make("idle_in_transaction_session_timeout", milliseconds, "0", "Sets the maximum allowed idle time between queries, when in a transaction."),
-      make("in_hot_standby", .boolean, "off", "Shows whether hot standby is currently active.", fixed: true, reported: true),
-      make("integer_datetimes", .boolean, "on", "Shows whether datetimes are integer based.", fixed: true, reported: true),
-      make("IntervalStyle", .choice(["postgres", "postgres_verbose", "sql_standard", "iso_8601"]), "postgres", "Sets the display format for interval values.", reported: true),
-      make("is_superuser", .boolean, "on", "Shows whether the current user is a superuser.", fixed: true, reported: true),
+      make(
+        "extra_float_digits", .integer(-15...3, unit: ""), "1",
+        "Sets the number of digits displayed for floating-point values."),
+      make(
+        "idle_in_transaction_session_timeout", milliseconds, "0",
+        "Sets the maximum allowed idle time between queries, when in a transaction."),
+      make(
+        "in_hot_standby", .boolean, "off", "Shows whether hot standby is currently active.", fixed: true, reported: true
+      ),
+      make(
+        "integer_datetimes", .boolean, "on", "Shows whether datetimes are integer based.", fixed: true, reported: true),
+      make(
+        "IntervalStyle", .choice(["postgres", "iso_8601"]), "postgres", "Sets the display format for interval values.",
+        reported: true),
+      make(
+        "is_superuser", .boolean, "on", "Shows whether the current user is a superuser.", fixed: true, reported: true),
       make("jit", .boolean, "off", "Allow JIT compilation."),
       make("lc_collate", .text, "C", "Shows the collation order locale.", fixed: true),
       make("lc_ctype", .text, "C", "Shows the character classification and case conversion locale.", fixed: true),
@@ -65,27 +87,46 @@ struct Settings: Sendable {
       make("lc_numeric", .text, "C", "Sets the locale for formatting numbers."),
       make("lc_time", .text, "C", "Sets the locale for formatting date and time values."),
       make("lock_timeout", milliseconds, "0", "Sets the maximum allowed duration of any wait for a lock."),
-      make("max_identifier_length", .integer(63...63, unit: ""), "63", "Shows the maximum identifier length.", fixed: true),
+      make(
+        "max_identifier_length", .integer(63...63, unit: ""), "63", "Shows the maximum identifier length.", fixed: true),
       make("max_index_keys", .integer(32...32, unit: ""), "32", "Shows the maximum number of index keys.", fixed: true),
-      make("password_encryption", .choice(["scram-sha-256"]), "scram-sha-256", "Chooses the algorithm for encrypting passwords."),
+      make(
+        "password_encryption", .choice(["scram-sha-256"]), "scram-sha-256",
+        "Chooses the algorithm for encrypting passwords."),
       make("row_security", .boolean, "on", "Enable row security."),
-      make("search_path", .text, "\"$user\", public", "Sets the schema search order for names that are not schema-qualified."),
+      make(
+        "search_path", .text, "\"$user\", public",
+        "Sets the schema search order for names that are not schema-qualified."),
       make("seq_page_cost", .real, "1", "Sets the planner's estimate of the cost of a sequentially fetched disk page."),
-      make("server_encoding", .text, "UTF8", "Shows the server (database) character set encoding.", fixed: true, reported: true),
+      make(
+        "server_encoding", .text, "UTF8", "Shows the server (database) character set encoding.", fixed: true,
+        reported: true),
       make("server_version", .text, "15.8", "Shows the server version.", fixed: true, reported: true),
-      make("server_version_num", .integer(150008...150008, unit: ""), "150008", "Shows the server version as an integer.", fixed: true),
+      make(
+        "server_version_num", .integer(150008...150008, unit: ""), "150008", "Shows the server version as an integer.",
+        fixed: true),
       make("session_authorization", .text, "synod", "Sets the session user name.", fixed: true, reported: true),
-      make("standard_conforming_strings", .choice(["on"]), "on", "Causes '...' strings to treat backslashes literally.", reported: true),
+      make(
+        "standard_conforming_strings", .choice(["on"]), "on", "Causes '...' strings to treat backslashes literally.",
+        reported: true),
       make("statement_timeout", milliseconds, "0", "Sets the maximum allowed duration of any statement."),
       make("synchronize_seqscans", .boolean, "on", "Enable synchronized sequential scans."),
-      make("synchronous_commit", .choice(["on", "off", "local", "remote_write", "remote_apply"]), "on", "Sets the current transaction's synchronization level."),
-      make("temp_file_limit", .integer(-1...Int64(Int32.max), unit: "kB"), "-1", "Limits the total size of all temporary files used by each process."),
+      make(
+        "synchronous_commit", .choice(["on", "off", "local", "remote_write", "remote_apply"]), "on",
+        "Sets the current transaction's synchronization level."),
+      make(
+        "temp_file_limit", .integer(-1...Int64(Int32.max), unit: "kB"), "-1",
+        "Limits the total size of all temporary files used by each process."),
       make("TimeZone", .text, "UTC", "Sets the time zone for displaying and interpreting time stamps.", reported: true),
       make("transaction_deferrable", .boolean, "off", "Whether to defer a read-only serializable transaction."),
       make("transaction_isolation", levels, "read committed", "Sets the current transaction's isolation level."),
       make("transaction_read_only", .boolean, "off", "Sets the current transaction's read-only status."),
-      make("work_mem", .integer(64...Int64(Int32.max), unit: "kB"), "256MB", "Sets the maximum memory to be used for query workspaces."),
-      make("xmloption", .choice(["content", "document"]), "content", "Sets whether XML data is to be considered as documents or content fragments."),
+      make(
+        "work_mem", .integer(64...Int64(Int32.max), unit: "kB"), "256MB",
+        "Sets the maximum memory to be used for query workspaces."),
+      make(
+        "xmloption", .choice(["content", "document"]), "content",
+        "Sets whether XML data is to be considered as documents or content fragments."),
     ]
   }()
   static let byName: [String: SettingDefinition] = Dictionary(
@@ -140,7 +181,8 @@ struct Settings: Sendable {
       guard range.contains(number) else {
         throw SQLError(
           .invalidParameterValue,
-          "\(number)\(unit.isEmpty ? "" : " \(unit)") is outside the valid range for parameter \"\(definition.name)\" (\(range.lowerBound) .. \(range.upperBound))")
+          "\(number)\(unit.isEmpty ? "" : " \(unit)") is outside the valid range for parameter \"\(definition.name)\" (\(range.lowerBound) .. \(range.upperBound))"
+        )
       }
       return format(number, unit: unit)
     case .real:
@@ -205,7 +247,9 @@ struct Settings: Sendable {
     (value("search_path") ?? "public").split(separator: ",").compactMap { part in
       var name = part.drop { $0 == " " }
       while name.last == " " { name.removeLast() }
-      if name.first == "\"", name.last == "\"", name.count >= 2 { name = name.dropFirst().dropLast() } else {
+      if name.first == "\"", name.last == "\"", name.count >= 2 {
+        name = name.dropFirst().dropLast()
+      } else {
         return name == "$user" ? user : name.lowercased()
       }
       return name == "$user" ? user : String(name)
@@ -219,12 +263,9 @@ struct Settings: Sendable {
     format.extraFloatDigits = Int(integer("extra_float_digits"))
     format.byteaHex = value("bytea_output") != "escape"
     if let style = try? DateStyleSetting(value("datestyle") ?? "ISO, MDY") {
-      format.dateStyle = style.style
       format.dateOrder = style.order
     }
     switch value("intervalstyle") {
-    case "postgres_verbose": format.intervalStyle = .verbose
-    case "sql_standard": format.intervalStyle = .sqlStandard
     case "iso_8601": format.intervalStyle = .iso8601
     default: format.intervalStyle = .postgres
     }
@@ -232,24 +273,20 @@ struct Settings: Sendable {
   }
 }
 
-/// `DateStyle`: a style, an order, or both.
+/// `DateStyle`: the order in which dates are read. Dates are always printed in ISO style.
 struct DateStyleSetting {
-  var style = TextFormat.DateStyle.iso
   var order = TextFormat.DateOrder.mdy
 
   init(_ text: String) throws(SQLError) {
     for part in text.split(separator: ",") {
       switch part.split(separator: " ").joined().lowercased() {
-      case "iso": style = .iso
-      case "sql": style = .sql
-      case "postgres": style = .postgres
-      case "german":
-        style = .german
-        order = .dmy
+      case "iso", "default": break
       case "mdy", "us", "noneuro", "noneuropean": order = .mdy
       case "dmy", "euro", "european": order = .dmy
       case "ymd": order = .ymd
-      case "default": break
+      case "sql", "postgres", "german":
+        throw SQLError(
+          .featureNotSupported, "DateStyle \"\(part)\" is not supported", hint: "Dates are printed in ISO style.")
       default:
         throw SQLError(
           .invalidParameterValue, "invalid value for parameter \"DateStyle\": \"\(text)\"",
@@ -258,19 +295,12 @@ struct DateStyleSetting {
     }
   }
   var text: String {
-    let name =
-      switch style {
-      case .iso: "ISO"
-      case .sql: "SQL"
-      case .postgres: "Postgres"
-      case .german: "German"
-      }
     let suffix =
       switch order {
       case .mdy: "MDY"
       case .dmy: "DMY"
       case .ymd: "YMD"
       }
-    return "\(name), \(suffix)"
+    return "ISO, \(suffix)"
   }
 }

@@ -17,7 +17,7 @@ final class StatementRunner {
   init(_ plan: PlannedStatement, _ session: SQLSession, instrumented: Bool = false) throws(SQLError) {
     self.plan = plan
     state = try ExecutionState(plan, services: session, instrumented: instrumented)
-    state.transaction = session.transaction
+    unsafe state.transaction = session.transaction
     try state.prepare()
     switch plan.body {
     case .query(let node):
@@ -69,7 +69,7 @@ final class StatementRunner {
       return "SELECT \(count)"
     case .modification(let runner):
       runner.forget()
-      let count = try runner.run(row)
+      let count = unsafe try runner.run(row)
       try finishCommonTables()
       switch plan.body {
       case .modification(let modification):
@@ -87,7 +87,7 @@ final class StatementRunner {
   private func next(_ source: RowSource) throws(SQLError) -> Bool {
     guard try source.next() else { return false }
     evaluator.arena.reset()
-    for index in outputs.indices { output[index] = try outputs[index].value(state.frame, &evaluator.context) }
+    for index in outputs.indices { output[index] = unsafe try outputs[index].value(state.frame, &evaluator.context) }
     return true
   }
 

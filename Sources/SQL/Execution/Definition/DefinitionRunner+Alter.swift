@@ -2,7 +2,8 @@ internal import Transactions
 
 extension DefinitionRunner {
   func alterTable(_ alter: Syntax.AlterTable) throws(SQLError) -> String {
-    let tag = "ALTER \(alter.kind == .table ? "TABLE" : alter.kind == .index ? "INDEX" : alter.kind == .view ? "VIEW" : "SEQUENCE")"
+    let tag =
+      "ALTER \(alter.kind == .table ? "TABLE" : alter.kind == .index ? "INDEX" : alter.kind == .view ? "VIEW" : "SEQUENCE")"
     guard let relation = try catalog().relation(alter.relation.name, searchPath: session.searchPath) else {
       guard alter.ifExists else { throw Binder.undefinedRelation(alter.relation.name) }
       notice(.successfulCompletion, "relation \"\(alter.relation.name.name)\" does not exist, skipping")
@@ -62,7 +63,8 @@ extension DefinitionRunner {
     case .owner, .setOptions, .resetOptions, .setStatistics, .clusterOn, .setLogged: break
     case .dropExpression(let name, _): try change(name, table) { $0.generated = nil }
     case .addIdentity, .setIdentity, .dropIdentity:
-      throw SQLError(.featureNotSupported, "changing an identity column is not supported", position: place(action.position))
+      throw SQLError(
+        .featureNotSupported, "changing an identity column is not supported", position: place(action.position))
     case .alterConstraint:
       throw SQLError(.featureNotSupported, "ALTER CONSTRAINT is not supported", position: place(action.position))
     }
@@ -163,7 +165,8 @@ extension DefinitionRunner {
       // Which columns a view reads is not recorded: any view of the table stands in the way.
       guard cascade else {
         throw SQLError(
-          .dependentObjects, "cannot drop column \(column.name) of table \(table.name) because other objects depend on it",
+          .dependentObjects,
+          "cannot drop column \(column.name) of table \(table.name) because other objects depend on it",
           detail: "view \(view.name) depends on table \(table.name)",
           hint: "Use DROP ... CASCADE to drop the dependent objects too.")
       }
@@ -172,8 +175,10 @@ extension DefinitionRunner {
     let referring = (catalog.referencing[table.id] ?? []).filter { $0.key.referencedColumns.contains(column.number) }
     if let reference = referring.first, !cascade {
       throw SQLError(
-        .dependentObjects, "cannot drop column \(column.name) of table \(table.name) because other objects depend on it",
-        detail: "constraint \(reference.key.name) on table \(catalog.tables[reference.table]?.name ?? "?") depends on column \(column.name) of table \(table.name)",
+        .dependentObjects,
+        "cannot drop column \(column.name) of table \(table.name) because other objects depend on it",
+        detail:
+          "constraint \(reference.key.name) on table \(catalog.tables[reference.table]?.name ?? "?") depends on column \(column.name) of table \(table.name)",
         hint: "Use DROP ... CASCADE to drop the dependent objects too.")
     }
     for reference in referring { try dropForeignKey(reference.key, reference.table) }
@@ -191,7 +196,8 @@ extension DefinitionRunner {
         return (try? binder.rowValue(tree, table, .indexExpression))?.columnsUsed.contains(column.place) ?? false
       }
         || index.predicate.map { predicate in
-          (try? binder.rowCondition(predicate.tree, table, .indexPredicate))?.columnsUsed.contains(column.place) ?? false
+          (try? binder.rowCondition(predicate.tree, table, .indexPredicate))?.columnsUsed.contains(column.place)
+            ?? false
         } ?? false
     }
     let sequences = catalog.sequences.filter { $0.ownerTable == table.id && $0.ownerColumn == column.number }
@@ -310,7 +316,9 @@ extension DefinitionRunner {
   /// The table as its rows are stored, with the indexes as they will be.
   private struct RetypedTable {
     let descriptor: TableDescriptor
-    init(rows: TableDescriptor, indexes: TableDescriptor) { descriptor = TableDescriptor(rows.record, indexes: indexes.indexes) }
+    init(rows: TableDescriptor, indexes: TableDescriptor) {
+      descriptor = TableDescriptor(rows.record, indexes: indexes.indexes)
+    }
   }
 
   private func checkOrderableKeys(
@@ -361,7 +369,8 @@ extension DefinitionRunner {
         throw SQLError(
           .dependentObjects,
           "cannot drop constraint \(index.name) on table \(table.name) because other objects depend on it",
-          detail: "constraint \(reference.key.name) on table \(catalog.tables[reference.table]?.name ?? "?") depends on index \(index.name)",
+          detail:
+            "constraint \(reference.key.name) on table \(catalog.tables[reference.table]?.name ?? "?") depends on index \(index.name)",
           hint: "Use DROP ... CASCADE to drop the dependent objects too.")
       }
       try dropForeignKey(reference.key, reference.table)
@@ -392,7 +401,7 @@ extension DefinitionRunner {
       let test = try CompiledExpression(bound.withoutPositions)
       let (_, evaluator) = try makeEvaluator()
       try forEachRow(table) { (row, _) throws(SQLError) in
-        let result = try test.value(row.frame, &evaluator.context)
+        let result = unsafe try test.value(row.frame, &evaluator.context)
         guard result.isNull || result.bool else {
           throw SQLError(
             .checkViolation, "check constraint \"\(check.name)\" of relation \"\(table.name)\" is violated by some row",
@@ -414,7 +423,8 @@ extension DefinitionRunner {
     let catalog = try catalog()
     let new = rename.newName.text
     if rename.kind == .schema {
-      guard case .schema(var schema)? = catalog.schema(named: rename.name.name).flatMap({ catalog.records[$0.id] }) else {
+      guard case .schema(var schema)? = catalog.schema(named: rename.name.name).flatMap({ catalog.records[$0.id] })
+      else {
         throw SQLError(.invalidSchema, "schema \"\(rename.name.name)\" does not exist")
       }
       guard catalog.schema(named: new) == nil else {
@@ -548,7 +558,8 @@ extension DefinitionRunner {
       if alter.ifExists { return tag }
       throw Binder.undefinedRelation(alter.name)
     }
-    let schema = try schema(for: Syntax.QualifiedName([alter.schema.text, relation.name], position: alter.schema.position))
+    let schema = try schema(
+      for: Syntax.QualifiedName([alter.schema.text, relation.name], position: alter.schema.position))
     if try catalog().relation(relation.name, in: schema.id) != nil {
       throw SQLError(.duplicateTable, "relation \"\(relation.name)\" already exists in schema \"\(schema.name)\"")
     }

@@ -26,7 +26,9 @@ extension DefinitionRunner {
   }
 
   private func constraintNames(_ table: TableDescriptor) -> Set<String> {
-    Set(table.checks.map(\.name) + table.foreignKeys.map(\.name) + table.indexes.filter { $0.constraint != nil }.map(\.name))
+    Set(
+      table.checks.map(\.name) + table.foreignKeys.map(\.name)
+        + table.indexes.filter { $0.constraint != nil }.map(\.name))
   }
 
   private func add(
@@ -107,7 +109,8 @@ extension DefinitionRunner {
         .featureNotSupported, "deferrable unique constraints are not supported", position: place(constraint.position))
     }
     let keys = try keys(columns, table, "primary key")
-    let name = try constraint.name?.text ?? freeName(table.name, nil, "pkey", table.schema)
+    var name = constraint.name?.text ?? ""
+    if constraint.name == nil { name = try freeName(table.name, nil, "pkey", table.schema) }
     if constraint.name != nil, try catalog().relation(name, in: table.schema) != nil {
       throw SQLError(.duplicateTable, "relation \"\(name)\" already exists")
     }
@@ -136,7 +139,8 @@ extension DefinitionRunner {
     }
     let keys = try keys(columns, table, "unique")
     let joined = columns.map(\.text).joined(separator: "_")
-    let name = try constraint.name?.text ?? freeName(table.name, joined, "key", table.schema)
+    var name = constraint.name?.text ?? ""
+    if constraint.name == nil { name = try freeName(table.name, joined, "key", table.schema) }
     if constraint.name != nil, try catalog().relation(name, in: table.schema) != nil {
       throw SQLError(.duplicateTable, "relation \"\(name)\" already exists")
     }
@@ -170,7 +174,7 @@ extension DefinitionRunner {
       let (_, evaluator) = try makeEvaluator()
       try forEachRow(table) { (row, _) throws(SQLError) in
         evaluator.arena.reset()
-        let result = try test.value(row.frame, &evaluator.context)
+        let result = unsafe try test.value(row.frame, &evaluator.context)
         guard result.isNull || result.bool else {
           throw SQLError(
             .checkViolation,
@@ -233,15 +237,18 @@ extension DefinitionRunner {
         position: place(reference.table.position))
     }
     let joined = names.map(\.text).joined(separator: "_")
-    let name =
-      try constraint.name?.text ?? freeName(table.name, joined, "fkey", table.schema, taken: constraintNames(table))
+    var name = constraint.name?.text ?? ""
+    if constraint.name == nil {
+      name = try freeName(table.name, joined, "fkey", table.schema, taken: constraintNames(table))
+    }
     for (own, other) in zip(columns, referenced) {
       let a = table.column(own).type
       let b = parent.column(other).type
       guard KeyConditions.isCompatible(a.id, with: b.id) else {
         throw SQLError(
           .datatypeMismatch, "foreign key constraint \"\(name)\" cannot be implemented",
-          detail: "Key columns \"\(table.column(own).name)\" and \"\(parent.column(other).name)\" are of incompatible types: \(a.description) and \(b.description).",
+          detail:
+            "Key columns \"\(table.column(own).name)\" and \"\(parent.column(other).name)\" are of incompatible types: \(a.description) and \(b.description).",
           position: place(constraint.position))
       }
     }

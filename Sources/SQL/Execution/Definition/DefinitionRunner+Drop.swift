@@ -104,7 +104,8 @@ extension DefinitionRunner {
     if !blockers.isEmpty, !cascade {
       let what = relations.count == 1 ? "\(relations[0].kindName.1) \(relations[0].name)" : "desired object(s)"
       throw SQLError(
-        .dependentObjects, "cannot drop \(what) because other objects depend on \(relations.count == 1 ? "it" : "them")",
+        .dependentObjects,
+        "cannot drop \(what) because other objects depend on \(relations.count == 1 ? "it" : "them")",
         detail: blockers.joined(separator: "\n"),
         hint: "Use DROP ... CASCADE to drop the dependent objects too.")
     }
@@ -137,7 +138,9 @@ extension DefinitionRunner {
     case .table(let given):
       guard let table = catalog.tables[given.id] else { return }
       let owned = catalog.sequences.filter { $0.ownerTable == table.id }
-      let parents = Set(table.foreignKeys.map(\.referencedTable)).subtracting([table.id]).compactMap { catalog.tables[$0] }
+      let parents = Set(table.foreignKeys.map(\.referencedTable)).subtracting([table.id]).compactMap {
+        catalog.tables[$0]
+      }
       try lockForRemoval(table)
       try apply { changes in
         changes.remove(.table(table.record))

@@ -116,7 +116,7 @@ extension DefinitionRunner {
     let transaction = self.transaction
     try forEachRow(table) { (row, key) throws(SQLError) in
       evaluator.arena.reset()
-      try writer.index(index, row, rowKey: key, transaction, &evaluator.context)
+      unsafe try writer.index(index, row, rowKey: key, transaction, &evaluator.context)
     }
   }
 
@@ -185,8 +185,8 @@ extension DefinitionRunner {
     try forEachRow(table) { (row, _) throws(SQLError) in
       evaluator.arena.reset()
       for place in 0..<fresh.count { fresh[place] = place < row.count ? row[place] : .null }
-      if let transform { try transform(row, fresh, &evaluator.context) }
-      try writer.insert(fresh, transaction, &evaluator.context)
+      if let transform { unsafe try transform(row, fresh, &evaluator.context) }
+      unsafe try writer.insert(fresh, transaction, &evaluator.context)
     }
     try apply { changes in
       changes.put(.table(final))

@@ -21,7 +21,10 @@ extension DefinitionRunner {
       select.targets = create.columns.map {
         Syntax.Target(expression: Syntax.Expression(.column([$0.text]), 0))
       }
-      select.from = [.relation(Syntax.RelationReference(relation: Syntax.RelationName(name: Syntax.QualifiedName([create.name.name]))))]
+      select.from = [
+        .relation(
+          Syntax.RelationReference(relation: Syntax.RelationName(name: Syntax.QualifiedName([create.name.name]))))
+      ]
       let table = Syntax.CommonTable(
         name: Syntax.Name(create.name.name), columns: create.columns, statement: .query(inner))
       query = Syntax.Query(with: Syntax.With(recursive: true, tables: [table]), body: .select(select))
@@ -55,8 +58,10 @@ extension DefinitionRunner {
     }
     var writer = SQLWriter()
     writer.query(query)
+    var final = ObjectID(0)
+    if let id { final = id } else { final = try newID() }
     let view = ViewDescriptor(
-      id: try id ?? newID(), name: create.name.name, schema: schema.id, columns: columns, text: writer.text,
+      id: final, name: create.name.name, schema: schema.id, columns: columns, text: writer.text,
       query: query, searchPath: session.searchPath, dependencies: binder.relationsUsed.sorted())
     try put(.view(view))
     return "CREATE VIEW"
@@ -75,7 +80,8 @@ extension DefinitionRunner {
       guard had.type.id == has.type.id else {
         throw SQLError(
           .invalidTableDefinition,
-          "cannot change data type of view column \"\(had.name)\" from \(had.type.description) to \(has.type.description)")
+          "cannot change data type of view column \"\(had.name)\" from \(had.type.description) to \(has.type.description)"
+        )
       }
     }
   }
@@ -155,7 +161,8 @@ extension DefinitionRunner {
     }
     for (value, what) in [(sequence.maximum, "MAXVALUE"), (sequence.minimum, "MINVALUE")] where !range.contains(value) {
       throw SQLError(
-        .invalidParameterValue, "\(what) (\(value)) is out of range for sequence data type \(sequence.type.description)")
+        .invalidParameterValue, "\(what) (\(value)) is out of range for sequence data type \(sequence.type.description)"
+      )
     }
     guard sequence.minimum < sequence.maximum else {
       throw SQLError(
@@ -177,7 +184,8 @@ extension DefinitionRunner {
       guard value >= sequence.minimum, value <= sequence.maximum else {
         throw SQLError(
           .invalidParameterValue,
-          "RESTART value (\(value)) cannot be \(value < sequence.minimum ? "less than MINVALUE (\(sequence.minimum))" : "greater than MAXVALUE (\(sequence.maximum))")")
+          "RESTART value (\(value)) cannot be \(value < sequence.minimum ? "less than MINVALUE (\(sequence.minimum))" : "greater than MAXVALUE (\(sequence.maximum))")"
+        )
       }
     }
   }
@@ -227,7 +235,8 @@ extension DefinitionRunner {
     let final = name ?? session.user
     if final.hasPrefix("pg_") {
       throw SQLError(
-        .reservedName, "unacceptable schema name \"\(final)\"", detail: "The prefix \"pg_\" is reserved for system schemas.")
+        .reservedName, "unacceptable schema name \"\(final)\"",
+        detail: "The prefix \"pg_\" is reserved for system schemas.")
     }
     if try catalog().schema(named: final) != nil {
       guard create.ifNotExists else {

@@ -15,8 +15,10 @@ extension DefinitionRunner {
     return found
   }
 
+  private func find(_ name: Syntax.Name) throws(SQLError) -> RoleDescriptor { try find(.named(name)) }
+
   func createRole(_ create: Syntax.CreateRole) throws(SQLError) -> String {
-    let name = try name(create.name)
+    let name = create.name.text
     if name.hasPrefix("pg_") {
       throw SQLError(
         .reservedName, "role name \"\(name)\" is reserved", detail: "Role names starting with \"pg_\" are reserved.")
@@ -121,7 +123,7 @@ extension DefinitionRunner {
     for granted in grant.granted {
       let parent = try find(.named(granted))
       for member in grant.roles {
-        var role = try find(member)
+        var role = try self.find(member)
         role.memberOf.removeAll { $0 == parent.id }
         if grant.isGrant { role.memberOf.append(parent.id) }
         try put(.role(role))

@@ -67,7 +67,8 @@ extension DefinitionRunner {
         position: place(collation.position))
     }
     let serial = column.type.name.parts.count == 1 ? TypeBinding.serials[column.type.name.name] : nil
-    let type = try serial.map { SQLType($0) } ?? TypeBinding.type(column.type)
+    var type = SQLType.unknown
+    if let serial { type = SQLType(serial) } else { type = try TypeBinding.type(column.type) }
     guard !type.info.isPseudo, type.id != .unknown else {
       throw SQLError(
         .invalidTableDefinition, "column \"\(column.name.text)\" has pseudo-type \(type.description)",
@@ -96,7 +97,8 @@ extension DefinitionRunner {
     case .null:
       guard !column.notNull else {
         throw SQLError(
-          .syntaxError, "conflicting NULL/NOT NULL declarations for column \"\(column.name)\" of table \"\(record.name)\"",
+          .syntaxError,
+          "conflicting NULL/NOT NULL declarations for column \"\(column.name)\" of table \"\(record.name)\"",
           position: place(constraint.position))
       }
     case .notNull: column.notNull = true
@@ -171,7 +173,8 @@ extension DefinitionRunner {
     var features: Set<Syntax.LikeClause.Feature> = []
     for choice in like.choices {
       let named: [Syntax.LikeClause.Feature] =
-        choice.feature == .all ? [.comments, .constraints, .defaults, .generated, .identity, .indexes] : [choice.feature]
+        choice.feature == .all
+        ? [.comments, .constraints, .defaults, .generated, .identity, .indexes] : [choice.feature]
       if choice.including { features.formUnion(named) } else { features.subtract(named) }
     }
     if features.contains(.identity), source.live.contains(where: { $0.identity != nil }) {
@@ -179,7 +182,8 @@ extension DefinitionRunner {
     }
     for column in source.live {
       guard !record.columns.contains(where: { $0.name == column.name }) else {
-        throw SQLError(.duplicateColumn, "column \"\(column.name)\" specified more than once", position: place(like.position))
+        throw SQLError(
+          .duplicateColumn, "column \"\(column.name)\" specified more than once", position: place(like.position))
       }
       var copy = ColumnDescriptor(number: record.columns.count + 1, name: column.name, type: column.type)
       copy.notNull = column.notNull
@@ -214,7 +218,9 @@ extension DefinitionRunner {
     for column in table.live {
       guard let generated = column.generated else { continue }
       if column.defaultValue != nil {
-        throw SQLError(.syntaxError, "both default and generation expression specified for column \"\(column.name)\" of table \"\(table.name)\"")
+        throw SQLError(
+          .syntaxError,
+          "both default and generation expression specified for column \"\(column.name)\" of table \"\(table.name)\"")
       }
       let bound = try binder.rowValue(generated.tree, table, .generated)
       if bound.volatility != .immutable {
@@ -222,7 +228,8 @@ extension DefinitionRunner {
       }
       for slot in bound.columnsUsed where table.columns[slot].generated != nil {
         throw SQLError(
-          .invalidObjectDefinition, "cannot use generated column \"\(table.columns[slot].name)\" in column generation expression",
+          .invalidObjectDefinition,
+          "cannot use generated column \"\(table.columns[slot].name)\" in column generation expression",
           detail: "A generated column cannot reference another generated column.")
       }
       _ = try binder.resolver.assign(bound, to: column.type, column: column.name)
@@ -265,9 +272,9 @@ extension DefinitionRunner {
     let (_, evaluator) = try makeEvaluator()
     let transaction = self.transaction
     let row = ValueBuffer(table.columns.count)
-    let tag = try runner.run(session, []) { (values) throws(SQLError) in
+    let tag = unsafe try runner.run(session, []) { (values) throws(SQLError) in
       for index in values.indices { row[index] = unsafe values[index] }
-      try writer.insert(row, transaction, &evaluator.context)
+      unsafe try writer.insert(row, transaction, &evaluator.context)
     }
     return tag
   }

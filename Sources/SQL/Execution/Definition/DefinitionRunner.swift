@@ -1,4 +1,5 @@
 internal import Encoding
+internal import Storage
 internal import Transactions
 
 // DDL. A definition is a transaction's write like any other: it reads the newest catalog under the catalog's lock, writes
@@ -128,14 +129,17 @@ final class DefinitionRunner {
       try transaction.lock(KeySpace.object(.table, table.id), .update, .wait)
     }
     if transaction.isolation == .readCommitted {
-      transaction.beginStatement()
+      try session.freshSnapshot()
       return
     }
     // A fixed snapshot must be the newest, or rows that committed since would be missed.
     let database = session.database
-    let probe = try sqlErrors { () throws(TransactionError) in try database.manager.begin(TransactionOptions(isReadOnly: true)) }
+    let probe = try sqlErrors { () throws(TransactionError) in
+      try database.manager.begin(TransactionOptions(isReadOnly: true))
+    }
     defer { probe.rollback() }
-    guard probe.snapshot == transaction.snapshot else {
+    let (newest, own) = try sqlErrors { () throws(TransactionError) in (try probe.snapshot, try transaction.snapshot) }
+    guard newest == own else {
       throw SQLError(
         .serializationFailure, "could not serialize access due to concurrent changes",
         detail: "The definition must see every row of \"\(table.name)\", and this transaction's snapshot is older.",
@@ -168,8 +172,8 @@ final class DefinitionRunner {
     let range = KeySpace.range(storage)
     guard let upper = range.upper else { return }
     try sqlErrors { () throws(TransactionError) in
-      try range.lower.withUnsafeBytesThrowing { (lower) throws(TransactionError) in
-        try upper.withUnsafeBytesThrowing { (end) throws(TransactionError) in
+      unsafe try range.lower.withUnsafeBytesThrowing { (lower) throws(TransactionError) in
+        unsafe try upper.withUnsafeBytesThrowing { (end) throws(TransactionError) in
           unsafe try transaction.deleteRange(lower, end)
         }
       }
@@ -182,7 +186,8 @@ final class DefinitionRunner {
     let plan = session.makePlanner(binder).plan(BoundQuery(plan: .oneRow, columns: []))
     let state = try ExecutionState(plan, services: session)
     state.begin(
-      transaction, parameters: [], format: session.textFormat, statementTime: session.statementStart, user: session.user,
+      transaction, parameters: [], format: session.textFormat, statementTime: session.statementStart,
+      user: session.user,
       database: session.database.options.name)
     let source = EvaluatingSource(state)
     source.refresh()
