@@ -59,7 +59,7 @@ package struct SQLWriter {
   }
 
   private static func quotedAlways(_ name: String) -> String {
-    "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+    enclosed(name, in: UInt8(ascii: "\""))
   }
 
   private static func isPlain(_ name: String) -> Bool {
@@ -105,7 +105,19 @@ package struct SQLWriter {
 
   /// A string constant: quotes doubled. Backslashes stand for themselves.
   package static func literal(_ value: String) -> String {
-    "'" + value.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
+    enclosed(value, in: UInt8(ascii: "'"))
+  }
+
+  /// The text between quotes, with the quotes in it doubled. By bytes: a quote with a combining mark behind it is one
+  /// `Character`, and not equal to a quote.
+  private static func enclosed(_ text: String, in quote: UInt8) -> String {
+    var bytes = [quote]
+    for byte in text.utf8 {
+      if byte == quote { bytes.append(quote) }
+      bytes.append(byte)
+    }
+    bytes.append(quote)
+    return String(decoding: bytes, as: UTF8.self)
   }
 
   mutating func string(_ value: String) { word(Self.literal(value)) }

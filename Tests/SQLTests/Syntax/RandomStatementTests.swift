@@ -123,6 +123,16 @@ struct StatementGenerator {
     #expect(try SQLParser.parseExpression(bare) == SQLParser.parseExpression(explicit))
   }
 
+  /// A combining mark makes one character of itself and the quote before it; found by the fuzzer.
+  @Test func quotesBeforeCombiningMarks() throws {
+    for text in ["'''\u{611}'", "'a''\u{301}''b'", "\"a\"\"\u{301}x\"", "E'\\u0027\\u0301'", "'\r\n''\u{200D}'"] {
+      let tree = try SQLParser.parseExpression(text)
+      #expect(try SQLParser.parseExpression(tree.description) == tree)
+    }
+    #expect(SQLWriter.literal("'\u{301}").utf8.elementsEqual("'''\u{301}'".utf8))
+    #expect(SQLWriter.quoted("\"\u{301}").utf8.elementsEqual("\"\"\"\u{301}\"".utf8))
+  }
+
   @Test(arguments: ["a - (b - c)", "(a - b)::int", "(a, b) = (c, d)", "(not a) = b", "a ^ (b ^ c)", "(a or b) and c"])
   func neededParenthesesAreKept(_ text: String) throws {
     #expect(try SQLParser.parseExpression(text).description.lowercased() == text.replacing("::int", with: "::integer"))
