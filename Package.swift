@@ -73,7 +73,8 @@ let package = Package(
       swiftSettings: strict),
 
     .testTarget(name: "EncodingTests", dependencies: ["Encoding"], swiftSettings: tests),
-    .testTarget(name: "PaxosTests", dependencies: ["Paxos"], swiftSettings: tests),
+    .testTarget(
+      name: "PaxosTests", dependencies: ["Paxos", "Simulation"], exclude: ["Scripts"], swiftSettings: tests),
     .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: tests),
     .testTarget(name: "LogTests", dependencies: ["Log", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
     .testTarget(

@@ -83,6 +83,22 @@ package struct Heartbeat: Hashable, Sendable {
   package var echo: Ticks
   /// The leader holds a lease now: with `echo`, what bounds a follower's staleness.
   package var leased: Bool
+
+  package init(
+    ballot: Ballot, leads: Bool, quorumConnected: Bool, diskFit: Bool, round: UInt64, chosen: ChainPoint,
+    checkpoint: SlotNumber, sent: Ticks, echo: Ticks, leased: Bool
+  ) {
+    self.ballot = ballot
+    self.leads = leads
+    self.quorumConnected = quorumConnected
+    self.diskFit = diskFit
+    self.round = round
+    self.chosen = chosen
+    self.checkpoint = checkpoint
+    self.sent = sent
+    self.echo = echo
+    self.leased = leased
+  }
 }
 
 /// To a leader's heartbeat.
@@ -95,6 +111,18 @@ package struct HeartbeatAck: Hashable, Sendable {
   package var last: SlotNumber
   package var sent: Ticks
   package var echo: Ticks
+
+  package init(
+    ballot: Ballot, round: UInt64, granted: Bool, accepted: Ballot, last: SlotNumber, sent: Ticks, echo: Ticks
+  ) {
+    self.ballot = ballot
+    self.round = round
+    self.granted = granted
+    self.accepted = accepted
+    self.last = last
+    self.sent = sent
+    self.echo = echo
+  }
 }
 
 /// Phase 1b.
@@ -111,12 +139,31 @@ package struct Promise: Hashable, Sendable {
   /// For how long a lease granted to `leaseBallot` may still be relied on.
   package var leaseRemaining: Ticks
   package var leaseBallot: Ballot
+
+  package init(
+    ballot: Ballot, accepted: Ballot, last: SlotNumber, chosen: SlotNumber, samples: [ChainPoint], certain: Bool,
+    leaseRemaining: Ticks, leaseBallot: Ballot
+  ) {
+    self.ballot = ballot
+    self.accepted = accepted
+    self.last = last
+    self.chosen = chosen
+    self.samples = samples
+    self.certain = certain
+    self.leaseRemaining = leaseRemaining
+    self.leaseBallot = leaseBallot
+  }
 }
 
 /// Phase 2b: "under `ballot` my log is the leader's through this point, durably."
 package struct Accepted: Hashable, Sendable {
   package var ballot: Ballot
   package var point: ChainPoint
+
+  package init(ballot: Ballot, point: ChainPoint) {
+    self.ballot = ballot
+    self.point = point
+  }
 }
 
 /// Phase 2a for the log that a new leader adopted. The receiver replaces what follows `previous` as one step.
@@ -126,6 +173,13 @@ package struct AcceptSync: Hashable, Sendable {
   /// The end of the adopted log; the records reach it at least.
   package var adoptedEnd: SlotNumber
   package var chosen: SlotNumber
+
+  package init(ballot: Ballot, previous: ChainPoint, adoptedEnd: SlotNumber, chosen: SlotNumber) {
+    self.ballot = ballot
+    self.previous = previous
+    self.adoptedEnd = adoptedEnd
+    self.chosen = chosen
+  }
 }
 
 /// Phase 2a, pipelined.
@@ -133,6 +187,12 @@ package struct Accept: Hashable, Sendable {
   package var ballot: Ballot
   package var previous: ChainPoint
   package var chosen: SlotNumber
+
+  package init(ballot: Ballot, previous: ChainPoint, chosen: SlotNumber) {
+    self.ballot = ballot
+    self.previous = previous
+    self.chosen = chosen
+  }
 }
 
 /// Asks for records.
@@ -151,6 +211,13 @@ package struct Fetch: Hashable, Sendable {
   package var ballot: Ballot
   /// For `repair`, the last slot wanted and the chain expected there.
   package var end: ChainPoint
+
+  package init(purpose: Purpose, previous: ChainPoint, ballot: Ballot, end: ChainPoint) {
+    self.purpose = purpose
+    self.previous = previous
+    self.ballot = ballot
+    self.end = end
+  }
 }
 
 /// Answers a fetch; the records follow on `previous`.
@@ -160,6 +227,13 @@ package struct Records: Hashable, Sendable {
   package var ballot: Ballot
   /// What the sender knows to be chosen; records sent to learn lie at or below.
   package var chosen: SlotNumber
+
+  package init(purpose: Fetch.Purpose, previous: ChainPoint, ballot: Ballot, chosen: SlotNumber) {
+    self.purpose = purpose
+    self.previous = previous
+    self.ballot = ballot
+    self.chosen = chosen
+  }
 }
 
 /// A notice on its way. The driver adds cluster and sender, and the bytes of the records named.

@@ -243,7 +243,8 @@ extension Replica {
       if let build = protocolBuild(.leadership, nil) { actions.builds.append(build) }
     }
     for i in peers.indices {
-      if let promise = peers[i].promise { startSync(i, promise, &actions) } else { probe(i, &actions) }
+      // A promise still on its way is answered when it comes; one that was lost is asked for again by `leaderTick`.
+      if let promise = peers[i].promise { startSync(i, promise, &actions) }
     }
     actions.standingChanged = true
     // Others have shown these already: they are chosen, and old leases do not cover them up.

@@ -100,7 +100,7 @@ extension Replica {
   }
 
   private func isWellFormed(_ message: Message, _ records: [Entry]) -> Bool {
-    guard message.epoch > 0, message.epoch < UInt32.max else { return false }
+    guard message.epoch > 0, message.epoch < UInt32.max, ballotIsOfItsEpoch(message) else { return false }
     guard case .notice(let notice) = message.content else {
       switch message.content {
       case .vow(.promise(let promise)):
@@ -140,6 +140,19 @@ extension Replica {
     case .readIndexReply(_, let slot): return (slot ?? 0) < largestNumber
     case .timeoutNow(let ballot, let last): return sane(ballot) && last < largestNumber
     case .acceptSync, .accept, .records: return false
+    }
+  }
+
+  /// Nobody campaigns or leads in an epoch other than the one it speaks in.
+  private func ballotIsOfItsEpoch(_ message: Message) -> Bool {
+    guard case .notice(let notice) = message.content else { return true }
+    switch notice {
+    case .prepare(let ballot, _), .preVote(let ballot), .timeoutNow(let ballot, _):
+      return ballot.epoch == message.epoch
+    case .accept(let accept): return accept.ballot.epoch == message.epoch
+    case .acceptSync(let sync): return sync.ballot.epoch == message.epoch
+    case .heartbeat(let beat): return !beat.leads || beat.ballot.epoch == message.epoch
+    default: return true
     }
   }
 

@@ -43,7 +43,9 @@ package func describe(_ vow: Vow) -> String {
   case .promise(let promise):
     return "promise \(promise.ballot): accepted \(promise.accepted), last \(promise.last), chosen \(promise.chosen)"
       + (promise.certain ? "" : ", uncertain")
-      + (promise.leaseRemaining > 0 ? ", lease of \(promise.leaseBallot) for \(promise.leaseRemaining / 1000) ms" : "")
+      + (promise.leaseRemaining > 0
+        ? ", lease of \(promise.leaseBallot.epoch == .max ? "somebody" : "\(promise.leaseBallot)") for \(promise.leaseRemaining / 1000) ms"
+        : "")
   case .accepted(let accepted): return "accepted \(accepted.ballot) through \(accepted.point.slot)"
   }
 }

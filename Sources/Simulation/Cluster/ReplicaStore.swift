@@ -109,6 +109,12 @@ package final class ModelStore: ReplicaStore {
     head = 0
   }
 
+  /// Loses everything that waits.
+  package func dropWaiting() {
+    waiting.removeAll()
+    head = 0
+  }
+
   private func apply(_ persist: Persist, _ records: ArraySlice<Entry>) {
     if !amnesiac {
       promised = persist.promised

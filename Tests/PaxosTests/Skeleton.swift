@@ -1,5 +1,0 @@
-import Testing
-
-@Suite struct PaxosSkeleton {
-  @Test func builds() {}
-}
