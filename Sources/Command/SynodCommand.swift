@@ -1,6 +1,22 @@
 import ArgumentParser
 
+/// The `synod` executable.
 @main
 struct SynodCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "synod", subcommands: [Bench.self, Sim.self])
+  static let version = "0.1.0"
+
+  static let configuration = CommandConfiguration(
+    commandName: "synod",
+    abstract: "A transactional database in your process, with PostgreSQL's SQL and one replicated log.",
+    usage: """
+      synod [PATH] [SQL …]           open the shell, or run statements and exit
+      synod bench commit --path P    measure this machine
+      """,
+    discussion: """
+      With a path and nothing more, opens the shell on that database, which is made if it is not there. Without a path \
+      the database lives in a temporary directory and ends with the shell.
+      """,
+    version: version,
+    subcommands: [ShellCommand.self, Bench.self, Inspect.self, Verify.self, Torture.self, Sim.self],
+    defaultSubcommand: ShellCommand.self)
 }

@@ -15,6 +15,7 @@ package import Transactions
 /// ```
 final class Core: Sendable {
   let path: String
+  let disk: any Disk
   let log: Log
   let engine: Engine
   let pipeline: CommitPipeline
@@ -26,6 +27,7 @@ final class Core: Sendable {
     throws(DatabaseError)
   {
     self.path = path
+    self.disk = disk
     let bridge = Bridge()
     do throws(LogError) {
       var logOptions = tuning.log

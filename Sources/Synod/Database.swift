@@ -1,7 +1,9 @@
 internal import Encoding
 internal import Log
 package import Platform
+internal import SQL
 internal import Storage
+internal import Synchronization
 internal import Transactions
 
 /// The first byte of the user's own keys; SQL's keys begin with others.
@@ -21,6 +23,16 @@ let userKeySpace: UInt8 = 1
 public final class Database: Sendable {
   let core: Core
   let options: DatabaseOptions
+
+  private struct Shared: ~Copyable {
+    var sql: SQLDatabase?
+    var sessions: [IdleSession] = []
+  }
+  /// `@unchecked Sendable`: a session waits here while nobody uses it, and whoever takes it has it alone.
+  private struct IdleSession: @unchecked Sendable {
+    let session: Session
+  }
+  private let shared = Mutex(Shared())
 
   init(core: Core, options: DatabaseOptions) {
     self.core = core
@@ -45,7 +57,13 @@ public final class Database: Sendable {
   }
 
   /// Waits for what is being written and lets go of the directory; idempotent. Transactions that are open fail.
-  public func close() throws(DatabaseError) { try core.close() }
+  public func close() throws(DatabaseError) {
+    shared.withLock { shared in
+      shared.sessions = []
+      shared.sql = nil
+    }
+    try core.close()
+  }
 
   /// Runs `body` in a transaction and commits it; runs it again after a serialization failure or deadlock, up to
   /// `DatabaseOptions.maximumRetries` times, so it should have no effects outside the transaction.
@@ -63,12 +81,13 @@ public final class Database: Sendable {
     while true {
       do {
         let inner = try begin(isolation ?? options.defaultIsolation, isReadOnly: isReadOnly, attempt: attempt)
+        let transaction = Transaction(inner, self)
         do {
-          let result = try body(Transaction(inner))
-          _ = try commit(inner, isDurable: isDurable)
+          let result = try body(transaction)
+          try commit(transaction, isDurable: isDurable)
           return result
         } catch {
-          inner.rollback()
+          rollback(transaction)
           throw error
         }
       } catch let error as DatabaseError where error.isRetryable && attempt < options.maximumRetries {
@@ -86,8 +105,91 @@ public final class Database: Sendable {
     } catch { throw DatabaseError(error) }
   }
 
-  private func commit(_ inner: Transactions.Transaction, isDurable: Bool) throws(DatabaseError) -> Version? {
-    do throws(TransactionError) { return try inner.commit(durable: isDurable) } catch { throw DatabaseError(error) }
+  private func commit(_ transaction: Transaction, isDurable: Bool) throws(DatabaseError) {
+    guard let session = transaction.session else {
+      do throws(TransactionError) { _ = try transaction.inner.commit(durable: isDurable) } catch {
+        throw DatabaseError(error)
+      }
+      return
+    }
+    do throws(SQLError) { try session.sql.commitBlock(durable: isDurable) } catch { throw DatabaseError(error) }
+    giveBack(session)
+  }
+
+  private func rollback(_ transaction: Transaction) {
+    guard let session = transaction.session else { return transaction.inner.rollback() }
+    session.sql.rollbackBlock()
+    giveBack(session)
+  }
+
+  // MARK: SQL
+
+  /// A new session, for transaction blocks, settings and prepared statements.
+  public func makeSession() throws(DatabaseError) -> Session {
+    let session = Session(try openSQL().makeSession())
+    session.isolation = options.defaultIsolation
+    if options.isReadOnly { _ = try session.run("SET default_transaction_read_only = on", []) }
+    return session
+  }
+
+  /// Runs one or more statements outside of any block: each call is a transaction of its own, and is run again after a
+  /// serialization failure or deadlock.
+  @discardableResult
+  public func execute(_ sql: String, _ parameters: any SQLValueConvertible...) throws(DatabaseError) -> Result {
+    try runAlone(sql, parameters.map(\.sqlValue))
+  }
+
+  /// Runs a query outside of any block and returns its rows.
+  public func query(_ sql: String, _ parameters: any SQLValueConvertible...) throws(DatabaseError) -> Result {
+    try runAlone(sql, parameters.map(\.sqlValue))
+  }
+
+  func runAlone(_ sql: String, _ parameters: [SQLValue]) throws(DatabaseError) -> Result {
+    let session = try takeSession()
+    var attempt = 0
+    while true {
+      do throws(DatabaseError) {
+        let result = try session.run(sql, parameters)
+        // A block that the text left open ends with it.
+        session.sql.rollbackBlock()
+        giveBack(session)
+        return result
+      } catch {
+        session.sql.rollbackBlock()
+        guard error.isRetryable && attempt < options.maximumRetries else {
+          giveBack(session)
+          throw error
+        }
+        attempt += 1
+      }
+    }
+  }
+
+  /// The SQL side, made when it is first needed: a database of plain keys never has a catalog.
+  private func openSQL() throws(DatabaseError) -> SQLDatabase {
+    try shared.withLock { (shared) throws(DatabaseError) in
+      if let sql = shared.sql { return sql }
+      var sqlOptions = SQLDatabase.Options()
+      sqlOptions.disk = core.disk
+      sqlOptions.temporaryDirectory = core.path
+      do throws(SQLError) {
+        let sql = try SQLDatabase(manager: core.manager, options: sqlOptions)
+        shared.sql = sql
+        return sql
+      } catch { throw DatabaseError(error) }
+    }
+  }
+
+  /// A session from those that wait, or a new one.
+  func takeSession() throws(DatabaseError) -> Session {
+    if let session = shared.withLock({ $0.sessions.popLast() }) { return session.session }
+    return try makeSession()
+  }
+
+  func giveBack(_ session: Session) {
+    shared.withLock { shared in
+      if shared.sessions.count < 64 { shared.sessions.append(IdleSession(session: session)) }
+    }
   }
 
   // MARK: Keys and values
@@ -120,6 +222,16 @@ public final class Database: Sendable {
   }
 
   // MARK: Observation
+
+  /// The last failures that were due to other transactions, newest last, each with who, where and why.
+  public var recentConflicts: [DatabaseError] { core.manager.recentConflicts.map { DatabaseError($0.error) } }
+
+  /// Every row lock that is held or waited for: transaction, key, strength, granted or not.
+  public var locks: [[String]] {
+    core.manager.locks().map {
+      ["\($0.transaction)", "\($0.keys)", "\($0.strength)", $0.isGranted ? "granted" : "waits"]
+    }
+  }
 
   /// Counts since the database was opened.
   public var statistics: DatabaseStatistics {

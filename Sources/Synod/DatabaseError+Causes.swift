@@ -11,7 +11,7 @@ extension DatabaseError {
       position: error.position, table: error.table, column: error.column, constraint: error.constraint)
   }
 
-  init(_ error: TransactionError) { self.init(sqlState: "40001", message: "\(error)") }
+  init(_ error: TransactionError) { self.init(SQLError(error)) }
 
   /// Why the database at `path` could not be opened, or closed.
   init(opening path: String, _ error: any Error) {
@@ -20,7 +20,7 @@ extension DatabaseError {
     case let error as SQLError: self.init(error)
     case let error as TransactionError: self.init(error)
     case let error as LogError: self.init(opening: path, error)
-    case let error as StorageError: self.init(sqlState: "58030", message: "\(error)")
+    case let error as StorageError: self.init(SQLError(error))
     default: self.init(sqlState: "58000", message: "cannot open \(path): \(error)")
     }
   }

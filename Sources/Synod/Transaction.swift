@@ -1,4 +1,5 @@
 internal import Encoding
+internal import SQL
 internal import Storage
 internal import Transactions
 
@@ -8,9 +9,45 @@ internal import Transactions
 /// Keys are arbitrary bytes from 1 to 65,535 long, ordered bytewise; they live beside the tables and never meet them.
 public final class Transaction {
   let inner: Transactions.Transaction
+  private let database: Database
+  /// The SQL session that took the transaction over, once a statement was run in it.
+  private(set) var session: Session?
   private var key: [UInt8] = [userKeySpace]
 
-  init(_ inner: Transactions.Transaction) { self.inner = inner }
+  init(_ inner: Transactions.Transaction, _ database: Database) {
+    self.inner = inner
+    self.database = database
+  }
+
+  private func sqlSession() throws(DatabaseError) -> Session {
+    if let session { return session }
+    let session = try database.takeSession()
+    session.sql.adopt(inner)
+    self.session = session
+    return session
+  }
+
+  /// Runs statements; returns the last one's result. Transaction control (BEGIN, COMMIT, ROLLBACK) is the closure's own.
+  @discardableResult
+  public func execute(_ sql: String, _ parameters: any SQLValueConvertible...) throws(DatabaseError) -> Result {
+    try run(sql, parameters.map(\.sqlValue))
+  }
+
+  /// Runs a query and returns its rows.
+  public func query(_ sql: String, _ parameters: any SQLValueConvertible...) throws(DatabaseError) -> Result {
+    try run(sql, parameters.map(\.sqlValue))
+  }
+
+  private func run(_ sql: String, _ parameters: [SQLValue]) throws(DatabaseError) -> Result {
+    let session = try sqlSession()
+    let result = try session.run(sql, parameters)
+    guard session.transactionState == .inTransaction else {
+      throw DatabaseError(
+        sqlState: "2D000", message: "a statement ended the transaction that its closure was to commit",
+        hint: "Use a session for BEGIN, COMMIT and ROLLBACK.")
+    }
+    return result
+  }
 
   /// The value of `key`, or nil. Sees this transaction's own writes.
   public func get(_ key: [UInt8]) throws(DatabaseError) -> [UInt8]? {

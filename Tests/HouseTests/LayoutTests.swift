@@ -36,7 +36,7 @@ enum House {
     "Platform": ["CSynod"],
     "Log": ["Encoding", "Platform"],
     "Replication": ["Encoding", "Platform", "Log", "Paxos"],
-    "Storage": ["Encoding", "Platform"],
+    "Storage": ["CSynod", "Encoding", "Platform"],
     "Transactions": ["Encoding", "Platform", "Storage"],
     "SQL": ["Encoding", "Platform", "Storage", "Transactions", "COpenSSL"],
     "Synod": ["Encoding", "Platform", "Log", "Replication", "Storage", "Transactions", "SQL"],
@@ -49,8 +49,9 @@ enum House {
   static let packages: [String: Set<String>] = [
     "SQL": ["OrderedCollections", "BigInt"],
     "Simulation": ["Foundation", "FoundationEssentials"],
-    "Shell": ["Foundation", "FoundationEssentials"],
-    "Command": ["ArgumentParser", "Foundation", "FoundationEssentials"],
+    "Shell": ["Dispatch", "Foundation", "FoundationEssentials"],
+    "Synod": ["Dispatch"],
+    "Command": ["ArgumentParser", "Foundation", "FoundationEssentials", "Histogram"],
   ]
 
   @Test(arguments: allowed.keys.sorted())

@@ -100,6 +100,9 @@ package final class SQLSession {
   }
   private let currentTransaction: Mutex<Transaction?> = Mutex(nil)
 
+  /// What `cancel()` interrupts from here on.
+  func follow(_ transaction: Transaction) { currentTransaction.withLock { $0 = transaction } }
+
   // MARK: Text and settings
 
   /// A setting's value as SHOW prints it; nil if there is none of the name.
@@ -213,7 +216,7 @@ package final class SQLSession {
   }
 
   /// Commits the open transaction.
-  func commit() throws(SQLError) {
+  func commit(durable isDurable: Bool = true) throws(SQLError) {
     guard let transaction else { return }
     do throws(SQLError) {
       let checks = deferredChecks
@@ -222,7 +225,7 @@ package final class SQLSession {
         try runChecks(checks, transaction)
       }
       try holdCursors()
-      let durable = settings.value("synchronous_commit") != "off"
+      let durable = isDurable && settings.value("synchronous_commit") != "off"
       let version = try sqlErrors { () throws(TransactionError) in try transaction.commit(durable: durable) }
       if let localCatalog, version != nil { database.catalogs.add(localCatalog) }
     } catch {

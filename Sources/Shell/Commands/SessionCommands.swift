@@ -77,7 +77,14 @@ extension Shell {
   static let observationCommands: [MetaCommand] = [
     MetaCommand(".stats", usage: "", "What the database has done since it was opened") { shell, _ in
       shell.writeTable(["name", "value"], shell.connection.statistics().map { [$0.0, $0.1] })
-    }
+    },
+    MetaCommand(".conflicts", usage: "", "The last aborts that were due to other transactions: who, where and why") {
+      shell, _ in
+      shell.writeTable(["code", "message", "detail"], shell.connection.conflicts())
+    },
+    MetaCommand(".locks", usage: "", "Row locks that are held or waited for") { shell, _ in
+      shell.writeTable(["transaction", "keys", "strength", "state"], shell.connection.locks())
+    },
   ]
 
   /// The shell itself and the system around it.

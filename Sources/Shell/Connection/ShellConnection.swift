@@ -15,6 +15,10 @@ package protocol ShellConnection: AnyObject {
   func schemaObjects() throws(DatabaseError) -> [SchemaObject]
   /// What the session and the database report about themselves, name and value, for `.stats`.
   func statistics() -> [(String, String)]
+  /// The last failures due to other transactions: code, message, detail.
+  func conflicts() -> [[String?]]
+  /// Row locks: transaction, keys, strength, state.
+  func locks() -> [[String?]]
   func close() throws(DatabaseError)
 }
 

@@ -1,0 +1,62 @@
+package import Synod
+
+/// A database that this process has open.
+package final class LocalConnection: ShellConnection {
+  package let name: String
+  private let database: Database
+  private let session: Session
+
+  /// Opens, or makes, the database at `path`.
+  package init(path: String, isReadOnly: Bool) throws(DatabaseError) {
+    var options = DatabaseOptions()
+    options.isReadOnly = isReadOnly
+    database = try Database.open(at: path, options)
+    session = try database.makeSession()
+    name = path.split(separator: "/").last.map(String.init) ?? path
+  }
+
+  package func execute(_ sql: String, into sink: any ShellSink) throws(DatabaseError) {
+    try session.execute(sql, into: Adapter(sink))
+  }
+
+  package func cancel() { session.cancel() }
+  package var transactionStatus: TransactionState { session.transactionState }
+  package var isolation: IsolationLevel {
+    get { session.isolation }
+    set { session.isolation = newValue }
+  }
+  package func schemaObjects() throws(DatabaseError) -> [SchemaObject] { try session.schemaObjects() }
+
+  package func statistics() -> [(String, String)] {
+    let statistics = database.statistics
+    return [
+      ("commits", "\(statistics.commits)"), ("read-only commits", "\(statistics.readOnlyCommits)"),
+      ("rollbacks", "\(statistics.rollbacks)"), ("serialization failures", "\(statistics.serializationFailures)"),
+      ("deadlocks", "\(statistics.deadlocks)"), ("lock waits", "\(statistics.lockWaits)"),
+      ("log bytes written", "\(statistics.logBytesWritten)"), ("flushes", "\(statistics.flushes)"),
+      ("compactions", "\(statistics.compactions)"), ("compaction bytes", "\(statistics.compactionBytesWritten)"),
+      ("table bytes", "\(statistics.tableBytes)"),
+    ]
+  }
+
+  package func conflicts() -> [[String?]] {
+    database.recentConflicts.map { [$0.sqlState, $0.message, $0.detail ?? ""] }
+  }
+  package func locks() -> [[String?]] { database.locks }
+
+  package func close() throws(DatabaseError) {
+    session.close()
+    try database.close()
+  }
+
+  private final class Adapter: ResultHandler {
+    private let sink: any ShellSink
+    init(_ sink: any ShellSink) { self.sink = sink }
+    func columns(_ columns: [Column]) { sink.columns(columns) }
+    func row(_ fields: [String?]) { sink.row(fields) }
+    func completed(_ tag: String) { sink.completed(tag) }
+    func notice(_ severity: String, _ notice: DatabaseError) { sink.notice(severity, notice) }
+    func copyOut(_ bytes: [UInt8]) { sink.copyOut(bytes) }
+    func copyIn() throws(DatabaseError) -> [UInt8]? { try sink.copyIn() }
+  }
+}
