@@ -63,8 +63,8 @@ extension Certifier {
       let link = unsafe keys.add(nodes[node].footprint.written[position], node: index, isWriter: true)
       unsafe nodes[node].links.append(link)
     }
-    if let owner = unsafe Certifier.owner(index, nodes[node].footprint.intervals) {
-      unsafe intervalReaders.append(owner)
+    for position in unsafe 0..<nodes[node].footprint.intervals.count {
+      unsafe intervalReaders.add(nodes[node].footprint.intervals[position], index)
     }
     if let owner = unsafe Certifier.owner(index, nodes[node].footprint.writtenIntervals) {
       unsafe intervalWriters.append(owner)
@@ -143,7 +143,9 @@ extension Certifier {
     let node = Int(index)
     for position in unsafe 0..<nodes[node].links.count { unsafe keys.remove(nodes[node].links[position]) }
     unsafe nodes[node].links.removeAll()
-    if unsafe !nodes[node].footprint.intervals.isEmpty { unsafe intervalReaders.removeAll { $0.node == index } }
+    for position in unsafe 0..<nodes[node].footprint.intervals.count {
+      unsafe intervalReaders.remove(nodes[node].footprint.intervals[position], index)
+    }
     if unsafe !nodes[node].footprint.writtenIntervals.isEmpty { unsafe intervalWriters.removeAll { $0.node == index } }
   }
 

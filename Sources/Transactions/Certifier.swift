@@ -121,8 +121,9 @@ struct Certifier {
   /// Kept nodes in the order of versions, those that are old at the front and no longer in it.
   var recent: [Int32] = []
   var recentHead = 0
-  /// Nodes that read intervals, and nodes that wrote intervals.
-  var intervalReaders: [IntervalOwner] = []
+  /// Who read which intervals, and the nodes that wrote intervals.
+  var intervalReaders = unsafe IntervalIndex()
+  private var readers = unsafe RawList<Int32>()
   var intervalWriters: [IntervalOwner] = []
   var keptCount = 0
   var sizeBytes = 0
@@ -162,6 +163,8 @@ struct Certifier {
       unsafe nodes[index].links.free()
     }
     unsafe keys.free()
+    unsafe intervalReaders.free()
+    unsafe readers.free()
     unsafe incoming.free()
     unsafe outgoing.free()
     unsafe queue.free()
@@ -277,10 +280,10 @@ struct Certifier {
         }
       }
       let head = unsafe head(key.keyBytes)
-      for owner in unsafe intervalReaders where owner.lowest <= head && head <= owner.highest {
-        if unsafe Certifier.contains(nodes[Int(owner.node)].footprint.intervals, key.keyBytes) {
-          unsafe addReader(owner.node, key.keyBytes, snapshot)
-        }
+      if unsafe !intervalReaders.isEmpty {
+        unsafe readers.removeAll()
+        unsafe intervalReaders.forEachOwner(of: key.keyBytes) { unsafe readers.append($0) }
+        for position in unsafe 0..<readers.count { unsafe addReader(readers[position], key.keyBytes, snapshot) }
       }
       for owner in unsafe intervalWriters where owner.lowest <= head && head <= owner.highest {
         if unsafe Certifier.contains(nodes[Int(owner.node)].footprint.writtenIntervals, key.keyBytes) {

@@ -55,6 +55,9 @@ struct Footprint {
   private(set) var written = unsafe RawList<FootprintKey>()
   private(set) var writtenIntervals = unsafe RawList<FootprintInterval>()
 
+  /// Intervals that are handed to the certifier, which takes them in under the sequencer's latch.
+  private static let sealedIntervals = 1024
+
   init() {}
 
   var isEmpty: Bool { unsafe points.isEmpty && intervals.isEmpty }
@@ -105,6 +108,8 @@ struct Footprint {
   ) {
     let comparison = unsafe isUnbounded ? -1 : order(lower, upper)
     guard comparison < 0 || (comparison == 0 && isUpperInclusive) else { return }
+    // One key, looked up by a cursor.
+    if comparison == 0 { return unsafe addPoint(lower) }
     if unsafe intervals.count > 0 {
       // The same cursor over the same rows once more, or a longer way from the same start.
       let last = unsafe intervals.pointer(intervals.count - 1)
@@ -156,7 +161,7 @@ struct Footprint {
     }
     if unsafe intervals.count > 1 {
       var none = unsafe RawList<FootprintKey>()
-      unsafe Footprint.coarsen(&none, &intervals, to: limit)
+      unsafe Footprint.coarsen(&none, &intervals, to: min(limit, Footprint.sealedIntervals))
     }
   }
 
