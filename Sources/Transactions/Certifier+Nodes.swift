@@ -30,11 +30,13 @@ extension Certifier {
       let from = unsafe Int(edge.to)
       unsafe edge.to = index
       unsafe nodes[from].edges.append(edge)
+      unsafe nodes[from].sizeBytes += MemoryLayout<CertifierEdge>.stride
+      unsafe sizeBytes += MemoryLayout<CertifierEdge>.stride
     }
     unsafe link(index)
     if version > 0 { unsafe recent.append(index) }
     unsafe keptCount += 1
-    unsafe sizeBytes += size(node)
+    unsafe account(index)
     if unsafe sizeBytes > sizeLimitBytes { unsafe contract() }
   }
 
@@ -48,9 +50,13 @@ extension Certifier {
     return unsafe Int32(nodes.count - 1)
   }
 
-  private func size(_ node: Int) -> Int {
-    unsafe MemoryLayout<CertifierNode>.stride + nodes[node].footprint.sizeBytes + nodes[node].links.count * 96
-      + nodes[node].edges.sizeBytes
+  /// Counts the node's memory: its footprint, its links, and its edges as of now.
+  private mutating func account(_ index: Int32) {
+    let node = Int(index)
+    unsafe nodes[node].sizeBytes =
+      unsafe MemoryLayout<CertifierNode>.stride + nodes[node].footprint.sizeBytes + nodes[node].links.count * 96
+      + nodes[node].edges.count * MemoryLayout<CertifierEdge>.stride
+    unsafe sizeBytes += nodes[node].sizeBytes
   }
 
   private mutating func link(_ index: Int32) {
@@ -114,6 +120,16 @@ extension Certifier {
     }
   }
 
+  /// The log failed after it took this version, for good: it was never visible, and nobody may be held up by it.
+  mutating func discard(version: UInt64) {
+    guard let place = unsafe recent[recentHead...].firstIndex(where: { unsafe nodes[Int($0)].version == version })
+    else { return }
+    let index = unsafe recent.remove(at: place)
+    unsafe forgetEdges(to: index)
+    unsafe nodes[Int(index)].incoming = 0
+    unsafe drop(index)
+  }
+
   private mutating func forgetEdges(to index: Int32) {
     for node in unsafe nodes.indices where unsafe nodes[node].isKept {
       for position in unsafe (0..<nodes[node].edges.count).reversed()
@@ -126,9 +142,9 @@ extension Certifier {
   /// Takes a node out of everything but the edges.
   private mutating func remove(_ index: Int32) {
     let node = Int(index)
-    unsafe sizeBytes -= size(node)
+    unsafe sizeBytes -= nodes[node].sizeBytes
     unsafe unlink(index)
-    unsafe nodes[node].footprint.removeAll()
+    unsafe nodes[node].footprint.recycle()
     unsafe nodes[node].edges.removeAll()
     unsafe nodes[node].isKept = false
     unsafe nodes[node].isOld = false
@@ -172,10 +188,10 @@ extension Certifier {
         unsafe nodes[Int(to)].incoming -= 1
         if !members.contains(Int(to)) { targets.insert(to) }
       }
-      unsafe sizeBytes -= size(member)
+      unsafe sizeBytes -= nodes[member].sizeBytes
       unsafe unlink(Int32(member))
       unsafe nodes[member].edges.removeAll()
-      unsafe nodes[member].footprint.removeAll()
+      unsafe nodes[member].footprint.recycle()
     }
     // What still points at members points at the one node from now on.
     var pointing = 0
@@ -214,7 +230,7 @@ extension Certifier {
     unsafe contracted = Int32(target)
     unsafe link(contracted)
     if version > 0 { unsafe recent.insert(contracted, at: 0) }
-    unsafe sizeBytes += size(target)
+    unsafe account(contracted)
   }
 
   // MARK: Checking

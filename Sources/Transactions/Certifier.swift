@@ -95,6 +95,8 @@ struct CertifierNode {
   var isOld = false
   var isKept = false
   var isContracted = false
+  /// What it counts for in the budget.
+  var sizeBytes = 0
   // Marks of the current certification, by its generation.
   var inMark: UInt64 = 0
   var outMark: UInt64 = 0

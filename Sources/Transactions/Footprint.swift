@@ -307,13 +307,17 @@ struct Footprint {
     unsafe table.removeAll()
   }
 
-  /// Forgets everything and keeps some of the memory.
-  mutating func removeAll() {
-    unsafe points.removeAll()
-    unsafe intervals.removeAll()
-    unsafe written.removeAll()
-    unsafe writtenIntervals.removeAll()
-    unsafe table.removeAll()
+  /// Forgets everything, and keeps small lists for the next user.
+  mutating func recycle() {
+    if unsafe points.capacity > 64 { unsafe points.free() } else { unsafe points.removeAll() }
+    if unsafe intervals.capacity > 64 { unsafe intervals.free() } else { unsafe intervals.removeAll() }
+    if unsafe written.capacity > 64 { unsafe written.free() } else { unsafe written.removeAll() }
+    if unsafe writtenIntervals.capacity > 64 {
+      unsafe writtenIntervals.free()
+    } else {
+      unsafe writtenIntervals.removeAll()
+    }
+    if unsafe table.capacity > 256 { unsafe table.free() } else { unsafe table.removeAll() }
     unsafe arena.free()
   }
 

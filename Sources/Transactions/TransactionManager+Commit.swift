@@ -227,6 +227,7 @@ extension TransactionManager {
   func abandon(_ transaction: Transaction, _ error: CommitError) -> TransactionError {
     sequencer.latch.lock()
     let inFlight = unsafe sequencer.takeInFlight(transaction.version)
+    unsafe sequencer.certifier.discard(version: transaction.version.rawValue)
     sequencer.latch.unlock()
     if let inFlight = unsafe inFlight {
       lockTable.unlock(transaction)

@@ -160,9 +160,13 @@ import Transactions
     database.expectEmpty()
   }
 
-  @Test func aFailedLogGivesLocksBack() throws {
+  @Test(arguments: IsolationLevel.allCases)
+  func aFailedLogGivesLocksBack(_ isolation: IsolationLevel) throws {
     let database = try TestDatabase(.held)
-    let writer = try database.begin()
+    let reader = try database.begin(isolation)
+    #expect(try reader.get("a") == nil)
+    try reader.commit()
+    let writer = try database.begin(isolation)
     try writer.put("a", "1")
     try writer.commit { result in
       guard case .failure(.logFailed) = result else {

@@ -66,7 +66,7 @@ final class Interleaver {
   init(_ isolation: IsolationLevel, isHeld: Bool = false, options: TransactionManagerOptions = .init()) throws {
     self.isolation = isolation
     self.isHeld = isHeld
-    database = try TestDatabase(isHeld ? .held : .inline, memtableSizeBytes: 64 << 20, options: options)
+    database = try TestDatabase(isHeld ? .held : .inline, memtableSizeBytes: 8 << 20, options: options)
   }
 
   final class Actor {
