@@ -58,5 +58,5 @@ struct InspectManifest: ParsableCommand {
 
 /// Runs `body`; its error ends the command with one line and status 1.
 func reporting(_ body: () throws(StorageError) -> Void) throws {
-  do throws(StorageError) { try body() } catch { throw ValidationError("\(error)") }
+  do throws(StorageError) { try body() } catch { throw CommandFailure("\(error)") }
 }

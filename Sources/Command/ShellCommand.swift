@@ -126,7 +126,7 @@ struct ShellCommand: ParsableCommand {
   private static func makeScratchDirectory() throws -> String {
     var template = Array((NSTemporaryDirectory() + "/synod-XXXXXX").utf8CString)
     guard unsafe mkdtemp(&template) != nil else {
-      throw ValidationError("cannot make a temporary directory: \(unsafe String(cString: strerror(errno)))")
+      throw CommandFailure("cannot make a temporary directory: \(unsafe String(cString: strerror(errno)))")
     }
     return String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }

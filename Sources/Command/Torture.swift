@@ -104,8 +104,8 @@ struct Torture: ParsableCommand {
     defer { try? database.close() }
     for client in 0..<clients {
       let count = try counter(database, client)
-      func lost(_ what: String) -> ValidationError {
-        ValidationError("round \(round), seed \(seed), client \(client): \(what); the database is kept in \(path)")
+      func lost(_ what: String) -> CommandFailure {
+        CommandFailure("round \(round), seed \(seed), client \(client): \(what); the database is kept in \(path)")
       }
       guard count >= acknowledged[client] else {
         throw lost("transaction \(acknowledged[client]) was acknowledged, but only \(count) are there")

@@ -24,10 +24,10 @@ struct Verify: ParsableCommand {
     var findings: [String] = []
     var harmless: [String] = []
     guard try disk.status(path + "/" + Superblock.fileName) != nil else {
-      throw ValidationError("\(path) is not a database: it has no superblock")
+      throw CommandFailure("\(path) is not a database: it has no superblock")
     }
     let lock: DirectoryLock
-    do throws(LogError) { lock = try DirectoryLock(path, disk: disk) } catch { throw ValidationError("\(error)") }
+    do throws(LogError) { lock = try DirectoryLock(path, disk: disk) } catch { throw CommandFailure("\(error)") }
     defer { lock.release() }
     do throws(LogError) {
       for damage in try LogVerification.verify(path, disk: disk) {

@@ -7,6 +7,7 @@ final class PrintingSink: ShellSink {
   private var writer: (any ResultWriter)?
   private var buffer: OutputBuffer
   private var rows = 0
+  private var shape: [OutputColumn]?
 
   init(shell: Shell, copySource: (any LineSource)?) {
     self.shell = shell
@@ -18,17 +19,25 @@ final class PrintingSink: ShellSink {
   func columns(_ columns: [Column]) {
     endResult()
     rows = 0
-    let shown = columns.map { OutputColumn(name: $0.name, kind: $0.kind.outputKind) }
+    shape = columns.map { OutputColumn(name: $0.name, kind: $0.kind.outputKind) }
+  }
+
+  /// Nothing is written before the first row or the end: a statement that fails at once leaves no empty table behind.
+  private func begin() {
+    guard let shape else { return }
     writer = shell.options.makeWriter()
-    writer?.begin(shown, to: &buffer)
+    writer?.begin(shape, to: &buffer)
+    self.shape = nil
   }
 
   func row(_ fields: [String?]) {
     rows += 1
+    begin()
     writer?.row(fields, to: &buffer)
   }
 
   func completed(_ tag: String) {
+    begin()
     let hadRows = writer != nil
     endResult()
     if hadRows {
@@ -56,7 +65,10 @@ final class PrintingSink: ShellSink {
   }
 
   /// Ends a result that a failure cut short, so that what was written stays well formed.
-  func abandon() { endResult() }
+  func abandon() {
+    shape = nil
+    endResult()
+  }
 
   func finish() { buffer.flush() }
 

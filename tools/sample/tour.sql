@@ -1,3 +1,4 @@
+.mode box
 .echo on
 .tables
 SELECT origin, count(*) AS flights, round(avg(departure_delay), 1) AS mean_delay, max(departure_delay) AS worst

@@ -115,6 +115,6 @@ func openForBench(_ path: String) throws -> Database {
   do {
     return try Database.open(at: path)
   } catch {
-    throw ValidationError(error.description)
+    throw CommandFailure(error.description)
   }
 }

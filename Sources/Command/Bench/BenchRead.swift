@@ -43,7 +43,7 @@ struct BenchRead: ParsableCommand {
       var key = [UInt8](repeating: 0, count: 16)
       return { _ in
         Self.fill(&key, Self.next(&state) % count)
-        guard try database.get(key) != nil else { throw ValidationError("a row that was loaded is not there") }
+        guard try database.get(key) != nil else { throw CommandFailure("a row that was loaded is not there") }
         return 0
       }
     }
@@ -53,7 +53,7 @@ struct BenchRead: ParsableCommand {
       let select = try session.prepare("SELECT value FROM synod_bench_read WHERE id = $1")
       return { _ in
         let found = try select.query(.int(Int64(Self.next(&state) % count)))
-        guard found.count == 1 else { throw ValidationError("a row that was loaded is not there") }
+        guard found.count == 1 else { throw CommandFailure("a row that was loaded is not there") }
         return 0
       }
     }
