@@ -11,6 +11,7 @@
   private let codeCount: Int
   private let positions: [Int32]
   private let constants: ConstantPool
+  private let constantBase: UnsafePointer<Value>
   private let tables: ProgramTables
   private let functions: UnsafeMutablePointer<ScalarImplementation>
   private let functionCount: Int
@@ -31,6 +32,7 @@
     for (index, instruction) in compiler.code.enumerated() { unsafe (code + index).initialize(to: instruction) }
     positions = compiler.positions
     constants = ConstantPool(compiler.constants)
+    unsafe constantBase = constants.base
     tables = compiler.tables
     functionCount = tables.functions.count
     unsafe functions = .allocate(capacity: max(functionCount, 1))
@@ -61,11 +63,10 @@
   ) throws(SQLError) -> Value {
     if let column { return unsafe row[column] }
     guard parameterLimit <= context.parameterCount else { throw missingParameter(context.parameterCount) }
-    let stack = context.frames
-    let frame = unsafe stack.top
-    if unsafe frameBytes > stack.end - frame { return try unsafe evaluateOnHeap(row, &context) }
-    unsafe stack.top = frame + frameBytes
-    defer { unsafe stack.top = frame }
+    let frame = unsafe context.frameTop
+    if unsafe frameBytes > context.frameEnd - frame { return try unsafe evaluateOnHeap(row, &context) }
+    unsafe context.frameTop = frame + frameBytes
+    defer { unsafe context.frameTop = frame }
     return try unsafe run(frame, row, &context)
   }
 
@@ -88,7 +89,7 @@
     return try unsafe run(frame, row, &context)
   }
 
-  private func placed(_ error: SQLError, _ pc: Int) -> SQLError {
+  @inline(never) private func placed(_ error: SQLError, _ pc: Int) -> SQLError {
     positions[pc] > 0 ? error.at(Int(positions[pc])) : error
   }
 
@@ -99,7 +100,7 @@
     let registers = unsafe (frame + 32).assumingMemoryBound(to: Value.self)
     unsafe bases[0] = UnsafePointer(registers)
     unsafe bases[1] = row
-    unsafe bases[2] = constants.base
+    unsafe bases[2] = constantBase
     unsafe bases[3] = context.parameters
     @inline(__always) func get(_ raw: UInt32) -> Value {
       unsafe bases[Int(raw >> 30)][Int(raw & 0x3fff_ffff)]
@@ -263,7 +264,7 @@
     }
   }
 
-  static func intRange(_ width: UInt8) -> SQLError {
+  @inline(never) static func intRange(_ width: UInt8) -> SQLError {
     let name =
       width == Intrinsic.Width.int16.rawValue
       ? "smallint" : width == Intrinsic.Width.int32.rawValue ? "integer" : "bigint"

@@ -73,6 +73,10 @@ extension FunctionRegistry {
           s.count += t.count
           s.total += t.total
         }, finish: { (s, _) throws(SQLError) in s.count == 0 ? .null : Value(s.total) })
+      aggregate(
+        "avg", [type], .float8, start: Moments(), { (s, a, _) throws(SQLError) in try s.add(a[0].double) },
+        combine: { (s, t, _) throws(SQLError) in s.add(t) },
+        finish: { (s, _) throws(SQLError) in s.n == 0 ? .null : Value(s.sum / s.n) })
     }
     aggregate(
       "sum", [.numeric], .numeric, start: NumericSum(), { (s, a, c) throws(SQLError) in try s.add(a[0], c.stateArena) },

@@ -51,7 +51,9 @@ package struct TextFormat: Sendable {
   @unsafe package unowned(unsafe) var host: (any EvaluationHost)?
 
   /// Registers of the expressions that are being evaluated.
-  @usableFromInline let frames: FrameStack
+  private let frames: FrameStack
+  var frameTop: UnsafeMutableRawPointer
+  let frameEnd: UnsafeMutableRawPointer
 
   /// $1, $2, …
   @usableFromInline var parameters: UnsafePointer<Value>
@@ -72,6 +74,8 @@ package struct TextFormat: Sendable {
     unsafe self.host = host
     random = RandomState(seed: 0x5eed)
     frames = FrameStack()
+    unsafe frameTop = frames.base
+    unsafe frameEnd = frames.base + FrameStack.size
     unsafe parameters = UnsafePointer(EvaluationContext.nothing)
     parameterCount = 0
     unsafe slots = EvaluationContext.nothing
@@ -103,18 +107,11 @@ package struct TextFormat: Sendable {
   }
 }
 
-/// The registers of nested evaluations, last in, first out.
-@safe @usableFromInline final class FrameStack {
-  @usableFromInline @exclusivity(unchecked) var top: UnsafeMutableRawPointer
-  @usableFromInline let end: UnsafeMutableRawPointer
-  private let base: UnsafeMutableRawPointer
+/// Owns the memory for the registers of nested evaluations; the context itself knows where the next frame begins.
+@safe final class FrameStack {
   static let size = 64 << 10
-
-  init() {
-    unsafe base = .allocate(byteCount: FrameStack.size, alignment: 16)
-    unsafe top = base
-    unsafe end = base + FrameStack.size
-  }
+  let base: UnsafeMutableRawPointer
+  init() { unsafe base = .allocate(byteCount: FrameStack.size, alignment: 16) }
   deinit { unsafe base.deallocate() }
 }
 

@@ -149,19 +149,91 @@ package struct RowLayout: Sendable {
   @inlinable package func row(_ bytes: Bytes) throws(SQLError) -> RowView {
     try RowView(bytes, layout: self)
   }
+}
 
-  /// Decodes the columns `wanted` of `bytes` to `output[0]`, `output[1]`, …; their bytes stay borrowed from `bytes`.
+/// Decodes a fixed choice of a table's columns: what a scan does for every row. Built once per plan.
+@safe package final class RowDecoder: @unchecked Sendable {
+  // Unchecked: everything is written by init and read-only afterwards.
+  @usableFromInline let layout: RowLayout
+  @usableFromInline let columns: [Int]
+  /// For rows with all columns: storage and place of each wanted column.
+  @usableFromInline let entries: UnsafeMutablePointer<RowLayout.Column>
+  @usableFromInline let count: Int
+  @usableFromInline let storedCount: Int
+  @usableFromInline let fixedSize: Int
+  @usableFromInline let variableCount: Int
+
+  package init(_ layout: RowLayout, columns: [Int]) {
+    precondition(columns.allSatisfy { $0 >= 0 && $0 < layout.count }, "no such column")
+    self.layout = layout
+    self.columns = columns
+    count = columns.count
+    storedCount = layout.count
+    fixedSize = Int(layout.fixedPrefix[layout.count])
+    variableCount = Int(layout.variablePrefix[layout.count])
+    unsafe entries = .allocate(capacity: max(columns.count, 1))
+    for (index, column) in columns.enumerated() { unsafe (entries + index).initialize(to: layout.columns[column]) }
+  }
+  deinit { unsafe entries.deallocate() }
+
+  /// Writes the columns of `bytes` to `output[0]`, `output[1]`, …; their bytes stay borrowed from `bytes`.
   ///
-  /// - Throws: `dataCorrupted` when the bytes are not a row of this table.
+  /// - Throws: data_corrupted when the bytes are not a row of this table.
   @unsafe @inlinable package func decode(
-    _ bytes: Bytes, columns wanted: [Int], into output: UnsafeMutablePointer<Value>
+    _ bytes: Bytes, into output: UnsafeMutablePointer<Value>
   ) throws(SQLError) {
-    let view = try RowView(bytes, layout: self)
-    var target = unsafe output
-    for index in wanted {
-      unsafe target.pointee = try view.value(index, self)
-      unsafe target += 1
+    // The common row: all columns, none null, narrow ends. Everything else goes the general way.
+    guard bytes.count >= 3 &+ fixedSize &+ variableCount &* 2, unsafe bytes.start.load(as: UInt8.self) == 1,
+      unsafe Int(UInt16(littleEndian: bytes.start.loadUnaligned(fromByteOffset: 1, as: UInt16.self))) == storedCount
+    else {
+      try unsafe decodeGenerally(bytes, into: output)
+      return
     }
+    let fixed = unsafe bytes.start + 3
+    let ends = unsafe fixed + fixedSize
+    let data = 3 &+ fixedSize &+ variableCount &* 2
+    var index = 0
+    while index < count {
+      let entry = unsafe entries[index]
+      let place = Int(entry.place)
+      switch entry.storage {
+      case .int32:
+        unsafe output[index] = Value(
+          Int64(Int32(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: Int32.self))))
+      case .int64:
+        unsafe output[index] = Value(Int64(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: Int64.self)))
+      case .variable, .numeric:
+        let end = unsafe Int(UInt16(littleEndian: ends.loadUnaligned(fromByteOffset: place &* 2, as: UInt16.self)))
+        let start =
+          unsafe place == 0
+          ? 0 : Int(UInt16(littleEndian: ends.loadUnaligned(fromByteOffset: place &* 2 &- 2, as: UInt16.self)))
+        guard start <= end, data &+ end <= bytes.count else { throw RowView.damagedEnds(place) }
+        let part = unsafe Bytes(start: bytes.start + (data &+ start), count: end &- start)
+        unsafe output[index] = entry.storage == .variable ? Value(part) : try NumericCodec.unpack(part)
+      case .float64:
+        unsafe output[index] = Value(
+          Double(bitPattern: UInt64(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: UInt64.self))))
+      case .bool: unsafe output[index] = Value(fixed.load(fromByteOffset: place, as: UInt8.self) != 0)
+      case .int16:
+        unsafe output[index] = Value(
+          Int64(Int16(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: Int16.self))))
+      case .oid:
+        unsafe output[index] = Value(
+          Int64(UInt32(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: UInt32.self))))
+      case .float32:
+        unsafe output[index] = Value(
+          Double(Float(bitPattern: UInt32(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: UInt32.self)))))
+      case .fixed16: unsafe output[index] = Value(Bytes(start: fixed + place, count: 16))
+      }
+      index &+= 1
+    }
+  }
+
+  @unsafe @usableFromInline @inline(never) func decodeGenerally(
+    _ bytes: Bytes, into output: UnsafeMutablePointer<Value>
+  ) throws(SQLError) {
+    let view = try RowView(bytes, layout: layout)
+    for index in 0..<count { unsafe output[index] = try view.value(columns[index], layout) }
   }
 }
 
