@@ -94,7 +94,7 @@ extension Binder {
   }
 
   /// The type that marks GROUPING() before the binder of GROUP BY replaces it.
-  static let groupingMarker = SQLType(.record, modifier: 0x47524f)
+  static let groupingMarker = SQLType(.int4, modifier: 0x47524f)
 
   func bind(_ list: [Syntax.Expression], _ scope: Scope, _ clause: Clause) throws(SQLError) -> [TypedExpression] {
     var bound: [TypedExpression] = []

@@ -188,12 +188,12 @@ extension Binder {
         .syntaxError, "subquery in FROM must have an alias", hint: "For example, FROM (SELECT ...) [AS] foo.",
         position: position)
     }
-    var computed: [(slot: Slot, expression: TypedExpression)] = []
+    var computed: [(slot: FrameSlot, expression: TypedExpression)] = []
     var columns: [ScopeColumn] = []
     let produced = query.plan.slots
     for output in query.columns {
       let expression = try resolver.settle(output.expression)
-      let slot: Slot
+      let slot: FrameSlot
       if case .column(let own) = expression.node, produced.contains(own) {
         slot = own
       } else {

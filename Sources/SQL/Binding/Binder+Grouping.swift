@@ -16,7 +16,7 @@ extension Binder {
   private func addDependentKeys(_ input: LogicalPlan, _ parts: inout SelectParts) {
     guard parts.sets.count <= 1, !parts.keys.isEmpty else { return }
     let grouped = Set(parts.keys.compactMap(\.expression.columnSlot))
-    var used: Set<Slot> = []
+    var used: Set<FrameSlot> = []
     for output in parts.outputs { collectSlots(output.expression, &used) }
     for key in parts.order { collectSlots(key.expression, &used) }
     if let having = parts.having { collectSlots(having, &used) }
@@ -82,13 +82,13 @@ extension TypedExpression {
 /// Replaces keys and aggregates by slots, and refuses ungrouped columns.
 private final class GroupingRewriter {
   let binder: Binder
-  let inputSlots: Set<Slot>
+  let inputSlots: Set<FrameSlot>
   let keys: [GroupKey]
-  let keySlots: Set<Slot>
+  let keySlots: Set<FrameSlot>
   var aggregates: [AggregateItem] = []
-  var groupings: [(keys: [Int], slot: Slot)] = []
+  var groupings: [(keys: [Int], slot: FrameSlot)] = []
 
-  init(_ binder: Binder, inputSlots: Set<Slot>, keys: [GroupKey]) {
+  init(_ binder: Binder, inputSlots: Set<FrameSlot>, keys: [GroupKey]) {
     self.binder = binder
     self.inputSlots = inputSlots
     self.keys = keys

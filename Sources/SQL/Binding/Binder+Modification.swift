@@ -10,7 +10,7 @@ extension Binder {
 
   /// The changed table as an item of the scope.
   private func target(
-    _ table: TableDescriptor, alias: String, base: Slot, schema: String?
+    _ table: TableDescriptor, alias: String, base: FrameSlot, schema: String?
   ) -> RangeItem {
     scannedTables.append((base, table))
     let columns = table.live.map { column in

@@ -97,7 +97,7 @@ extension Binder {
           position: key.expression.position)
       }
     }
-    var computed: [(slot: Slot, expression: TypedExpression)] = []
+    var computed: [(slot: FrameSlot, expression: TypedExpression)] = []
     for index in order.indices {
       let slot = slot(for: order[index].expression, &computed)
       order[index].expression = .column(slot, order[index].expression.type)
@@ -272,7 +272,7 @@ extension Binder {
         return .join(kind, mark(left), mark(right), condition: condition, lateral: lateral)
       case .limit(let input, let count, let offset, let ties):
         return .limit(mark(input), count: count, offset: offset, withTies: ties)
-      case .aggregate: refusal = "GROUP BY clause"
+      case .aggregate(let node): refusal = node.keys.isEmpty ? "aggregate functions" : "GROUP BY clause"
       case .distinct: refusal = "DISTINCT clause"
       case .window: refusal = "window functions"
       case .projectSet: refusal = "set-returning functions in the target list"

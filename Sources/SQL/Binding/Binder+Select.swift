@@ -93,7 +93,9 @@ extension Binder {
         }
         continue
       }
-      let expression = try resolver.settle(try bind(target.expression, scope, clause))
+      // A literal of a select list stays unknown: a set operation or INSERT around it decides.
+      let bound = try bind(target.expression, scope, clause)
+      let expression = clause == .select ? bound : try resolver.settle(bound)
       var output = OutputColumn(name: target.alias ?? outputName(target.expression), expression: expression)
       if case .column(let parts) = target.expression.kind {
         let found =
@@ -242,6 +244,7 @@ extension Binder {
   ) throws(SQLError) -> Int {
     var expression: TypedExpression
     if let n = try ordinal(syntax, parts.outputs.count, .groupBy) {
+      parts.outputs[n].expression = try resolver.settle(parts.outputs[n].expression)
       expression = parts.outputs[n].expression
     } else if case .column(let names) = syntax.kind, names.count == 1,
       try scope.column(names[0], at: syntax.position) == nil,
@@ -289,6 +292,9 @@ extension Binder {
     _ input: LogicalPlan, _ distinct: Syntax.Distinct?, _ parts: inout SelectParts
   ) throws(SQLError) -> LogicalPlan {
     guard case .rows = distinct else { return input }
+    for index in parts.outputs.indices {
+      parts.outputs[index].expression = try resolver.settle(parts.outputs[index].expression)
+    }
     for output in parts.outputs where ValueOrder(output.expression.type.id) == nil {
       throw SQLError(
         .undefinedFunction,
@@ -302,7 +308,7 @@ extension Binder {
           position: key.expression.position)
       }
     }
-    var computed: [(slot: Slot, expression: TypedExpression)] = []
+    var computed: [(slot: FrameSlot, expression: TypedExpression)] = []
     for index in parts.outputs.indices { materialise(parts.outputs[index].expression, &computed, &parts) }
     let projected: LogicalPlan = computed.isEmpty ? input : .project(input, computed)
     return .distinct(projected, slots: parts.outputs.map(\.expression))
@@ -310,7 +316,7 @@ extension Binder {
 
   /// Computes `expression` into a slot once, and lets every part that is the same expression read the slot.
   private func materialise(
-    _ expression: TypedExpression, _ computed: inout [(slot: Slot, expression: TypedExpression)],
+    _ expression: TypedExpression, _ computed: inout [(slot: FrameSlot, expression: TypedExpression)],
     _ parts: inout SelectParts
   ) {
     guard expression.columnSlot == nil else { return }
@@ -332,7 +338,7 @@ extension Binder {
   ) throws(SQLError) -> BoundQuery {
     var parts = start
     var plan = input
-    var computed: [(slot: Slot, expression: TypedExpression)] = []
+    var computed: [(slot: FrameSlot, expression: TypedExpression)] = []
     // Sort keys are computed once, and before the sort: ORDER BY random() must order by what it shows.
     for key in start.order { materialise(key.expression, &computed, &parts) }
     for expression in start.distinctOn { materialise(expression, &computed, &parts) }

@@ -119,9 +119,9 @@ extension Binder {
   }
 
   /// The slots that `query` reads and does not produce.
-  func freeSlots(of query: BoundQuery) -> Set<Slot> {
-    var produced: Set<Slot> = []
-    var used: Set<Slot> = []
+  func freeSlots(of query: BoundQuery) -> Set<FrameSlot> {
+    var produced: Set<FrameSlot> = []
+    var used: Set<FrameSlot> = []
     query.plan.forEachNode { node in
       produced.formUnion(node.ownSlots)
       for expression in node.expressions { collectSlots(expression, &used) }
@@ -131,7 +131,7 @@ extension Binder {
   }
 
   /// The slots that `expression` reads, those of its subqueries included.
-  func collectSlots(_ expression: TypedExpression, _ used: inout Set<Slot>) {
+  func collectSlots(_ expression: TypedExpression, _ used: inout Set<FrameSlot>) {
     switch expression.node {
     case .column(let slot): used.insert(slot)
     case .subplan(let id, _): used.formUnion(subqueries[id].outer)

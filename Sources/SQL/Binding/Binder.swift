@@ -17,9 +17,9 @@ package final class Binder {
   var workingTables: [Int: (id: Int, references: Int)] = [:]
   var recursions = 0
   /// Where the columns of every scanned or changed table begin.
-  var scannedTables: [(base: Slot, table: TableDescriptor)] = []
+  var scannedTables: [(base: FrameSlot, table: TableDescriptor)] = []
   /// What the slots of FROM are called, for messages.
-  var slotNames: [Slot: String] = [:]
+  var slotNames: [FrameSlot: String] = [:]
   /// Relations that the statement names: for locks, and for the dependencies of views.
   var relationsUsed: Set<ObjectID> = []
   /// Views being expanded, against endless recursion.
@@ -38,21 +38,23 @@ package final class Binder {
 
   // MARK: Slots
 
-  func newSlot(_ type: SQLType) -> Slot {
+  func newSlot(_ type: SQLType) -> FrameSlot {
     slotTypes.append(type)
     return slotTypes.count - 1
   }
-  func newSlots(_ types: [SQLType]) -> Slot {
+  func newSlots(_ types: [SQLType]) -> FrameSlot {
     let base = slotTypes.count
     slotTypes += types
     return base
   }
   var slotCount: Int { slotTypes.count }
   /// A slot's name as messages show it.
-  func describe(_ slot: Slot) -> String { slotNames[slot] ?? "?column?" }
+  func describe(_ slot: FrameSlot) -> String { slotNames[slot] ?? "?column?" }
 
   /// An expression's value in a slot of its own: the slot itself if it is one already.
-  func slot(for expression: TypedExpression, _ computed: inout [(slot: Slot, expression: TypedExpression)]) -> Slot {
+  func slot(for expression: TypedExpression, _ computed: inout [(slot: FrameSlot, expression: TypedExpression)])
+    -> FrameSlot
+  {
     if case .column(let slot) = expression.node { return slot }
     let slot = newSlot(expression.type)
     computed.append((slot, expression))

@@ -13,9 +13,9 @@ package struct BoundModification: Sendable {
   package var kind: Kind
   package var table: TableDescriptor
   package var alias: String
-  package var base: Slot
+  package var base: FrameSlot
   /// Where the scan of the changed table puts the row's key; unused by INSERT.
-  package var keySlot: Slot
+  package var keySlot: FrameSlot
   package var source: LogicalPlan
   /// UPDATE and DELETE: what a row that changed since the snapshot must still satisfy (read committed).
   package var recheck: TypedExpression?
@@ -30,7 +30,7 @@ package struct BoundInsert: Sendable {
     package var update: BoundUpdate?
     package var condition: TypedExpression?
     /// `excluded`: the row that was proposed.
-    package var excluded: Slot
+    package var excluded: FrameSlot
   }
   /// The value of every column by place, over the source's slots: the given one, the default, or null.
   package var values: [TypedExpression]

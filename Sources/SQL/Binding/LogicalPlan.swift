@@ -14,7 +14,7 @@
 // The tree is a plain value; `EXPLAIN (VERBOSE, LOGICAL)` has nothing to hide.
 
 /// A place in the statement's frame.
-package typealias Slot = Int
+package typealias FrameSlot = Int
 
 /// A column that a query returns.
 package struct OutputColumn: Sendable {
@@ -39,21 +39,21 @@ package struct BoundQuery: Sendable {
 package struct TableScan: Sendable {
   package var table: TableDescriptor
   /// Column at place p is at slot `base + p`.
-  package var base: Slot
+  package var base: FrameSlot
   package var alias: String
   /// Where the row's key goes, for what locks or changes the row.
-  package var keySlot: Slot?
+  package var keySlot: FrameSlot?
   /// AS OF VERSION, constant or parameter.
   package var asOf: TypedExpression?
-  package func slot(_ column: ColumnDescriptor) -> Slot { base + column.place }
+  package func slot(_ column: ColumnDescriptor) -> FrameSlot { base + column.place }
 }
 
 /// FOR UPDATE and its kin. A row that changed since the snapshot is read again and must still satisfy `recheck`.
 package struct LockNode: Sendable {
   package struct Target: Sendable {
     package var table: TableDescriptor
-    package var base: Slot
-    package var keySlot: Slot
+    package var base: FrameSlot
+    package var keySlot: FrameSlot
     package var strength: Syntax.Locking.Strength
     package var wait: Syntax.Locking.Wait
   }
@@ -66,13 +66,13 @@ package enum JoinKind: String, Sendable { case inner, left, right, full, semi, a
 
 package struct AggregateItem: Sendable {
   package var call: AggregateCall
-  package var slot: Slot
+  package var slot: FrameSlot
 }
 
 package struct GroupKey: Sendable {
   package var expression: TypedExpression
   /// The column's own slot for a plain column, a new one otherwise.
-  package var slot: Slot
+  package var slot: FrameSlot
 }
 
 package struct AggregateNode: Sendable {
@@ -82,7 +82,7 @@ package struct AggregateNode: Sendable {
   package var sets: [[Int]]
   package var aggregates: [AggregateItem]
   /// GROUPING(): the slot gets the bit mask of these keys in the set at hand.
-  package var groupings: [(keys: [Int], slot: Slot)] = []
+  package var groupings: [(keys: [Int], slot: FrameSlot)] = []
 }
 
 package struct WindowNode: Sendable {
@@ -102,7 +102,7 @@ package struct WindowNode: Sendable {
   }
   package struct Item: Sendable {
     package var call: WindowCall
-    package var slot: Slot
+    package var slot: FrameSlot
   }
   package var input: LogicalPlan
   package var partition: [TypedExpression]
@@ -118,7 +118,7 @@ package struct SetOperationNode: Sendable {
   package var leftColumns: [TypedExpression]
   package var right: LogicalPlan
   package var rightColumns: [TypedExpression]
-  package var slots: [Slot]
+  package var slots: [FrameSlot]
 }
 
 package struct FunctionScanNode: Sendable {
@@ -129,11 +129,11 @@ package struct FunctionScanNode: Sendable {
   }
   package struct Item: Sendable {
     package var call: Call
-    package var slots: [Slot]
+    package var slots: [FrameSlot]
   }
   /// More than one for ROWS FROM: advanced side by side, the shorter ones padded with null.
   package var items: [Item]
-  package var ordinality: Slot?
+  package var ordinality: FrameSlot?
   package var alias: String
 }
 
@@ -144,7 +144,7 @@ package struct RecursiveNode: Sendable {
   package var step: LogicalPlan
   package var stepColumns: [TypedExpression]
   package var distinct: Bool
-  package var slots: [Slot]
+  package var slots: [FrameSlot]
 }
 
 /// The tree; see the head of the file.
@@ -152,11 +152,11 @@ package indirect enum LogicalPlan: Sendable {
   /// One row, no columns: a query without FROM.
   case oneRow
   case scan(TableScan)
-  case system(SystemRelation, slots: [Slot], alias: String)
-  case values([[TypedExpression]], slots: [Slot])
+  case system(SystemRelation, slots: [FrameSlot], alias: String)
+  case values([[TypedExpression]], slots: [FrameSlot])
   case function(FunctionScanNode)
   case filter(LogicalPlan, TypedExpression)
-  case project(LogicalPlan, [(slot: Slot, expression: TypedExpression)])
+  case project(LogicalPlan, [(slot: FrameSlot, expression: TypedExpression)])
   /// Set-returning functions of a select list, advanced side by side for each input row.
   case projectSet(LogicalPlan, FunctionScanNode)
   /// The right side may read slots of the left (LATERAL) when `lateral`.
@@ -170,10 +170,10 @@ package indirect enum LogicalPlan: Sendable {
   case limit(LogicalPlan, count: TypedExpression?, offset: TypedExpression?, withTies: [SortKey]?)
   case setOperation(SetOperationNode)
   /// The rows of a common table expression, computed once for the statement.
-  case common(Int, slots: [Slot], name: String)
+  case common(Int, slots: [FrameSlot], name: String)
   case recursive(RecursiveNode)
   /// The rows that the last round of recursion `id` added.
-  case working(Int, slots: [Slot])
+  case working(Int, slots: [FrameSlot])
 }
 
 /// A subquery inside an expression: `TypedExpression.subplan(id, …)`.
@@ -193,7 +193,7 @@ package struct BoundSubquery: Sendable {
   package var query: BoundQuery
   package var type: SQLType
   /// Slots that the subquery reads and does not produce: empty if it is computed once for the statement.
-  package var outer: [Slot]
+  package var outer: [FrameSlot]
 }
 
 /// A common table expression of the statement.
@@ -253,7 +253,7 @@ extension LogicalPlan {
   }
 
   /// The slots that this node itself writes.
-  package var ownSlots: [Slot] {
+  package var ownSlots: [FrameSlot] {
     switch self {
     case .oneRow, .filter, .join, .distinct, .sort, .limit, .lock: []
     case .scan(let scan): scan.table.columns.indices.map { scan.base + $0 } + (scan.keySlot.map { [$0] } ?? [])
@@ -268,7 +268,7 @@ extension LogicalPlan {
   }
 
   /// The slots that may be read above this node.
-  package var slots: Set<Slot> {
+  package var slots: Set<FrameSlot> {
     switch self {
     case .aggregate, .setOperation, .recursive: Set(ownSlots)
     case .join(.semi, let left, _, _, _), .join(.anti, let left, _, _, _): left.slots
@@ -292,7 +292,7 @@ extension FunctionScanNode {
       }
     }
   }
-  package var slots: [Slot] { items.flatMap(\.slots) + (ordinality.map { [$0] } ?? []) }
+  package var slots: [FrameSlot] { items.flatMap(\.slots) + (ordinality.map { [$0] } ?? []) }
 }
 
 extension WindowNode.Frame {

@@ -13,7 +13,6 @@ private func figure(_ syntax: Syntax.Expression) -> (name: String?, strong: Bool
     let inner = figure(operand)
     if inner.strong { return inner }
     return (type.arrayBounds.isEmpty ? type.name.name : "array", false)
-  case .boolean: return ("bool", false)
   case .caseWhen(let syntax):
     if let otherwise = syntax.otherwise, case let inner = figure(otherwise), inner.strong { return inner }
     return ("case", false)

@@ -16,7 +16,7 @@ extension TypedExpression {
   package var isColumn: Bool { columnSlot != nil }
 
   /// The slot, if the expression is one.
-  package var columnSlot: Slot? {
+  package var columnSlot: FrameSlot? {
     if case .column(let slot) = node { return slot }
     return nil
   }

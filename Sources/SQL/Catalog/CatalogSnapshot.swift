@@ -71,7 +71,7 @@ package final class CatalogSnapshot: Sendable {
       }
     }
     self.tables = tables
-    self.referencing = referencing
+    self.referencing = referencing.mapValues { list in list.sorted { $0.key.id < $1.key.id } }
     self.names = names
     schemasByName = schemas
   }

@@ -38,7 +38,7 @@ private final class AggregateRunner {
   let function: AggregateFunction
   let arguments: [CompiledExpression]
   let filter: CompiledExpression?
-  let slot: Slot
+  let slot: FrameSlot
   let stateOffset: Int
   let values: ValueBuffer
   /// DISTINCT or ORDER BY: the arguments, then the sort keys, of every group's rows.
@@ -82,7 +82,7 @@ final class AggregateSource: EvaluatingSource {
   private let strategy: AggregateStrategy
   private let keys: [CompiledExpression]
   private let keyOrders: [ValueOrder]
-  private let keySlots: [Slot]
+  private let keySlots: [FrameSlot]
   private let runners: [AggregateRunner]
   private let hasSets: Bool
   private let keyStore: RowStore

@@ -8,7 +8,7 @@ struct Frame {
 
   @unsafe init(_ base: UnsafeMutablePointer<Value>) { unsafe self.base = base }
 
-  subscript(_ slot: Slot) -> Value {
+  subscript(_ slot: FrameSlot) -> Value {
     @inline(__always) get { unsafe base[slot] }
     @inline(__always) nonmutating set { unsafe base[slot] = newValue }
   }
@@ -16,7 +16,7 @@ struct Frame {
   @unsafe var row: UnsafePointer<Value> { unsafe UnsafePointer(base) }
 
   @inline(__always)
-  func setNull(_ slots: [Slot]) { for slot in slots { self[slot] = .sqlNull } }
+  func setNull(_ slots: [FrameSlot]) { for slot in slots { self[slot] = .sqlNull } }
 }
 
 extension CompiledExpression {
@@ -120,7 +120,7 @@ final class RowStore {
     unsafe base[row &* width &+ column] = value.copied(into: arena)
   }
   @inline(__always)
-  func append(_ frame: Frame, _ slots: [Slot]) {
+  func append(_ frame: Frame, _ slots: [FrameSlot]) {
     let row = addRow()
     var target = unsafe base + row &* width
     for slot in slots {
@@ -130,7 +130,7 @@ final class RowStore {
   }
   /// Puts the columns from `first` on back into `slots`.
   @inline(__always)
-  func load(_ row: Int, _ frame: Frame, _ slots: [Slot], from first: Int = 0) {
+  func load(_ row: Int, _ frame: Frame, _ slots: [FrameSlot], from first: Int = 0) {
     precondition(row < count && first + slots.count <= width)
     var source = unsafe base + (row &* width &+ first)
     for slot in slots {

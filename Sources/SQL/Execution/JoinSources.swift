@@ -4,13 +4,13 @@ final class NestedLoopSource: EvaluatingSource {
   private let outer: RowSource
   private let inner: RowSource
   private let condition: CompiledExpression?
-  private let innerSlots: [Slot]
+  private let innerSlots: [FrameSlot]
   private var hasOuter = false
   private var matched = false
 
   init(
     _ state: ExecutionState, _ kind: JoinKind, _ outer: RowSource, _ inner: RowSource, _ condition: TypedExpression?,
-    _ innerSlots: [Slot]
+    _ innerSlots: [FrameSlot]
   ) throws(SQLError) {
     self.kind = kind
     self.outer = outer
@@ -72,8 +72,8 @@ final class HashJoinSource: EvaluatingSource {
   private let buildKeys: [CompiledExpression]
   private let orders: [ValueOrder]
   private let condition: CompiledExpression?
-  private let buildSlots: [Slot]
-  private let probeSlots: [Slot]
+  private let buildSlots: [FrameSlot]
+  private let probeSlots: [FrameSlot]
   private let store: RowStore
   private var heads: [Int32] = []
   private var following: [Int32] = []
@@ -90,7 +90,7 @@ final class HashJoinSource: EvaluatingSource {
 
   init(
     _ state: ExecutionState, _ kind: JoinKind, _ probe: RowSource, _ build: RowSource, _ keys: [HashKey],
-    _ condition: TypedExpression?, _ buildSlots: [Slot], _ probeSlots: [Slot], isBuildConstant: Bool
+    _ condition: TypedExpression?, _ buildSlots: [FrameSlot], _ probeSlots: [FrameSlot], isBuildConstant: Bool
   ) throws(SQLError) {
     self.kind = kind
     self.probe = probe

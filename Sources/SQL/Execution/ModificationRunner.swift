@@ -26,7 +26,7 @@ final class ModificationRunner {
   private let conflictCondition: CompiledExpression?
   private let lockStrength: LockStrength
   private var key = ByteBuffer(capacity: 64)
-  private let base: Slot
+  private let base: FrameSlot
 
   init(_ planned: PlannedModification, _ state: ExecutionState) throws(SQLError) {
     self.planned = planned
@@ -122,7 +122,7 @@ final class ModificationRunner {
     }
   }
 
-  private func show(_ row: ValueBuffer, at base: Slot) {
+  private func show(_ row: ValueBuffer, at base: FrameSlot) {
     for place in 0..<row.count { state.frame[base + place] = row[place] }
   }
 
@@ -139,6 +139,7 @@ final class ModificationRunner {
       new, conflict.arbiters, lockRow: conflict.update != nil, state.transaction, &evaluator.context)
     guard let existing else {
       unsafe try writer.insert(new, state.transaction, &evaluator.context)
+      if conflict.update != nil { changed.insert(writer.lastKey.array) }
       show(new, at: base)
       return true
     }

@@ -10,8 +10,8 @@ internal import Transactions
 class TableSource: EvaluatingSource {
   final let plan: ScanPlan
   final let layout: RowLayout
-  final let base: Slot
-  final let keySlot: Slot
+  final let base: FrameSlot
+  final let keySlot: FrameSlot
   final let filter: CompiledExpression?
   final let filterPlaces: [Int]
   final let otherPlaces: [Int]
@@ -175,13 +175,13 @@ final class IndexScanSource: TableSource {
   private var nextRange = 0
   private var rowKey = ByteBuffer(capacity: 64)
   /// Columns to take from the entry: the index's in order, then the primary key's; nil for those that nobody needs.
-  private let entryColumns: [(column: KeyColumn, slot: Slot?)]
-  private let rowKeyColumns: [(column: KeyColumn, slot: Slot?)]
+  private let entryColumns: [(column: KeyColumn, slot: FrameSlot?)]
+  private let rowKeyColumns: [(column: KeyColumn, slot: FrameSlot?)]
 
   override init(_ state: ExecutionState, _ plan: ScanPlan, transaction: Transaction) throws(SQLError) {
     let wanted = Set(plan.filterPlaces + plan.otherPlaces)
     var taken: Set<Int> = []
-    func columns(_ keys: [IndexKey]) -> [(column: KeyColumn, slot: Slot?)] {
+    func columns(_ keys: [IndexKey]) -> [(column: KeyColumn, slot: FrameSlot?)] {
       keys.map { key in
         let column = KeyColumn(key.type, descending: key.descending, nullsFirst: key.nullsFirst)
         guard let number = key.column, wanted.contains(number - 1), column.isDecodable,

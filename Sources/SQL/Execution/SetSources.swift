@@ -267,10 +267,10 @@ final class CommonTable {
 /// Reads a common table.
 final class CommonSource: RowSource {
   private let table: Int
-  private let slots: [Slot]
+  private let slots: [FrameSlot]
   private var store: RowStore?
   private var row = 0
-  init(_ state: ExecutionState, _ table: Int, _ slots: [Slot]) {
+  init(_ state: ExecutionState, _ table: Int, _ slots: [FrameSlot]) {
     self.table = table
     self.slots = slots
     super.init(state)
@@ -364,10 +364,10 @@ final class RecursiveSource: EvaluatingSource {
 /// The rows of the last round of a recursion.
 final class WorkingSource: RowSource {
   private let id: Int
-  private let slots: [Slot]
+  private let slots: [FrameSlot]
   private var row = 0
   private var store: RowStore?
-  init(_ state: ExecutionState, _ id: Int, _ slots: [Slot]) {
+  init(_ state: ExecutionState, _ id: Int, _ slots: [FrameSlot]) {
     self.id = id
     self.slots = slots
     super.init(state)

@@ -17,10 +17,10 @@ final class EmptySource: RowSource {
 /// The rows of VALUES.
 final class ValuesSource: EvaluatingSource {
   private let rows: [[CompiledExpression]]
-  private let slots: [Slot]
+  private let slots: [FrameSlot]
   private var row = 0
 
-  init(_ state: ExecutionState, _ rows: [[TypedExpression]], _ slots: [Slot]) throws(SQLError) {
+  init(_ state: ExecutionState, _ rows: [[TypedExpression]], _ slots: [FrameSlot]) throws(SQLError) {
     var compiled: [[CompiledExpression]] = []
     compiled.reserveCapacity(rows.count)
     for row in rows { compiled.append(try compile(row)) }
@@ -52,11 +52,11 @@ func compile(_ expressions: [TypedExpression]) throws(SQLError) -> [CompiledExpr
 /// The rows of a system relation.
 final class SystemSource: EvaluatingSource {
   private let relation: SystemRelation
-  private let slots: [Slot]
+  private let slots: [FrameSlot]
   private var rows: [[Datum]] = []
   private var index = 0
 
-  init(_ state: ExecutionState, _ relation: SystemRelation, _ slots: [Slot]) {
+  init(_ state: ExecutionState, _ relation: SystemRelation, _ slots: [FrameSlot]) {
     self.relation = relation
     self.slots = slots
     super.init(state)
@@ -102,11 +102,11 @@ final class FilterSource: EvaluatingSource {
 /// Computes expressions into slots.
 final class ProjectSource: EvaluatingSource {
   private let input: RowSource
-  private let slots: [Slot]
+  private let slots: [FrameSlot]
   private let expressions: [CompiledExpression]
 
   init(
-    _ state: ExecutionState, _ input: RowSource, _ items: [(slot: Slot, expression: TypedExpression)]
+    _ state: ExecutionState, _ input: RowSource, _ items: [(slot: FrameSlot, expression: TypedExpression)]
   ) throws(SQLError) {
     self.input = input
     slots = items.map(\.slot)
@@ -211,11 +211,11 @@ final class LimitSource: EvaluatingSource {
 /// UNION ALL.
 final class AppendSource: EvaluatingSource {
   private let parts: [(input: RowSource, columns: [CompiledExpression])]
-  private let slots: [Slot]
+  private let slots: [FrameSlot]
   private var part = 0
 
   init(
-    _ state: ExecutionState, _ parts: [(input: RowSource, columns: [TypedExpression])], _ slots: [Slot]
+    _ state: ExecutionState, _ parts: [(input: RowSource, columns: [TypedExpression])], _ slots: [FrameSlot]
   ) throws(SQLError) {
     var compiled: [(input: RowSource, columns: [CompiledExpression])] = []
     for part in parts { compiled.append((part.input, try compile(part.columns))) }
@@ -252,8 +252,8 @@ final class FunctionSource: EvaluatingSource {
     case scalar(CompiledExpression)
   }
   private let input: RowSource?
-  private let calls: [(call: Call, slots: [Slot])]
-  private let ordinality: Slot?
+  private let calls: [(call: Call, slots: [FrameSlot])]
+  private let ordinality: FrameSlot?
   private var iterators: [(any SetIterator)?] = []
   private var pending: [Bool] = []
   private var ordinal: Int64 = 0
@@ -263,7 +263,7 @@ final class FunctionSource: EvaluatingSource {
 
   init(_ state: ExecutionState, _ node: FunctionScanNode, input: RowSource?) throws(SQLError) {
     self.input = input
-    var calls: [(call: Call, slots: [Slot])] = []
+    var calls: [(call: Call, slots: [FrameSlot])] = []
     var widest = 1
     for item in node.items {
       switch item.call {
@@ -366,12 +366,12 @@ final class FunctionSource: EvaluatingSource {
 /// Rows that are kept to be given again.
 final class MaterializeSource: RowSource {
   private let input: RowSource
-  private let slots: [Slot]
+  private let slots: [FrameSlot]
   private let store: RowStore
   private var row = 0
   private var generation = -1
 
-  init(_ state: ExecutionState, _ input: RowSource, _ slots: [Slot]) {
+  init(_ state: ExecutionState, _ input: RowSource, _ slots: [FrameSlot]) {
     self.input = input
     self.slots = slots
     store = RowStore(width: slots.count, limitBytes: state.services.workMemoryBytes)

@@ -8,7 +8,7 @@ struct SortLayout {
   let computedCount: Int
   private let computed: [Int]
 
-  init(_ keys: [SortKey], saved: [Slot]) throws(SQLError) {
+  init(_ keys: [SortKey], saved: [FrameSlot]) throws(SQLError) {
     expressions = try compile(keys.map(\.expression))
     orders = keys.map { KeyOrder($0) }
     computed = keys.indices.filter { keys[$0].expression.columnSlot.map { !saved.contains($0) } ?? true }
@@ -22,7 +22,7 @@ struct SortLayout {
   /// Adds the frame's row to `store`: computed keys, then the saved slots.
   @inline(__always)
   func append(
-    _ store: RowStore, _ frame: Frame, _ saved: [Slot], _ context: inout EvaluationContext
+    _ store: RowStore, _ frame: Frame, _ saved: [FrameSlot], _ context: inout EvaluationContext
   ) throws(SQLError) {
     if computedCount == 0 {
       store.append(frame, saved)
@@ -70,14 +70,14 @@ struct SortLayout {
 final class SortSource: EvaluatingSource {
   private let input: RowSource
   private let layout: SortLayout
-  private let saved: [Slot]
+  private let saved: [FrameSlot]
   private let store: RowStore
   private var order: [Int32] = []
   private var position = 0
   private var runs: SpilledRuns?
   private var isFilled = false
 
-  init(_ state: ExecutionState, _ input: RowSource, _ keys: [SortKey], _ saved: [Slot]) throws(SQLError) {
+  init(_ state: ExecutionState, _ input: RowSource, _ keys: [SortKey], _ saved: [FrameSlot]) throws(SQLError) {
     self.input = input
     self.saved = saved
     layout = try SortLayout(keys, saved: saved)
@@ -140,7 +140,7 @@ final class SortSource: EvaluatingSource {
 final class TopNSource: EvaluatingSource {
   private let input: RowSource
   private let layout: SortLayout
-  private let saved: [Slot]
+  private let saved: [FrameSlot]
   private let count: CompiledExpression
   private let offset: CompiledExpression?
   private var store: RowStore
@@ -152,7 +152,7 @@ final class TopNSource: EvaluatingSource {
   private let firstKey: (expression: CompiledExpression, order: KeyOrder)
 
   init(
-    _ state: ExecutionState, _ input: RowSource, _ keys: [SortKey], _ saved: [Slot], count: TypedExpression,
+    _ state: ExecutionState, _ input: RowSource, _ keys: [SortKey], _ saved: [FrameSlot], count: TypedExpression,
     offset: TypedExpression?
   ) throws(SQLError) {
     self.input = input

@@ -96,7 +96,7 @@ final class SpilledRuns {
     return a < b
   }
 
-  func next(_ frame: Frame, _ slots: [Slot], from first: Int) throws(SQLError) -> Bool {
+  func next(_ frame: Frame, _ slots: [FrameSlot], from first: Int) throws(SQLError) -> Bool {
     if last >= 0 {
       let run = last
       last = -1

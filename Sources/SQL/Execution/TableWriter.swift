@@ -229,6 +229,9 @@ final class TableWriter {
     }
   }
 
+  /// The key of the row that was inserted last; valid until the next call.
+  var lastKey: Bytes { key.bytes }
+
   /// Whether the key exists, after locking it against others who would make it.
   private func claims(_ transaction: Transaction, _ key: Bytes) throws(SQLError) -> Bool {
     try sqlErrors { () throws(TransactionError) in

@@ -9,7 +9,7 @@
 @safe
 final class WindowSource: EvaluatingSource {
   private final class Call {
-    let slot: Slot
+    let slot: FrameSlot
     let kind: WindowCall.Function
     let arguments: [CompiledExpression]
     let filter: CompiledExpression?
@@ -29,7 +29,7 @@ final class WindowSource: EvaluatingSource {
 
   private let input: RowSource
   private let window: WindowNode
-  private let saved: [Slot]
+  private let saved: [FrameSlot]
   private let partition: [CompiledExpression]
   private let partitionOrders: [KeyOrder]
   private let order: [CompiledExpression]
@@ -52,7 +52,7 @@ final class WindowSource: EvaluatingSource {
   private var running: [(start: Int, end: Int)] = []
   private let stateArena = Arena(initialBytes: 1024)
 
-  init(_ state: ExecutionState, _ window: WindowNode, _ input: RowSource, _ saved: [Slot]) throws(SQLError) {
+  init(_ state: ExecutionState, _ window: WindowNode, _ input: RowSource, _ saved: [FrameSlot]) throws(SQLError) {
     self.input = input
     self.window = window
     self.saved = saved

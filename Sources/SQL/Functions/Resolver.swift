@@ -125,7 +125,16 @@ package final class Resolver {
           .constant(defaults[defaults.count - missing + offset], SQLType(all[all.count - missing + offset])))
       }
     }
-    declaredResult = try binding.resolve(declaredResult, name: name, at: position)
+    // A function that is made for its actual types says by itself what it returns.
+    let isSpecialised: Bool
+    switch function {
+    case .scalar(let f): isSpecialised = f.specialise != nil
+    case .set(let f): isSpecialised = f.specialise != nil
+    case .aggregate(let f): isSpecialised = f.specialise != nil
+    }
+    if !isSpecialised || binding.isUsed {
+      declaredResult = try binding.resolve(declaredResult, name: name, at: position)
+    }
     let actualTypes = coerced.map(\.type)
     switch function {
     case .scalar(let f):

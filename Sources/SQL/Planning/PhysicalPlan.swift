@@ -88,31 +88,31 @@ package indirect enum PhysicalOperator: Sendable {
   /// A condition that is false: no rows.
   case empty
   case scan(ScanPlan)
-  case system(SystemRelation, slots: [Slot], alias: String)
-  case values([[TypedExpression]], slots: [Slot])
+  case system(SystemRelation, slots: [FrameSlot], alias: String)
+  case values([[TypedExpression]], slots: [FrameSlot])
   case function(FunctionScanNode)
   case filter(PlanNode, TypedExpression)
-  case project(PlanNode, [(slot: Slot, expression: TypedExpression)])
+  case project(PlanNode, [(slot: FrameSlot, expression: TypedExpression)])
   case projectSet(PlanNode, FunctionScanNode)
   /// `inner` is opened again for every row of `outer`, whose slots it may read.
-  case nestedLoop(JoinKind, outer: PlanNode, inner: PlanNode, condition: TypedExpression?, innerSlots: [Slot])
+  case nestedLoop(JoinKind, outer: PlanNode, inner: PlanNode, condition: TypedExpression?, innerSlots: [FrameSlot])
   case hashJoin(
-    JoinKind, probe: PlanNode, build: PlanNode, keys: [HashKey], condition: TypedExpression?, buildSlots: [Slot],
-    probeSlots: [Slot])
-  case materialize(PlanNode, slots: [Slot])
+    JoinKind, probe: PlanNode, build: PlanNode, keys: [HashKey], condition: TypedExpression?, buildSlots: [FrameSlot],
+    probeSlots: [FrameSlot])
+  case materialize(PlanNode, slots: [FrameSlot])
   case aggregate(AggregateNode, PlanNode, AggregateStrategy)
-  case window(WindowNode, PlanNode, saved: [Slot])
+  case window(WindowNode, PlanNode, saved: [FrameSlot])
   /// `saved` are kept only where the input is not in order.
   case distinct(PlanNode, [TypedExpression], sorted: Bool)
-  case sort(PlanNode, [SortKey], saved: [Slot], presorted: Int)
+  case sort(PlanNode, [SortKey], saved: [FrameSlot], presorted: Int)
   /// The first `count + offset` rows of the order.
-  case topN(PlanNode, [SortKey], saved: [Slot], count: TypedExpression, offset: TypedExpression?)
+  case topN(PlanNode, [SortKey], saved: [FrameSlot], count: TypedExpression, offset: TypedExpression?)
   case limit(PlanNode, count: TypedExpression?, offset: TypedExpression?, withTies: [SortKey]?)
-  case append([(plan: PlanNode, columns: [TypedExpression])], slots: [Slot])
+  case append([(plan: PlanNode, columns: [TypedExpression])], slots: [FrameSlot])
   case setOperation(SetOperationNode, PlanNode, PlanNode)
-  case common(Int, slots: [Slot], name: String)
+  case common(Int, slots: [FrameSlot], name: String)
   case recursive(RecursiveNode, PlanNode, PlanNode)
-  case working(Int, slots: [Slot])
+  case working(Int, slots: [FrameSlot])
   case lock(LockNode, PlanNode)
 }
 
@@ -141,7 +141,7 @@ package struct PlannedModification: Sendable {
   /// Whether all rows must be found before the first is changed: the statement must not see its own changes.
   package var mustMaterialize: Bool
   /// What is saved of each row then.
-  package var saved: [Slot]
+  package var saved: [FrameSlot]
 }
 
 /// A statement that reads or changes rows, planned.

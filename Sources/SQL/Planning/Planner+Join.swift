@@ -2,12 +2,12 @@ extension Planner {
   /// A relation of a cluster of inner joins.
   private struct Leaf {
     var plan: LogicalPlan
-    var slots: Set<Slot>
+    var slots: Set<FrameSlot>
     /// Slots of other leaves that it reads (LATERAL).
-    var depends: Set<Slot>
+    var depends: Set<FrameSlot>
   }
 
-  func join(_ node: LogicalPlan, needed: Set<Slot>, filters: [TypedExpression]) -> PlanNode {
+  func join(_ node: LogicalPlan, needed: Set<FrameSlot>, filters: [TypedExpression]) -> PlanNode {
     guard case .join(let kind, let left, let right, let condition, let lateral) = node else {
       preconditionFailure("not a join")
     }
@@ -48,7 +48,7 @@ extension Planner {
   }
 
   /// Whether the predicate is not true when all of `slots` are null.
-  func rejectsNulls(_ predicate: TypedExpression, _ slots: Set<Slot>) -> Bool {
+  func rejectsNulls(_ predicate: TypedExpression, _ slots: Set<FrameSlot>) -> Bool {
     func isNullThen(_ expression: TypedExpression) -> Bool {
       switch expression.node {
       case .column(let slot): return slots.contains(slot)
@@ -69,15 +69,16 @@ extension Planner {
   // MARK: Inner joins
 
   private func cluster(
-    _ plans: [LogicalPlan], _ conditions: [TypedExpression], needed: Set<Slot>
+    _ plans: [LogicalPlan], _ conditions: [TypedExpression], needed: Set<FrameSlot>
   ) -> PlanNode {
-    let all = plans.reduce(into: Set<Slot>()) { $0.formUnion($1.slots) }
+    let all = plans.reduce(into: Set<FrameSlot>()) { $0.formUnion($1.slots) }
     var leaves = plans.map { plan in
       let free = binder.freeSlots(of: BoundQuery(plan: plan, columns: []))
       return Leaf(plan: plan, slots: plan.slots, depends: free.intersection(all))
     }
     var pending = conditions.map { (expression: $0, slots: slots($0).intersection(all)) }
-    let outerNeeded = needed.union(slots(conditions))
+    var outerNeeded = needed.union(slots(conditions))
+    for leaf in leaves { outerNeeded.formUnion(leaf.depends) }
 
     func local(_ leaf: Leaf) -> [TypedExpression] {
       pending.filter { $0.slots.isSubset(of: leaf.slots) && !$0.slots.isEmpty }.map(\.expression)
@@ -131,8 +132,8 @@ extension Planner {
 
   /// Joins `left` with the leaf `right` in the cheapest way.
   private func pair(
-    _ kind: JoinKind, _ left: PlanNode, _ leftSlots: Set<Slot>, _ right: LogicalPlan, _ rightBase: PlanNode,
-    _ rightFilters: [TypedExpression], _ connecting: [TypedExpression], needed: Set<Slot>, isLateral: Bool
+    _ kind: JoinKind, _ left: PlanNode, _ leftSlots: Set<FrameSlot>, _ right: LogicalPlan, _ rightBase: PlanNode,
+    _ rightFilters: [TypedExpression], _ connecting: [TypedExpression], needed: Set<FrameSlot>, isLateral: Bool
   ) -> PlanNode {
     let rightSlots = right.slots
     var candidates: [PlanNode] = []
@@ -208,7 +209,7 @@ extension Planner {
 
   /// The right side as a scan whose bounds come from the left row; nil if no index helps.
   private func lookup(
-    _ right: LogicalPlan, needed: Set<Slot>, filters: [TypedExpression]
+    _ right: LogicalPlan, needed: Set<FrameSlot>, filters: [TypedExpression]
   ) -> PlanNode? {
     switch right {
     case .scan(let scan):
@@ -237,7 +238,7 @@ extension Planner {
 
   /// `left side = right side`, as a key for hashing.
   private func hashKey(
-    _ condition: TypedExpression, _ leftSlots: Set<Slot>, _ rightSlots: Set<Slot>
+    _ condition: TypedExpression, _ leftSlots: Set<FrameSlot>, _ rightSlots: Set<FrameSlot>
   ) -> HashKey? {
     guard let (comparison, a, b) = condition.comparison, comparison == .equal,
       let left = ValueOrder(a.type.id), let right = ValueOrder(b.type.id), left == right
@@ -259,8 +260,8 @@ extension Planner {
   }
 
   private func hash(
-    _ kind: JoinKind, _ left: PlanNode, _ leftSlots: Set<Slot>, _ right: PlanNode, _ rightSlots: Set<Slot>,
-    _ keys: [HashKey], _ residual: TypedExpression?, _ rows: Double, _ needed: Set<Slot>,
+    _ kind: JoinKind, _ left: PlanNode, _ leftSlots: Set<FrameSlot>, _ right: PlanNode, _ rightSlots: Set<FrameSlot>,
+    _ keys: [HashKey], _ residual: TypedExpression?, _ rows: Double, _ needed: Set<FrameSlot>,
     _ connecting: [TypedExpression]
   ) -> PlanNode {
     let used = needed.union(slots(connecting))
@@ -282,7 +283,7 @@ extension Planner {
       cost: left.cost + right.cost + right.rows * Cost.hashBuild + left.rows * Cost.hashProbe + rows * Cost.output)
   }
 
-  private func joinSelectivity(_ condition: TypedExpression, right: Set<Slot>, rightRows: Double) -> Double {
+  private func joinSelectivity(_ condition: TypedExpression, right: Set<FrameSlot>, rightRows: Double) -> Double {
     guard let (comparison, a, b) = condition.comparison else { return selectivity(condition) }
     guard comparison == .equal else { return selectivity(condition) }
     var best = 0.0
@@ -301,7 +302,7 @@ extension Planner {
 
   private func outer(
     _ kind: JoinKind, _ left: LogicalPlan, _ right: LogicalPlan, _ condition: TypedExpression?, _ lateral: Bool,
-    needed: Set<Slot>, filters: [TypedExpression]
+    needed: Set<FrameSlot>, filters: [TypedExpression]
   ) -> PlanNode {
     let leftSlots = left.slots
     let rightSlots = right.slots
@@ -338,7 +339,7 @@ extension Planner {
 
   /// WHERE: subqueries that only ask for existence become joins, everything else goes down.
   func filter(
-    _ input: LogicalPlan, _ condition: TypedExpression, needed: Set<Slot>, filters: [TypedExpression],
+    _ input: LogicalPlan, _ condition: TypedExpression, needed: Set<FrameSlot>, filters: [TypedExpression],
     wanted: [SortKey], limit: Double?
   ) -> PlanNode {
     var plain: [TypedExpression] = []

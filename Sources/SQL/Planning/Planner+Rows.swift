@@ -2,7 +2,7 @@ extension Planner {
   // MARK: Sort and limit
 
   func sort(
-    _ input: LogicalPlan, _ keys: [SortKey], needed: Set<Slot>, filters: [TypedExpression], limit: Double?
+    _ input: LogicalPlan, _ keys: [SortKey], needed: Set<FrameSlot>, filters: [TypedExpression], limit: Double?
   ) -> PlanNode {
     let inner = needed.union(slots(keys.map(\.expression)))
     let child = plan(input, needed: inner, filters: filters, wanted: keys, limit: limit)
@@ -10,7 +10,7 @@ extension Planner {
     return sorted(child, keys, saved: input.slots.intersection(inner))
   }
 
-  func sorted(_ child: PlanNode, _ keys: [SortKey], saved: Set<Slot>) -> PlanNode {
+  func sorted(_ child: PlanNode, _ keys: [SortKey], saved: Set<FrameSlot>) -> PlanNode {
     let rows = max(child.rows, 2)
     return PlanNode(
       .sort(child, keys, saved: saved.sorted(), presorted: 0), rows: child.rows,
@@ -20,7 +20,8 @@ extension Planner {
   }
 
   func limit(
-    _ input: LogicalPlan, _ count: TypedExpression?, _ offset: TypedExpression?, _ ties: [SortKey]?, needed: Set<Slot>
+    _ input: LogicalPlan, _ count: TypedExpression?, _ offset: TypedExpression?, _ ties: [SortKey]?,
+    needed: Set<FrameSlot>
   ) -> PlanNode {
     var expected: Double?
     if case .int(let n)? = count?.constantValue {
@@ -50,7 +51,7 @@ extension Planner {
   // MARK: Grouping
 
   func aggregate(
-    _ aggregate: AggregateNode, needed: Set<Slot>, filters: [TypedExpression]
+    _ aggregate: AggregateNode, needed: Set<FrameSlot>, filters: [TypedExpression]
   ) -> PlanNode {
     var node = aggregate
     // Aggregates that nobody reads are not computed.
@@ -91,7 +92,7 @@ extension Planner {
 
   /// min(x) or max(x) alone, where an index gives the rows in x's order: the first row that has an x.
   private func extremum(
-    _ node: AggregateNode, _ inner: Set<Slot>, filters: [TypedExpression]
+    _ node: AggregateNode, _ inner: Set<FrameSlot>, filters: [TypedExpression]
   ) -> PlanNode? {
     guard node.keys.isEmpty, node.sets.count == 1, node.aggregates.count == 1, node.groupings.isEmpty else {
       return nil
@@ -116,7 +117,7 @@ extension Planner {
     return nil
   }
 
-  func window(_ window: WindowNode, needed: Set<Slot>, filters: [TypedExpression]) -> PlanNode {
+  func window(_ window: WindowNode, needed: Set<FrameSlot>, filters: [TypedExpression]) -> PlanNode {
     var node = window
     let own = Set(window.items.map(\.slot))
     let partition = Set(window.partition.compactMap(\.columnSlot))
@@ -141,7 +142,7 @@ extension Planner {
   }
 
   func distinct(
-    _ input: LogicalPlan, _ keys: [TypedExpression], needed: Set<Slot>, filters: [TypedExpression], limit: Double?
+    _ input: LogicalPlan, _ keys: [TypedExpression], needed: Set<FrameSlot>, filters: [TypedExpression], limit: Double?
   ) -> PlanNode {
     let keySlots = Set(keys.compactMap(\.columnSlot))
     let inputSlots = input.slots

@@ -1,7 +1,7 @@
 extension Planner {
   /// The cheapest way to read a table under `filters`.
   func scan(
-    _ scan: TableScan, needed: Set<Slot>, filters: [TypedExpression], wanted: [SortKey], limit: Double?
+    _ scan: TableScan, needed: Set<FrameSlot>, filters: [TypedExpression], wanted: [SortKey], limit: Double?
   ) -> PlanNode {
     if filters.contains(where: { $0.constantValue == .bool(false) || $0.constantValue == .null }) {
       return PlanNode(.empty, rows: 0, cost: 0)
@@ -43,7 +43,7 @@ extension Planner {
     return best!.node
   }
 
-  private func places(_ slots: Set<Slot>, _ scan: TableScan) -> [Int] {
+  private func places(_ slots: Set<FrameSlot>, _ scan: TableScan) -> [Int] {
     slots.compactMap { slot in
       let place = slot - scan.base
       return scan.table.columns.indices.contains(place) && !scan.table.columns[place].isDropped ? place : nil
@@ -53,7 +53,7 @@ extension Planner {
   /// What `index` (nil: the table itself) can do for the conditions; nil if it cannot be used at all.
   private func path(
     _ scan: TableScan, _ index: IndexDescriptor?, _ conditions: [TypedExpression], _ keys: [KeyCondition],
-    _ needed: Set<Slot>, _ own: Set<Slot>
+    _ needed: Set<FrameSlot>, _ own: Set<FrameSlot>
   ) -> (path: AccessPath, filter: TypedExpression?, cost: Double)? {
     let table = scan.table
     let definition = index ?? table.primaryIndex
@@ -144,7 +144,7 @@ extension Planner {
   }
 
   /// Whether an index's entry holds all of `slots`: its own columns and the row's key, where keys can be decoded.
-  private func isCovered(_ slots: Set<Slot>, _ index: IndexDescriptor, _ scan: TableScan) -> Bool {
+  private func isCovered(_ slots: Set<FrameSlot>, _ index: IndexDescriptor, _ scan: TableScan) -> Bool {
     var held: Set<Int> = []
     for key in index.keys where KeyColumn(key.type).isDecodable {
       if let column = key.column { held.insert(column - 1) }
@@ -220,7 +220,7 @@ extension KeyCondition {
 
 extension TypedExpression {
   /// Every slot moved up by `base`: a row's expression becomes one over the scan's slots.
-  func shifted(by base: Slot) -> TypedExpression {
+  func shifted(by base: FrameSlot) -> TypedExpression {
     rewritten { node in
       guard case .column(let place) = node.node else { return node }
       var copy = node

@@ -42,12 +42,12 @@ final class Planner {
   }
 
   /// The slots that an expression reads, its subqueries' outer ones included.
-  func slots(_ expression: TypedExpression) -> Set<Slot> {
-    var used: Set<Slot> = []
+  func slots(_ expression: TypedExpression) -> Set<FrameSlot> {
+    var used: Set<FrameSlot> = []
     binder.collectSlots(expression, &used)
     return used
   }
-  func slots(_ expressions: [TypedExpression]) -> Set<Slot> {
+  func slots(_ expressions: [TypedExpression]) -> Set<FrameSlot> {
     expressions.reduce(into: []) { binder.collectSlots($1, &$0) }
   }
 
@@ -89,7 +89,7 @@ final class Planner {
   }
 
   private func planned(_ modification: BoundModification) -> PlannedModification {
-    var needed: Set<Slot> = [modification.keySlot]
+    var needed: Set<FrameSlot> = [modification.keySlot]
     var setPlaces: Set<Int> = []
     switch modification.kind {
     case .insert(let insert): needed.formUnion(slots(insert.values))
@@ -142,7 +142,7 @@ final class Planner {
   ///   - wanted: an order that would be welcome.
   ///   - limit: how many rows will be taken, if that is known.
   func plan(
-    _ node: LogicalPlan, needed: Set<Slot>, filters: [TypedExpression] = [], wanted: [SortKey] = [],
+    _ node: LogicalPlan, needed: Set<FrameSlot>, filters: [TypedExpression] = [], wanted: [SortKey] = [],
     limit: Double? = nil
   ) -> PlanNode {
     switch node {
@@ -197,7 +197,7 @@ final class Planner {
 
   /// The predicates of which `isBelow` holds for their slots, and the others.
   func split(
-    _ filters: [TypedExpression], _ isBelow: (Set<Slot>) -> Bool
+    _ filters: [TypedExpression], _ isBelow: (Set<FrameSlot>) -> Bool
   ) -> (below: [TypedExpression], above: [TypedExpression]) {
     var below: [TypedExpression] = []
     var above: [TypedExpression] = []
@@ -246,7 +246,7 @@ final class Planner {
   }
 
   private func project(
-    _ input: LogicalPlan, _ items: [(slot: Slot, expression: TypedExpression)], needed: Set<Slot>,
+    _ input: LogicalPlan, _ items: [(slot: FrameSlot, expression: TypedExpression)], needed: Set<FrameSlot>,
     filters: [TypedExpression], wanted: [SortKey], limit: Double?
   ) -> PlanNode {
     let own = Dictionary(items.map { ($0.slot, $0.expression) }, uniquingKeysWith: { a, _ in a })
@@ -281,7 +281,7 @@ final class Planner {
     !expression.callsVolatile && !expression.contains { if case .subplan = $0.node { true } else { false } }
   }
 
-  func substitute(_ expression: TypedExpression, _ map: [Slot: TypedExpression]) -> TypedExpression {
+  func substitute(_ expression: TypedExpression, _ map: [FrameSlot: TypedExpression]) -> TypedExpression {
     expression.rewritten { node in
       if case .column(let slot) = node.node, let replacement = map[slot] { return replacement }
       return node
@@ -289,7 +289,7 @@ final class Planner {
   }
 
   /// A common table that is read once and need not be kept is planned where it is read.
-  private func inlined(_ id: Int, _ slots: [Slot]) -> LogicalPlan? {
+  private func inlined(_ id: Int, _ slots: [FrameSlot]) -> LogicalPlan? {
     let table = binder.commonTables[id]
     guard case .query(let query) = table.body else { return nil }
     guard table.materialized == false || (table.materialized == nil && table.references == 1) else { return nil }
@@ -348,9 +348,9 @@ final class Planner {
   }
 
   /// The table and place of a slot that is a table's column.
-  func tableColumn(_ slot: Slot) -> (TableDescriptor, Int)? { scannedColumns[slot] }
-  private lazy var scannedColumns: [Slot: (TableDescriptor, Int)] = {
-    var map: [Slot: (TableDescriptor, Int)] = [:]
+  func tableColumn(_ slot: FrameSlot) -> (TableDescriptor, Int)? { scannedColumns[slot] }
+  private lazy var scannedColumns: [FrameSlot: (TableDescriptor, Int)] = {
+    var map: [FrameSlot: (TableDescriptor, Int)] = [:]
     for (base, table) in binder.scannedTables {
       for column in table.columns { map[base + column.place] = (table, column.place) }
     }

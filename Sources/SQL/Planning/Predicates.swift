@@ -69,7 +69,7 @@ enum KeyConditions {
 
   /// The conditions among `conjuncts` on expressions over `own` slots whose other side does not need `own`.
   static func find(
-    _ conjuncts: [TypedExpression], own: Set<Slot>, slots: (TypedExpression) -> Set<Slot>
+    _ conjuncts: [TypedExpression], own: Set<FrameSlot>, slots: (TypedExpression) -> Set<FrameSlot>
   ) -> [KeyCondition] {
     var found: [KeyCondition] = []
     func isSubject(_ expression: TypedExpression) -> Bool {

@@ -52,7 +52,9 @@ extension SQLSession {
         throw SQLError(
           .failedTransaction, "current transaction is aborted, commands ignored until end of transaction block")
       }
-      if case .transaction(let control) = statement, try self.control(control, sink, isPart: isPart) { return }
+      if case .transaction(let control) = statement, try self.control(control, prepared.text, sink, isPart: isPart) {
+        return
+      }
       try runInTransaction(prepared, parameters, sink, isPart: isPart)
     } catch {
       statementFailed()
@@ -83,6 +85,7 @@ extension SQLSession {
           try freshSnapshot()
         }
         let tag = try perform(prepared, parameters, counting)
+        try counting.flush()
         closePast()
         if isOwn { try commit() }
         sink.completed(tag)
@@ -103,6 +106,9 @@ extension SQLSession {
     _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink
   ) throws(SQLError) -> String {
     guard let statement = prepared.statement else { return "" }
+    if transaction?.isReadOnly == true, let verb = statement.writingVerb {
+      throw SQLError(.readOnlyTransaction, "cannot execute \(verb) in a read-only transaction")
+    }
     switch statement {
     case .query, .insert, .update, .delete:
       hasRun = true
@@ -205,7 +211,7 @@ extension SQLSession {
 
   /// BEGIN and its kin; false if the statement needs a transaction and is run in one.
   private func control(
-    _ control: Syntax.TransactionStatement, _ sink: any ResultSink, isPart: Bool
+    _ control: Syntax.TransactionStatement, _ text: String, _ sink: any ResultSink, isPart: Bool
   ) throws(SQLError) -> Bool {
     switch control.kind {
     case .begin(let modes):
@@ -219,7 +225,8 @@ extension SQLSession {
         try begin(modes)
         block = .explicit
       }
-      sink.completed("BEGIN")
+      let isStart = text.drop { $0.isWhitespace }.prefix(5).lowercased() == "start"
+      sink.completed(isStart ? "START TRANSACTION" : "BEGIN")
     case .commit(let chain):
       let chained = transaction?.isolation
       switch block {
@@ -313,6 +320,29 @@ extension SQLSession {
   }
 }
 
+extension Syntax.Statement {
+  /// The statement's name, if it writes.
+  var writingVerb: String? {
+    switch self {
+    case .insert: "INSERT"
+    case .update: "UPDATE"
+    case .delete: "DELETE"
+    case .copy(let copy): copy.direction == .from ? "COPY FROM" : nil
+    case .truncate: "TRUNCATE TABLE"
+    case .createTable: "CREATE TABLE"
+    case .createTableAs: "CREATE TABLE AS"
+    case .createIndex: "CREATE INDEX"
+    case .createView: "CREATE VIEW"
+    case .createSequence: "CREATE SEQUENCE"
+    case .createSchema: "CREATE SCHEMA"
+    case .createRole: "CREATE ROLE"
+    case .alterTable: "ALTER TABLE"
+    case .drop(let drop): "DROP \(drop.kind.rawValue.uppercased())"
+    default: nil
+    }
+  }
+}
+
 extension PlannedStatement {
   var returnsRows: Bool {
     if case .query = body { return true }
@@ -327,12 +357,18 @@ final class CountingSink: ResultSink {
   init(_ inner: any ResultSink) { self.inner = inner }
   private var held: [ColumnDescription]?
 
-  // The columns are held back until a row comes: a retry would show them twice.
-  func columns(_ columns: [ColumnDescription]) throws(SQLError) {
+  // The columns are held back until a row comes, or the end: a statement that fails before has shown nothing.
+  func columns(_ columns: [ColumnDescription]) throws(SQLError) { held = columns }
+  func flush() throws(SQLError) {
+    guard let columns = held else { return }
+    held = nil
     hasShown = true
     try inner.columns(columns)
   }
-  func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError) { unsafe try inner.row(values) }
+  func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError) {
+    if held != nil { try flush() }
+    unsafe try inner.row(values)
+  }
   func completed(_ tag: String) { inner.completed(tag) }
   func empty() { inner.empty() }
   func notice(_ notice: SQLNotice) { inner.notice(notice) }

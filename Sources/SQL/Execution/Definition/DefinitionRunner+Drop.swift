@@ -14,7 +14,9 @@ extension DefinitionRunner {
     for name in drop.names {
       guard let relation = try catalog().relation(name, searchPath: session.searchPath) else {
         guard drop.ifExists else {
-          throw SQLError(.undefinedTable, "\(drop.kind.rawValue) \"\(name.name)\" does not exist")
+          throw SQLError(
+            drop.kind == .index ? .undefinedObject : .undefinedTable,
+            "\(drop.kind.rawValue) \"\(name.name)\" does not exist")
         }
         notice(.successfulCompletion, "\(drop.kind.rawValue) \"\(name.name)\" does not exist, skipping")
         continue
@@ -190,6 +192,12 @@ extension DefinitionRunner {
     }
   }
 
+  /// A relation's name, qualified where it is not visible.
+  private func shown(_ relation: Relation, _ schema: SchemaDescriptor) -> String {
+    let isVisible = (try? catalog().isVisible(relation, searchPath: session.searchPath)) ?? false
+    return isVisible ? relation.name : "\(schema.name).\(relation.name)"
+  }
+
   private func dropSchema(_ name: Syntax.QualifiedName, _ drop: Syntax.Drop) throws(SQLError) {
     let catalog = try catalog()
     guard let schema = catalog.schema(named: name.name) else {
@@ -211,8 +219,19 @@ extension DefinitionRunner {
       guard drop.behavior == .cascade else {
         throw SQLError(
           .dependentObjects, "cannot drop schema \(schema.name) because other objects depend on it",
-          detail: inside.map { "\($0.kindName.1) \(schema.name).\($0.name) depends on schema \(schema.name)" }
+          detail: inside.map { "\($0.kindName.1) \(shown($0, schema)) depends on schema \(schema.name)" }
             .joined(separator: "\n"), hint: "Use DROP ... CASCADE to drop the dependent objects too.")
+      }
+      if inside.count == 1 {
+        notice(.successfulCompletion, "drop cascades to \(inside[0].kindName.1) \(shown(inside[0], schema))")
+      } else {
+        let lines = inside.map { "drop cascades to \($0.kindName.1) \(shown($0, schema))" }
+        sink.notice(
+          SQLNotice(
+            .notice,
+            SQLError(
+              .successfulCompletion, "drop cascades to \(inside.count) other objects",
+              detail: lines.joined(separator: "\n"))))
       }
       try dropAll(inside, cascade: true)
     }
