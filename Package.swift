@@ -42,6 +42,7 @@ let package = Package(
 
     .target(name: "Encoding", dependencies: ["CSynod", "CLZ4"], swiftSettings: strict),
     .target(name: "Paxos", swiftSettings: strict),
+    .target(name: "Wire", swiftSettings: strict),
     .target(name: "Platform", dependencies: ["CSynod"], swiftSettings: strict),
     .target(name: "Log", dependencies: ["Encoding", "Platform"], swiftSettings: strict),
     .target(name: "Replication", dependencies: ["Encoding", "Platform", "Log", "Paxos"], swiftSettings: strict),
@@ -75,6 +76,8 @@ let package = Package(
     .testTarget(name: "EncodingTests", dependencies: ["Encoding"], swiftSettings: tests),
     .testTarget(
       name: "PaxosTests", dependencies: ["Paxos", "Simulation"], exclude: ["Scripts"], swiftSettings: tests),
+    .testTarget(
+      name: "WireTests", dependencies: ["Wire", "COpenSSL"], exclude: ["Scripts"], swiftSettings: tests),
     .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: tests),
     .testTarget(name: "LogTests", dependencies: ["Log", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
     .testTarget(

@@ -33,6 +33,7 @@ enum House {
   static let allowed: [String: Set<String>] = [
     "Encoding": ["CSynod", "CLZ4"],
     "Paxos": [],
+    "Wire": [],
     "Platform": ["CSynod"],
     "Log": ["Encoding", "Platform"],
     "Replication": ["Encoding", "Platform", "Log", "Paxos"],
