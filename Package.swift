@@ -100,6 +100,7 @@ let package = Package(
       name: "SimulationTests",
       dependencies: ["Simulation", "Paxos", "Log", "Platform", "Encoding"],
       exclude: ["Scripts"], swiftSettings: tests),
+    .testTarget(name: "CommandTests", dependencies: ["Command"], swiftSettings: tests),
     .testTarget(name: "HouseTests", swiftSettings: tests),
   ],
   swiftLanguageModes: [.v6]

@@ -73,6 +73,7 @@ public final class Database: Sendable {
   ///   - isReadOnly: refuse writes; costs nothing at commit.
   ///   - isDurable: false returns before the log is on the disk: a crash may lose the last few commits, never their order.
   /// - Returns: what `body` returned.
+  @discardableResult
   public func transaction<R>(
     isolation: IsolationLevel? = nil, isReadOnly: Bool = false, isDurable: Bool = true,
     _ body: (Transaction) throws -> R
@@ -258,16 +259,25 @@ public final class Database: Sendable {
 public struct DatabaseStatistics: Hashable, Sendable {
   /// Bytes written to the log, padding and control records included.
   public var logBytesWritten: UInt64 = 0
+  /// Transactions that committed writes.
   public var commits: UInt64 = 0
+  /// Transactions that committed without writing.
   public var readOnlyCommits: UInt64 = 0
+  /// Transactions that were rolled back.
   public var rollbacks: UInt64 = 0
+  /// Transactions that failed with 40001.
   public var serializationFailures: UInt64 = 0
+  /// Transactions that failed with 40P01.
   public var deadlocks: UInt64 = 0
+  /// How often a transaction waited for a lock.
   public var lockWaits: UInt64 = 0
+  /// Memtables that were written to tables.
   public var flushes = 0
+  /// Merges of tables.
   public var compactions = 0
   /// Bytes in tables now.
   public var tableBytes: UInt64 = 0
+  /// Bytes that merges wrote.
   public var compactionBytesWritten: UInt64 = 0
 }
 

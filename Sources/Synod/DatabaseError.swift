@@ -16,9 +16,12 @@ public struct DatabaseError: Error, Hashable, Sendable, CustomStringConvertible 
   public var position: Int?
   /// The table, column and constraint it is about, where they are known.
   public var table: String?
+  /// The column it is about.
   public var column: String?
+  /// The constraint that was violated.
   public var constraint: String?
 
+  /// Makes one from its parts.
   public init(
     sqlState: String, message: String, detail: String? = nil, hint: String? = nil, position: Int? = nil,
     table: String? = nil, column: String? = nil, constraint: String? = nil
@@ -36,6 +39,7 @@ public struct DatabaseError: Error, Hashable, Sendable, CustomStringConvertible 
   /// True where the same transaction, run again, may well commit: serialization failures and deadlocks (class 40).
   public var isRetryable: Bool { sqlState.hasPrefix("40") && sqlState != "40003" }
 
+  /// Everything it says, line by line.
   public var description: String {
     var text = "ERROR \(sqlState): \(message)"
     if let detail { text += "\nDETAIL: \(detail)" }

@@ -15,6 +15,7 @@ public struct DatabaseOptions: Sendable {
   /// How often `Database.transaction` runs its body again after a serialization failure or deadlock before it gives up.
   public var maximumRetries = 20
 
+  /// Makes one from its parts.
   public init() {}
 
   func engineOptions() -> EngineOptions {

@@ -2,11 +2,14 @@
 public struct Column: Hashable, Sendable {
   /// What kind of value it holds, for those who format it.
   public enum Kind: Hashable, Sendable { case boolean, integer, float, numeric, text, bytes, timestamp, json, other }
+  /// Its name.
   public var name: String
   /// The type as SQL writes it: `integer`, `numeric(10,2)`, `character varying(20)`.
   public var typeName: String
+  /// What it is.
   public var kind: Kind
 
+  /// Makes one from its parts.
   public init(name: String, typeName: String, kind: Kind) {
     self.name = name
     self.typeName = typeName
@@ -16,6 +19,7 @@ public struct Column: Hashable, Sendable {
 
 /// One row of a result, owned by whoever holds it.
 public struct Row: Sendable, RandomAccessCollection {
+  /// The columns, in the order of the fields.
   public let columns: [Column]
   let values: [SQLValue]
 
@@ -24,7 +28,9 @@ public struct Row: Sendable, RandomAccessCollection {
     self.values = values
   }
 
+  /// 0.
   public var startIndex: Int { 0 }
+  /// One past the last index.
   public var endIndex: Int { values.count }
 
   /// The value of column `index`, counted from 0.
@@ -38,13 +44,18 @@ public struct Row: Sendable, RandomAccessCollection {
 
 /// What a statement gave back.
 public struct Result: Sendable, RandomAccessCollection {
+  /// The columns, in the order of the fields.
   public internal(set) var columns: [Column] = []
+  /// The rows, in order.
   public internal(set) var rows: [Row] = []
   /// PostgreSQL's command tag: `INSERT 0 1`, `SELECT 3`, `CREATE TABLE`.
   public internal(set) var tag = ""
 
+  /// 0.
   public var startIndex: Int { 0 }
+  /// One past the last index.
   public var endIndex: Int { rows.count }
+  /// The element at `index`, counted from 0.
   public subscript(index: Int) -> Row { rows[index] }
 
   /// The rows that an INSERT, UPDATE or DELETE changed, or a SELECT returned; 0 for other statements.

@@ -11,6 +11,7 @@ public enum SQLValue: Hashable, Sendable {
   case text(String)
   case bytes([UInt8])
 
+  /// True for `.null`.
   public var isNull: Bool { self == .null }
 
   /// The value as an integer, where it is one or its text reads as one.
@@ -32,8 +33,10 @@ public enum SQLValue: Hashable, Sendable {
     }
   }
 
+  /// The Boolean, where it is one.
   public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
 
+  /// The bytes, where it is binary.
   public var bytes: [UInt8]? { if case .bytes(let value) = self { value } else { nil } }
 
   /// The text form; nil for NULL.
@@ -52,10 +55,15 @@ public enum SQLValue: Hashable, Sendable {
 extension SQLValue: ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral, ExpressibleByStringLiteral,
   ExpressibleByBooleanLiteral, ExpressibleByNilLiteral, ExpressibleByStringInterpolation
 {
+  /// Makes one from its parts.
   public init(integerLiteral value: Int64) { self = .int(value) }
+  /// Makes one from its parts.
   public init(floatLiteral value: Double) { self = .double(value) }
+  /// Makes one from its parts.
   public init(stringLiteral value: String) { self = .text(value) }
+  /// Makes one from its parts.
   public init(booleanLiteral value: Bool) { self = .bool(value) }
+  /// Makes one from its parts.
   public init(nilLiteral: ()) { self = .null }
 }
 
@@ -65,14 +73,47 @@ public protocol SQLValueConvertible {
   var sqlValue: SQLValue { get }
 }
 
-extension SQLValue: SQLValueConvertible { public var sqlValue: SQLValue { self } }
-extension Bool: SQLValueConvertible { public var sqlValue: SQLValue { .bool(self) } }
-extension Int: SQLValueConvertible { public var sqlValue: SQLValue { .int(Int64(self)) } }
-extension Int32: SQLValueConvertible { public var sqlValue: SQLValue { .int(Int64(self)) } }
-extension Int64: SQLValueConvertible { public var sqlValue: SQLValue { .int(self) } }
-extension Double: SQLValueConvertible { public var sqlValue: SQLValue { .double(self) } }
-extension String: SQLValueConvertible { public var sqlValue: SQLValue { .text(self) } }
-extension [UInt8]: SQLValueConvertible { public var sqlValue: SQLValue { .bytes(self) } }
+extension SQLValue: SQLValueConvertible {
+  /// The value as SQL takes it.
+  public var sqlValue: SQLValue { self }
+}
+
+extension Bool: SQLValueConvertible {
+  /// The value as SQL takes it.
+  public var sqlValue: SQLValue { .bool(self) }
+}
+
+extension Int: SQLValueConvertible {
+  /// The value as SQL takes it.
+  public var sqlValue: SQLValue { .int(Int64(self)) }
+}
+
+extension Int32: SQLValueConvertible {
+  /// The value as SQL takes it.
+  public var sqlValue: SQLValue { .int(Int64(self)) }
+}
+
+extension Int64: SQLValueConvertible {
+  /// The value as SQL takes it.
+  public var sqlValue: SQLValue { .int(self) }
+}
+
+extension Double: SQLValueConvertible {
+  /// The value as SQL takes it.
+  public var sqlValue: SQLValue { .double(self) }
+}
+
+extension String: SQLValueConvertible {
+  /// The value as SQL takes it.
+  public var sqlValue: SQLValue { .text(self) }
+}
+
+extension [UInt8]: SQLValueConvertible {
+  /// The value as SQL takes it.
+  public var sqlValue: SQLValue { .bytes(self) }
+}
+
 extension Optional: SQLValueConvertible where Wrapped: SQLValueConvertible {
+  /// The value as SQL takes it: NULL for nil.
   public var sqlValue: SQLValue { self?.sqlValue ?? .null }
 }

@@ -1,7 +1,10 @@
 /// A table, index, view or sequence, as tools list it.
 public struct SchemaObject: Hashable, Sendable {
+  /// The kinds.
   public enum Kind: String, Hashable, Sendable { case table, index, view, sequence }
+  /// What it is.
   public var kind: Kind
+  /// Its name.
   public var name: String
   /// The table an index belongs to.
   public var table: String?
@@ -12,6 +15,7 @@ public struct SchemaObject: Hashable, Sendable {
   /// Constraints that can be added only when all tables exist (foreign keys), as ALTER TABLE statements.
   public var laterStatements: [String]
 
+  /// Makes one from its parts.
   public init(
     kind: Kind, name: String, table: String? = nil, definition: String, columns: [String] = [],
     laterStatements: [String] = []

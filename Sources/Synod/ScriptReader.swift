@@ -4,6 +4,7 @@ internal import SQL
 public struct ScriptReader: Sendable {
   private var splitter = StatementSplitter()
 
+  /// Makes one from its parts.
   public init() {}
 
   /// True where the next line begins a statement.

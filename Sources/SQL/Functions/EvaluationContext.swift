@@ -82,6 +82,7 @@ package struct TextFormat: Sendable {
     slotCount = 0
   }
 
+  // A single null that nobody writes: shared by every context without a row.
   nonisolated(unsafe) private static let nothing: UnsafeMutablePointer<Value> = {
     let one = UnsafeMutablePointer<Value>.allocate(capacity: 1)
     unsafe one.initialize(to: .null)
