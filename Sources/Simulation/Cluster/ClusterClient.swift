@@ -18,6 +18,7 @@ extension ClusterSimulation {
     let node = nodes[clientDice.below(nodes.count)]
     let leaders = nodes.filter { $0.replica?.isLeader ?? false && $0.pausedUntil <= time && !$0.isFrozen }
     let target = clientDice.chance(100) ? node : (clientDice.pick(leaders) ?? node)
+    try observeStaleness(node)
     guard target.replica != nil, target.pausedUntil <= time, !target.isFrozen else { return }
     switch clientDice.below(10) {
     case 0..<6: propose(at: target, burst: 1 + clientDice.below(4))

@@ -209,12 +209,15 @@ extension ClusterSimulation {
   }
 
   /// A record has been applied.
-  func applied(_ node: ClusterNode, _ entry: Entry, _ content: Content) {
+  func applied(_ node: ClusterNode, _ entry: Entry, _ content: Content, effect: Bool) {
     let slot = Int(entry.slot)
     if slot < digests.count {
       if digests[slot] != node.machine.digest { stopAt = violation("I17: \(node.id) differs in state at slot \(slot)") }
     } else if slot == digests.count {
       digests.append(node.machine.digest)
+      if effect, case .command(let command) = content, let before = effects.updateValue(entry.slot, forKey: command) {
+        stopAt = violation("I18: request \(command) has an effect at \(before) and at \(slot)")
+      }
     }
     if case .command(let command) = content, node.replica?.isLeader ?? false { acknowledge(command) }
   }

@@ -31,6 +31,8 @@ package final class ClusterSimulation {
   var contents: [UInt64: Content] = [:]
   var previousChain: [UInt64: Chain] = [:]
   var proposals: [UInt64: Chain] = [:]
+  /// Where each request had its effect.
+  var effects: [Command: SlotNumber] = [:]
   var clients: [ClusterClient] = []
   var nonce: UInt64 = 0
   let clientPause: ClosedRange<UInt64>
@@ -343,8 +345,8 @@ package final class ClusterSimulation {
       let slot = node.machine.applied + 1
       guard let entry = node.replica?.entry(at: slot) ?? node.store.durableEntry(at: slot) else { return }
       guard let content = contents[entry.chain.low] else { return }
-      _ = node.machine.apply(entry, content)
-      applied(node, entry, content)
+      let effect = node.machine.apply(entry, content)
+      applied(node, entry, content, effect: effect)
     }
   }
 
