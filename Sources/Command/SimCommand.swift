@@ -37,6 +37,10 @@ struct Sim: ParsableCommand {
   var pace: UInt64 = 400
   @Option(help: ArgumentHelp("Put a known bug in, to see it found.", visibility: .hidden))
   var mutation: String?
+  @Flag(help: "Keep records in the real log over a simulated disk; without damage, amnesia and checkpoints.")
+  var log = false
+  @Option(help: ArgumentHelp("Bugs in the log, as bits.", visibility: .hidden))
+  var logMutations = 0
   @Flag(help: "Stop at the first violation of each thread.")
   var first = false
   @Flag(help: "One JSON object instead of text.")
@@ -93,6 +97,8 @@ struct Sim: ParsableCommand {
     var options = ClusterOptions(seed: 0, nodes: 3, steps: steps)
     guard pace >= 1, pace <= 1_000_000 else { throw ValidationError("--pace: 1 to 1000000") }
     options.faultPause = pace * 50...pace * 1000
+    options.usesLog = log
+    options.logMutations = logMutations
     if let faults {
       options.faults = []
       for name in faults.split(separator: ",") where name != "none" {

@@ -95,7 +95,8 @@ struct LogHead: Sendable {
   }
 
   private mutating func apply(_ begin: SyncBegin, chain: (Slot) -> Hash128?) throws(LogInconsistency) -> Effect {
-    guard begin.ballot >= state.promised, begin.ballot >= state.accepted else {
+    // Under the ballot already accepted a sync brings what was learned as chosen; that is no vote, so it needs no promise.
+    guard begin.ballot >= state.accepted, begin.ballot >= state.promised || begin.ballot == state.accepted else {
       throw LogInconsistency(reason: "a sync below the promised ballot")
     }
     guard begin.before.slot <= state.last.slot, begin.before.slot <= begin.end else {

@@ -15,7 +15,9 @@ extension ClusterSimulation {
   func nemesisStep() throws(Violation) {
     queue.push(.nemesis, at: time + scheduleDice.ticks(options.faultPause))
     let kind = FaultKind.allCases[scheduleDice.below(FaultKind.allCases.count)]
-    guard !healed, options.faults.contains(kind) else { return }
+    guard !healed, options.faults.contains(kind), !options.usesLog || !ClusterOptions.modelFaults.contains(kind) else {
+      return
+    }
     let index = kind.rawValue
     var dice = faultDice[index]
     try strike(kind, &dice)

@@ -29,6 +29,7 @@ extension ClusterSimulation {
   func observe(_ node: ClusterNode) throws(Violation) {
     guard let replica = node.replica else { return }
     if let broken = replica.checkInvariants() { throw violation("\(node.id): \(broken)") }
+    if let broken = node.store.failure { throw violation("I9: \(node.id): \(broken)") }
     if replica.promised < node.seenPromised || replica.accepted < node.seenAccepted {
       throw violation(
         "I3: \(node.id) went back from promised \(node.seenPromised), accepted \(node.seenAccepted) to \(replica.promised), \(replica.accepted)"

@@ -5,6 +5,7 @@
 // `Actions` prescribes. After each step the observer (ClusterObserver.swift) asserts the invariants for the node that moved,
 // against what it remembers of the whole history.
 
+import Log
 import Paxos
 
 package final class ClusterSimulation {
@@ -30,6 +31,7 @@ package final class ClusterSimulation {
 
   var contents: [UInt64: Content] = [:]
   var previousChain: [UInt64: Chain] = [:]
+  var forge = RecordForge()
   var proposals: [UInt64: Chain] = [:]
   /// Where each request had its effect.
   var effects: [Command: SlotNumber] = [:]
@@ -114,10 +116,18 @@ package final class ClusterSimulation {
   @discardableResult
   func addNode(_ id: NodeID, _ dice: inout Dice) -> ClusterNode {
     let founding = Recovered(founding: genesis, chain: .zero)
-    let store = ModelStore(founding: founding) { [unowned self] chain in
+    let announced: (Chain) -> Configuration? = { [unowned self] chain in
       if case .stop(let configuration)? = self.contents[chain.low] { return configuration }
       return nil
     }
+    let store: any ReplicaStore =
+      options.usesLog
+      ? LogStore(
+        founding: founding, seed: options.seed &+ id.rawValue &* 7919,
+        mutations: LogMutations(rawValue: options.logMutations), announced: announced
+      ) { [unowned self] in
+        self.forge.bytes[$0.low]
+      } : ModelStore(founding: founding, announced: announced)
     var own = settings
     own.priority = UInt8(dice.below(4))
     let rate = options.faults.contains(.clockRate) ? Int64(dice.below(999)) - 499 : 0
@@ -251,7 +261,9 @@ package final class ClusterSimulation {
       if !back.persists.isEmpty { try beginWrites(node) }
       for notice in back.notices { try send(notice, from: node) }
       if let through = back.apply { apply(node, through: through, damaged: nil) }
-      if node.machine.applied > node.store.checkpoint.point.slot + checkpointEvery { takeCheckpoint(node, &diskDice) }
+      if node.machine.applied > node.store.checkpoint.point.slot + checkpointEvery, !options.usesLog {
+        takeCheckpoint(node, &diskDice)
+      }
       if let truncate = back.truncate { node.store.truncate(truncate) }
       for read in back.reads { readAnswered(node, read) }
       if let wanted = back.wanted { beginTransfer(node, from: wanted.from) }
@@ -327,15 +339,30 @@ package final class ClusterSimulation {
     slot: SlotNumber, previous: Chain, origin: Ballot, kind: EntryKind, salt: UInt64, _ content: Content
   ) -> Entry {
     let low = mix(mix(previous.low, slot, salt), origin.round, origin.node.rawValue &+ UInt64(origin.epoch) << 32)
-    let chain = Chain(high: mix(previous.high, low, slot) | 1, low: low)
-    contents[low] = content
-    previousChain[low] = previous
+    var chain = Chain(high: mix(previous.high, low, slot) | 1, low: low)
+    if options.usesLog {
+      chain = forge.make(slot: slot, previous: previous, origin: origin, kind: kind, payload: payload(content))
+    }
+    contents[chain.low] = content
+    previousChain[chain.low] = previous
     if proposals.updateValue(chain, forKey: mix(slot, origin.round << 8 | origin.node.rawValue, UInt64(origin.epoch)))
       != nil
     {
       stopAt = violation("I5: two records for slot \(slot) under \(origin)")
     }
     return Entry(slot: slot, chain: chain, origin: origin, sizeBytes: 100, kind: kind)
+  }
+
+  private func payload(_ content: Content) -> [UInt8] {
+    var bytes: [UInt8] = []
+    switch content {
+    case .command(let command):
+      for shift in stride(from: 0, to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: command.sequence >> shift)) }
+      bytes.append(UInt8(truncatingIfNeeded: command.client))
+    case .leadership: break
+    case .stop(let configuration): configuration.encode(into: &bytes)
+    }
+    return bytes
   }
 
   func apply(_ node: ClusterNode, through end: SlotNumber, damaged: SlotNumber?) {

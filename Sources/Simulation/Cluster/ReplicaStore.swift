@@ -33,6 +33,8 @@ package protocol ReplicaStore: AnyObject {
   func damage(slot: SlotNumber, tail: Bool)
   /// Loses the ballots in all their copies.
   func forgetBallots()
+  /// What is wrong with the store itself.
+  var failure: String? { get }
 }
 
 /// A store in memory.
@@ -69,6 +71,7 @@ package final class ModelStore: ReplicaStore {
   package var durableAccepted: Ballot { accepted }
   package var durableBase: SlotNumber { base.point.slot }
   package var durableLast: SlotNumber { base.point.slot + UInt64(entries.count) }
+  package var failure: String? { nil }
   package var isDamaged: Bool { !damaged.isEmpty || !tailCertain || amnesiac }
 
   package func durableEntry(at slot: SlotNumber) -> Entry? {
@@ -89,6 +92,16 @@ package final class ModelStore: ReplicaStore {
       waiting.removeAll(keepingCapacity: true)
       head = 0
     }
+  }
+
+  /// Takes over what was recovered elsewhere.
+  func adopt(_ found: Recovered) {
+    promised = found.promised
+    accepted = found.accepted
+    chosen = found.chosen
+    entries = found.entries
+    waiting.removeAll()
+    head = 0
   }
 
   package func crash(_ dice: inout Dice) {
