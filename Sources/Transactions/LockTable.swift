@@ -415,6 +415,7 @@ final class LockTable: @unchecked Sendable {
     let isAwaited = unsafe !crowd._withUnsafeGuaranteedRef { unsafe $0.waiters.isEmpty }
     if !isAwaited {
       unsafe leave(stripe, node, owner, lock.previous)
+      unsafe removeIfUnused(stripe, node)
       unsafe unlatch(stripe)
       return
     }
@@ -427,7 +428,7 @@ final class LockTable: @unchecked Sendable {
     waitLatch.unlock()
   }
 
-  /// Takes `owner` out of the holders, or back to the strength `previous`. Under the stripe's latch.
+  /// Takes `owner` out of the holders, or back to the strength `previous`; the node stays. Under the stripe's latch.
   private func leave(
     _ stripe: UnsafeMutablePointer<Stripe>, _ node: LockNodePointer, _ owner: LockOwner, _ previous: UInt8
   ) {
@@ -440,7 +441,6 @@ final class LockTable: @unchecked Sendable {
     } else {
       unsafe crowd.holders.swapAt(index, crowd.holders.count - 1)
       unsafe crowd.holders.removeLast()
-      if unsafe crowd.holders.isEmpty && crowd.waiters.isEmpty { unsafe removeNode(stripe, node) }
     }
   }
 
@@ -448,71 +448,6 @@ final class LockTable: @unchecked Sendable {
   func removeIfUnused(_ stripe: UnsafeMutablePointer<Stripe>, _ node: LockNodePointer) {
     guard let crowd = unsafe node.pointee.crowd?.takeUnretainedValue() else { return }
     if unsafe crowd.holders.isEmpty && crowd.waiters.isEmpty { unsafe removeNode(stripe, node) }
-  }
-
-  // MARK: Looking
-
-  /// The number of keys that are locked or waited for.
-  var lockedKeyCount: Int {
-    var count = 0
-    for index in 0..<LockTable.stripeCount {
-      let stripe = unsafe stripe(at: index)
-      unsafe latch(stripe)
-      unsafe count += stripe.pointee.count
-      unsafe unlatch(stripe)
-    }
-    return count
-  }
-
-  /// Calls `body` with every node, under its stripe's latch.
-  func forEachNode(_ body: (UnsafeMutablePointer<Stripe>, LockNodePointer) -> Void) {
-    for index in 0..<LockTable.stripeCount {
-      let stripe = unsafe stripe(at: index)
-      unsafe latch(stripe)
-      for bucket in unsafe 0...stripe.pointee.mask {
-        var node = unsafe stripe.pointee.buckets[bucket]
-        while let current = unsafe node {
-          unsafe node = unsafe current.pointee.next
-          unsafe body(stripe, current)
-        }
-      }
-      unsafe unlatch(stripe)
-    }
-  }
-
-  /// Everything that is held or waited for.
-  func information() -> [LockInformation] {
-    waitLatch.lock()
-    defer { waitLatch.unlock() }
-    var result: [LockInformation] = []
-    unsafe forEachNode { _, node in
-      let keys = unsafe KeyRange(key: Array(node.pointee.keyBytes))
-      for (owner, strength) in unsafe holders(of: node) {
-        result.append(
-          LockInformation(transaction: owner.reference, keys: keys, strength: lockStrength(strength), isGranted: true))
-      }
-      for owner in unsafe node.pointee.crowd?.takeUnretainedValue().waitingOwners ?? [] {
-        result.append(
-          LockInformation(
-            transaction: owner.reference, keys: keys, strength: lockStrength(owner.waitStrength), isGranted: false))
-      }
-    }
-    for lock in rangeLocks {
-      unsafe result.append(
-        LockInformation(
-          transaction: lock.owner.takeUnretainedValue().reference, keys: lock.range, strength: .update,
-          isGranted: lock.isGranted))
-    }
-    return result
-  }
-
-  /// Who holds a node's key. Under the stripe's latch.
-  func holders(of node: LockNodePointer) -> [(owner: LockOwner, strength: UInt8)] {
-    if let crowd = unsafe node.pointee.crowd?.takeUnretainedValue() {
-      return unsafe crowd.holders.map { unsafe ($0.owner.takeUnretainedValue(), $0.strength) }
-    }
-    guard let holder = unsafe node.pointee.holder else { return [] }
-    return unsafe [(holder.takeUnretainedValue(), node.pointee.strength)]
   }
 }
 

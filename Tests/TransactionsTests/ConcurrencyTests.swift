@@ -250,6 +250,7 @@ struct HistoryChecker {
                 try transaction.beginStatement()
                 _ = try transaction.lock(Self.key(key), .noKeyUpdate)
                 let balance = try Self.decode(transaction.getLatest(Self.key(key))!)[0]
+                sched_yield()
                 try transaction.put(Self.key(key), Self.encode([balance + change]))
               }
               try transaction.commit()
@@ -269,6 +270,58 @@ struct HistoryChecker {
     reader.rollback()
     #expect(total == 1000 * Self.keyCount)
     print("transfers: \(deadlocks.load(ordering: .relaxed)) deadlocks, \(database.manager.statistics)")
+    database.expectEmpty()
+  }
+
+  /// Locks of all strengths, waits that end by grant, timeout, cancellation, deadlock and rollback to a savepoint, intervals
+  /// in between: nothing is left behind, and an exclusive lock excludes.
+  @Test func locksUnderTimeouts() throws {
+    let database = try TestDatabase()
+    let inside = (0..<4).map { _ in Guarded(0) }
+    let violations = Guarded(0)
+    let current = Guarded<[Transaction?]>([Transaction?](repeating: nil, count: Self.threadCount))
+    let threads = (0..<Self.threadCount).map { index in
+      Thread {
+        var random = SeededRandomness(seed: UInt64(index) + 90)
+        for _ in 0..<600 {
+          sched_yield()
+          let transaction = try! database.begin(.readCommitted)
+          transaction.lockTimeoutNanoseconds = UInt64(1 + random.below(200_000))
+          current.withLock { $0[index] = transaction }
+          let mark = transaction.savepoint()
+          var held: Set<Int> = []
+          for _ in 0..<1 + random.below(4) {
+            let key = random.below(4)
+            do {
+              if random.oneIn(40) {
+                try transaction.deleteRange(Self.key(key), Self.key(key + 2))
+                continue
+              }
+              let strength = LockStrength.allCases[random.below(4)]
+              _ = try transaction.lock(Self.key(key), strength)
+              guard strength == .update, held.insert(key).inserted else { continue }
+              let others = inside[key].withLock { count in
+                count += 1
+                return count
+              }
+              if others > 1 { violations.withLock { $0 += 1 } }
+              sched_yield()
+            } catch { break }
+          }
+          if random.oneIn(3) {
+            let other = current.withLock { $0[random.below(Self.threadCount)] }
+            other?.cancel()
+          }
+          for key in held { inside[key].withLock { $0 -= 1 } }
+          if random.oneIn(2) { transaction.rollback(to: mark) }
+          current.withLock { $0[index] = nil }
+          transaction.rollback()
+        }
+      }
+    }
+    Self.run(threads)
+    #expect(violations.withLock { $0 } == 0)
+    print("locks under timeouts: \(database.manager.statistics)")
     database.expectEmpty()
   }
 
