@@ -70,12 +70,14 @@ extension FunctionRegistry {
           if s.total.isInfinite, !before.isInfinite, !x.isInfinite { throw DoubleArithmetic.overflow() }
         },
         combine: { (s, t, _) throws(SQLError) in
+          let isInfinite = s.total.isInfinite || t.total.isInfinite
           s.count += t.count
           s.total += t.total
+          if s.total.isInfinite, !isInfinite { throw DoubleArithmetic.overflow() }
         }, finish: { (s, _) throws(SQLError) in s.count == 0 ? .null : Value(s.total) })
       aggregate(
         "avg", [type], .float8, start: Moments(), { (s, a, _) throws(SQLError) in try s.add(a[0].double) },
-        combine: { (s, t, _) throws(SQLError) in s.add(t) },
+        combine: { (s, t, _) throws(SQLError) in try s.add(t) },
         finish: { (s, _) throws(SQLError) in s.n == 0 ? .null : Value(s.sum / s.n) })
     }
     aggregate(

@@ -109,7 +109,7 @@ package final class Resolver {
   private func finish(
     _ function: ResolvedFunction, _ types: [TypeID], _ arguments: [TypedExpression], name: String, at position: Int?
   ) throws(SQLError) -> ResolvedCall {
-    var declaredResult: TypeID
+    let declaredResult: TypeID
     var defaults: [Datum] = []
     var all: [TypeID]
     switch function {
@@ -125,30 +125,26 @@ package final class Resolver {
           .constant(defaults[defaults.count - missing + offset], SQLType(all[all.count - missing + offset])))
       }
     }
-    // A function that is made for its actual types says by itself what it returns.
-    let isSpecialised: Bool
-    switch function {
-    case .scalar(let f): isSpecialised = f.specialise != nil
-    case .set(let f): isSpecialised = f.specialise != nil
-    case .aggregate(let f): isSpecialised = f.specialise != nil
-    }
-    if !isSpecialised || binding.isUsed {
-      declaredResult = try binding.resolve(declaredResult, name: name, at: position)
-    }
     let actualTypes = coerced.map(\.type)
+    // A specialised function knows its result; otherwise the polymorphic one is what its arguments make it.
+    func resultType(_ special: TypeID, _ isSpecial: Bool) throws(SQLError) -> SQLType {
+      if isSpecial, !special.info.isPseudo || special == .record || special == .void { return SQLType(special) }
+      return SQLType(try binding.resolve(declaredResult, name: name, at: position))
+    }
     switch function {
     case .scalar(let f):
       let special = try f.specialise?(actualTypes) ?? f
-      if f.specialise != nil, special.result != .any, !special.result.info.isPseudo { declaredResult = special.result }
-      return ResolvedCall(function: .scalar(special), arguments: coerced, type: SQLType(declaredResult))
+      let type = try resultType(special.result, f.specialise != nil)
+      return ResolvedCall(function: .scalar(special), arguments: coerced, type: type)
     case .set(let f):
       let special = try f.specialise?(actualTypes) ?? f
-      if special.columns.count == 1, !special.columns[0].type.info.isPseudo { declaredResult = special.columns[0].type }
-      return ResolvedCall(function: .set(special), arguments: coerced, type: SQLType(declaredResult))
+      let only = special.columns.count == 1 ? special.columns[0].type : .record
+      return ResolvedCall(
+        function: .set(special), arguments: coerced, type: try resultType(only, f.specialise != nil))
     case .aggregate(let f):
       let special = try f.specialise?(actualTypes) ?? f
-      if f.specialise != nil, !special.result.info.isPseudo { declaredResult = special.result }
-      return ResolvedCall(function: .aggregate(special), arguments: coerced, type: SQLType(declaredResult))
+      let type = try resultType(special.result, f.specialise != nil)
+      return ResolvedCall(function: .aggregate(special), arguments: coerced, type: type)
     }
   }
 

@@ -7,27 +7,36 @@ struct Moments: BitwiseCopyable {
   var sum = 0.0
   var squares = 0.0
   mutating func add(_ x: Double) throws(SQLError) {
+    let before = sum
     n += 1
     sum += x
     if n > 1 {
       let t = x * n - sum
       squares += t * t / (n * (n - 1))
-      if squares.isInfinite || sum.isInfinite, !x.isInfinite { throw DoubleArithmetic.overflow() }
-      if x.isInfinite { squares = .nan }
+      if squares.isInfinite || sum.isInfinite {
+        // Only finite numbers overflow; an infinite one makes the squares undefined.
+        if !before.isInfinite, !x.isInfinite { throw DoubleArithmetic.overflow() }
+        squares = .nan
+      }
     } else if x.isNaN || x.isInfinite {
       squares = .nan
     }
   }
-  mutating func add(_ other: Moments) {
+  mutating func add(_ other: Moments) throws(SQLError) {
     if other.n == 0 { return }
     if n == 0 {
       self = other
       return
     }
     let t = sum / n - other.sum / other.n
+    let isInfinite = sum.isInfinite || other.sum.isInfinite
     squares += other.squares + n * other.n * t * t / (n + other.n)
     n += other.n
     sum += other.sum
+    if squares.isInfinite || sum.isInfinite {
+      if !isInfinite { throw DoubleArithmetic.overflow() }
+      squares = .nan
+    }
   }
 }
 
@@ -69,7 +78,7 @@ extension FunctionRegistry {
       for type in [TypeID.float4, .float8] {
         aggregate(
           name, [type], .float8, start: Moments(), { (s, a, _) throws(SQLError) in try s.add(a[0].double) },
-          combine: { (s, t, _) throws(SQLError) in s.add(t) },
+          combine: { (s, t, _) throws(SQLError) in try s.add(t) },
           finish: { (s, _) throws(SQLError) in
             guard s.n > (isSample ? 1 : 0) else { return .null }
             let variance = s.squares / (isSample ? s.n - 1 : s.n)
