@@ -63,10 +63,11 @@
   ) throws(SQLError) -> Value {
     if let column { return unsafe row[column] }
     guard parameterLimit <= context.parameterCount else { throw missingParameter(context.parameterCount) }
-    let frame = unsafe context.frameTop
+    let top = unsafe context.frameTop
+    let frame = unsafe top.pointee
     if unsafe frameBytes > context.frameEnd - frame { return try unsafe evaluateOnHeap(row, &context) }
-    unsafe context.frameTop = frame + frameBytes
-    defer { unsafe context.frameTop = frame }
+    unsafe top.pointee = frame + frameBytes
+    defer { unsafe top.pointee = frame }
     return try unsafe run(frame, row, &context)
   }
 

@@ -52,7 +52,8 @@ package struct TextFormat: Sendable {
 
   /// Registers of the expressions that are being evaluated.
   private let frames: FrameStack
-  var frameTop: UnsafeMutableRawPointer
+  /// Where the next frame begins: kept in the stack's own memory, since copies of a context share the stack.
+  let frameTop: UnsafeMutablePointer<UnsafeMutableRawPointer>
   let frameEnd: UnsafeMutableRawPointer
 
   /// $1, $2, …
@@ -74,7 +75,7 @@ package struct TextFormat: Sendable {
     unsafe self.host = host
     random = RandomState(seed: 0x5eed)
     frames = FrameStack()
-    unsafe frameTop = frames.base
+    unsafe frameTop = frames.base.assumingMemoryBound(to: UnsafeMutableRawPointer.self)
     unsafe frameEnd = frames.base + FrameStack.size
     unsafe parameters = UnsafePointer(EvaluationContext.nothing)
     parameterCount = 0
@@ -108,11 +109,14 @@ package struct TextFormat: Sendable {
   }
 }
 
-/// Owns the memory for the registers of nested evaluations; the context itself knows where the next frame begins.
+/// Owns the memory for the registers of nested evaluations. Its first word is the address where the next frame begins.
 @safe final class FrameStack {
   static let size = 64 << 10
   let base: UnsafeMutableRawPointer
-  init() { unsafe base = .allocate(byteCount: FrameStack.size, alignment: 16) }
+  init() {
+    unsafe base = .allocate(byteCount: FrameStack.size, alignment: 16)
+    unsafe base.initializeMemory(as: UnsafeMutableRawPointer.self, to: base + 16)
+  }
   deinit { unsafe base.deallocate() }
 }
 
