@@ -53,12 +53,12 @@ package struct ClientSession: ~Copyable {
     case copyOut(CopyFormats)
     case copyData(WireSlice)
     case copyDone
-    case error(WireReport)
-    case notice(WireReport)
+    indirect case error(WireReport)
+    indirect case notice(WireReport)
     case notification(process: UInt32, channel: String, payload: String)
     case parameter(name: String, value: String)
     /// The conversation is over; send `output`, if there is some, and close.
-    case disconnect(WireReport?)
+    indirect case disconnect(WireReport?)
   }
 
   enum State {
@@ -68,7 +68,7 @@ package struct ClientSession: ~Copyable {
     case settingUp
     case ready
     case busy
-    case closed(WireReport?)
+    indirect case closed(WireReport?)
   }
 
   package let options: Options

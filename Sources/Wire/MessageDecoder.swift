@@ -154,13 +154,22 @@ struct BodyReader {
   /// A text up to its zero byte, which is passed.
   mutating func text(_ bytes: RawSpan) throws(WireError) -> String {
     var zero = position
-    while zero < end, bytes.integer(at: zero) as UInt8 != 0 { zero += 1 }
+    var union: UInt8 = 0
+    while zero < end {
+      let byte: UInt8 = bytes.integer(at: zero)
+      if byte == 0 { break }
+      union |= byte
+      zero += 1
+    }
     guard zero < end else { throw .malformed("A text has no end.") }
+    defer { position = zero + 1 }
+    if zero == position { return "" }
     let slice = bytes.extracting(position..<zero)
+    // ASCII needs no second look, and nearly every name and statement is.
+    if union < 0x80 { return unsafe slice.withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) } }
     guard let text = unsafe slice.withUnsafeBytes({ unsafe String(validating: $0, as: UTF8.self) }) else {
       throw .notText
     }
-    position = zero + 1
     return text
   }
 

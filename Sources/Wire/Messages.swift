@@ -244,8 +244,8 @@ package enum BackendMessage: Equatable, Sendable {
   case bindComplete
   case closeComplete
   case portalSuspended
-  case error(WireReport)
-  case notice(WireReport)
+  indirect case error(WireReport)
+  indirect case notice(WireReport)
   case copyIn(CopyFormats)
   case copyOut(CopyFormats)
   case copyBoth(CopyFormats)

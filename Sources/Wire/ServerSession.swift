@@ -55,8 +55,8 @@ package struct ServerSession: ~Copyable {
     case choosing
     case awaitingPassword
     case checkingPassword
-    case awaitingSASLFirst(ScramServer, mechanismChosen: Bool)
-    case awaitingSASLLast(ScramServer)
+    indirect case awaitingSASLFirst(ScramServer, mechanismChosen: Bool)
+    indirect case awaitingSASLLast(ScramServer)
     case admitted
     case starting
     case ready
@@ -84,7 +84,7 @@ package struct ServerSession: ~Copyable {
     input = MessageDecoder(side: .frontend, maximumMessageSize: options.maximumMessageSize)
   }
 
-  /// What the driver is to do.
+  /// What the driver is to do. Rare payloads are kept apart, so that the frequent actions stay small to copy.
   package enum Action: Equatable, Sendable {
     /// Nothing until more bytes come. Send `output`.
     case read
@@ -122,14 +122,14 @@ package struct ServerSession: ~Copyable {
     case sync(failed: Bool)
 
     /// A message made no sense: abort the transaction as if a statement had failed, then `failed` with this report.
-    case fail(WireReport)
+    indirect case fail(WireReport)
 
     /// Data of a COPY, in `input.buffer` until the next call of `next`, which asks for more; or `failed`.
     case copyData(WireSlice)
     /// The data is whole: write CommandComplete; `completed` or `failed`.
     case copyDone
     /// The client gives up, or broke the protocol: drop what was read, then `failed` with this report.
-    case copyFail(WireReport)
+    indirect case copyFail(WireReport)
 
     /// Send `output`, then close the connection and end the SQL session.
     case disconnect
