@@ -44,6 +44,7 @@ extension Engine {
     for deletions in memtable.rangeDeletions { builder.add(deletions) }
     var filter = FlushFilter(horizon, builder.build())
     let output = store.makeOutput(deletions: filter.surviving)
+    let tables: [TableMetadata]
     do throws(StorageError) {
       let cursor = MemtableCursor(memtable)
       cursor.seekToFirst()
@@ -53,15 +54,16 @@ extension Engine {
         }
         cursor.next()
       }
-      let tables = try output.finish()
+      tables = try output.finish()
       try ensureDurable(waiting.position.slot)
-      try store.install(
-        flush: tables, position: FlushedPosition(slot: waiting.position.slot, version: waiting.position.version),
-        garbageFloor: horizon)
     } catch {
       output.abandon()
       throw error
     }
+    // From here on the files are the store's: after an error the manifest may name them, or not.
+    try store.install(
+      flush: tables, position: FlushedPosition(slot: waiting.position.slot, version: waiting.position.version),
+      garbageFloor: horizon)
   }
 
   private func ensureDurable(_ slot: Slot) throws(StorageError) {
