@@ -14,7 +14,7 @@ struct NumberTemplate {
   var ordinal: String? = nil
   var isExponential = false
   var shift = 0
-  var hasSign: Bool { items.contains { [.sign, .minus, .plus, .plusMinus].contains($0) } || hasBrackets }
+  var hasSign: Bool { items.contains { [.sign, .minus, .plusMinus].contains($0) } || hasBrackets }
   var leading: Int { items.prefix { $0 != .point }.filter(\.isDigit).count }
   var decimals: Int { items.drop { $0 != .point }.filter(\.isDigit).count }
 
@@ -98,6 +98,8 @@ struct NumberTemplate {
     var fractionAt = 0
     var seenPoint = false
     var signPlace: String.Index? = nil
+    // Where the number begins, behind literals: the place of a blank sign.
+    var numberStart: String.Index? = nil
     // Trailing zeros that FM drops: those of 9s behind the point.
     var lastKept = fraction.count
     if !fillMode {
@@ -105,6 +107,7 @@ struct NumberTemplate {
       while lastKept > 0, fraction[lastKept - 1] == "0", behind[lastKept - 1] == .digit(zero: false) { lastKept -= 1 }
     }
     for item in items {
+      if numberStart == nil, item.isDigit || item == .point { numberStart = result.endIndex }
       switch item {
       case .digit:
         if seenPoint {
@@ -150,7 +153,11 @@ struct NumberTemplate {
         result = " " + result + " "
       }
     } else if !hasSign {
-      if isNegative { result.insert("-", at: place) } else if fillMode { result.insert(" ", at: result.startIndex) }
+      if isNegative {
+        result.insert("-", at: place)
+      } else if fillMode {
+        result.insert(" ", at: numberStart ?? result.startIndex)
+      }
     }
     if let ordinal, !isNegative { result += DateTimeTemplate.ordinal(Int(number.rounded(to: 0).int64 ?? 0), ordinal) }
     return result

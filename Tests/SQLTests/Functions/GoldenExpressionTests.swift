@@ -7,7 +7,7 @@ import Testing
   static let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appending(path: "Scripts/expressions")
 
-  @Test(arguments: ["input", "arithmetic", "casts", "math", "text", "datetime", "json"])
+  @Test(arguments: ["input", "arithmetic", "casts", "math", "text", "datetime", "json", "random"])
   func asPostgreSQL(_ name: String) throws {
     let text = try String(contentsOf: Self.folder.appending(path: "\(name).golden"), encoding: .utf8)
     var expression: String?
