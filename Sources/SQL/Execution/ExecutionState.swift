@@ -101,6 +101,26 @@ final class ExecutionState: EvaluationHost {
     if unsafe !working.isEmpty { unsafe working = [:] }
   }
 
+  /// A base for operators that run inside the evaluation of an expression (subqueries, common tables): their expressions'
+  /// registers must not lie over those of the expression that is being evaluated.
+  func nestedBase() -> EvaluationContext {
+    var nested = EvaluationContext(arena: Arena(initialBytes: 64), format: unsafe base.format)
+    unsafe nested.host = self
+    unsafe nested.setParameters(parameters.pointer, count: parameters.count)
+    nested.random = RandomState(seed: unsafe base.random.next())
+    return nested
+  }
+
+  /// Runs `body`, whose operators take `nested` for their base.
+  func building<R>(
+    over nested: EvaluationContext, _ body: () throws(SQLError) -> R
+  ) throws(SQLError) -> R {
+    let own = unsafe base
+    unsafe base = nested
+    defer { unsafe base = own }
+    return try body()
+  }
+
   /// A context with an arena of its own, for one operator.
   func context(_ arena: Arena) -> EvaluationContext {
     var context = unsafe base

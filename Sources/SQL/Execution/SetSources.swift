@@ -222,14 +222,22 @@ final class CommonTable {
 
   init(_ table: PlannedCommonTable, _ state: ExecutionState) throws(SQLError) {
     self.state = state
-    context = EvaluatingSource(state)
+    // A subquery may be the first to ask for the rows, in the middle of an expression.
+    let nested = state.nestedBase()
+    (context, body) = try state.building(over: nested) { () throws(SQLError) -> (EvaluatingSource, Body) in
+      let source = EvaluatingSource(state)
+      switch table.body {
+      case .query(let plan, let columns):
+        return (source, .query(try SourceBuilder(state).build(plan), try compile(columns)))
+      case .modification(let modification):
+        return (source, .modification(try ModificationRunner(modification, state)))
+      }
+    }
     switch table.body {
-    case .query(let plan, let columns):
-      body = .query(try SourceBuilder(state).build(plan), try compile(columns))
+    case .query(_, let columns):
       width = columns.count
       isModification = false
     case .modification(let modification):
-      body = .modification(try ModificationRunner(modification, state))
       width = modification.bound.returning.count
       isModification = true
     }

@@ -16,11 +16,14 @@ final class SubplanRunner {
   private var list: RowStore?
   private var hasNull = false
   private let pair = ValueBuffer(2)
+  private let nested: EvaluationContext
 
   init(_ planned: PlannedSubquery, _ state: ExecutionState) throws(SQLError) {
     self.planned = planned
     self.state = state
-    evaluator = EvaluatingSource(state)
+    let nested = state.nestedBase()
+    self.nested = nested
+    evaluator = try state.building(over: nested) { () throws(SQLError) in EvaluatingSource(state) }
   }
 
   func forget() {
@@ -33,7 +36,9 @@ final class SubplanRunner {
   private func prepare() throws(SQLError) -> RowSource {
     evaluator.refresh()
     if let source { return source }
-    let built = try SourceBuilder(state).build(planned.plan)
+    let built = try state.building(over: nested) { () throws(SQLError) in
+      try SourceBuilder(state).build(planned.plan)
+    }
     columns = try compile(planned.columns)
     source = built
     return built
