@@ -40,6 +40,8 @@ package struct ClusterOptions: Sendable {
   package var mutation: Mutation?
   /// Nil: as the seed has it.
   package var clients: Int?
+  /// Every member a voter and the default quorums, instead of what the seed draws.
+  package var isPlain = false
   /// After the steps, heal and demand progress.
   package var checksLiveness = true
   /// Keep the conversation, for people.

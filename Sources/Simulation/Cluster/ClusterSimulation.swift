@@ -71,10 +71,10 @@ package final class ClusterSimulation {
     let count = options.nodes
     let ids = (1...UInt64(count)).map { NodeID($0) }
     // Some clusters have a witness; quorums are the defaults, or any that meet.
-    let witnesses = count >= 3 && setup.chance(250) ? [ids[count - 1]] : []
+    let witnesses = count >= 3 && setup.chance(250) && !options.isPlain ? [ids[count - 1]] : []
     var q2: Int?
     var q1: Int?
-    if setup.chance(250) {
+    if setup.chance(250), !options.isPlain {
       let replication = 1 + setup.below(count)
       q2 = replication
       q1 = min(count, count - replication + 1 + setup.below(2))

@@ -1,3 +1,4 @@
+import Foundation
 import Paxos
 import Simulation
 import Testing
@@ -7,7 +8,8 @@ import Testing
     static let elections = 200
     static let partitions = 5
   #else
-    static let elections = 10_000
+    /// `SYNOD_LONG=1` measures ten thousand.
+    static let elections = ProcessInfo.processInfo.environment["SYNOD_LONG"] == "1" ? 10_000 : 2_000
     static let partitions = 200
   #endif
 
@@ -18,6 +20,7 @@ import Testing
     for k in 0..<Self.elections / each {
       var options = ClusterOptions(seed: UInt64(k) + 1, nodes: [3, 5, 7, 4][k % 4])
       options.faults = [.loss, .duplication, .clockRate]
+      options.isPlain = true
       samples += try ClusterSimulation(options).measureElections(each)
     }
     let rounds = samples.map(\.rounds).sorted()
@@ -36,6 +39,7 @@ import Testing
     for k in 0..<Self.partitions {
       var options = ClusterOptions(seed: UInt64(k) + 1, nodes: shape == .chained ? 3 : 5)
       options.faults = [.clockRate]
+      options.isPlain = true
       longest = max(longest, try ClusterSimulation(options).measurePartition(shape))
     }
     // One timeout is `election` and the greatest jitter.
