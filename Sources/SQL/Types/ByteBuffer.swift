@@ -86,22 +86,25 @@
     append(decimal: value.magnitude)
   }
   package mutating func append(decimal value: UInt64, minimumDigits: Int = 1) {
-    let start = count
-    var rest = value
-    repeat {
-      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
-      rest /= 10
-    } while rest != 0
-    while count - start < minimumDigits { append(UInt8(ascii: "0")) }
-    var low = start
-    var high = count - 1
-    while low < high {
-      let byte = self[low]
-      self[low] = self[high]
-      self[high] = byte
-      low += 1
-      high -= 1
+    var digits = 1
+    var bound: UInt64 = 10
+    while digits < 20, value >= bound {
+      digits += 1
+      if digits == 20 { break }
+      bound *= 10
     }
+    let width = Swift.max(digits, minimumDigits)
+    reserve(width)
+    var rest = value
+    var at = count + width - 1
+    while at >= count {
+      let quotient = rest / 10
+      unsafe base.storeBytes(
+        of: 48 &+ UInt8(truncatingIfNeeded: rest &- quotient &* 10), toByteOffset: at, as: UInt8.self)
+      rest = quotient
+      at -= 1
+    }
+    count += width
   }
 
   @inlinable package subscript(_ index: Int) -> UInt8 {

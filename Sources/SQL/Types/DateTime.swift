@@ -14,7 +14,37 @@ package enum DateTime {
 
   // MARK: Input
 
+  /// `YYYY-MM-DD`, and with a time `YYYY-MM-DD HH:MM:SS[.ffffff]`, in exactly this form: what programs send. Nil for
+  /// everything else, which the general reader takes.
+  private static func plain(_ text: Bytes, withTime: Bool) -> (day: Int64, time: Int64)? {
+    func two(_ at: Int) -> Int? {
+      let (a, b) = (text[at] &- 48, text[at + 1] &- 48)
+      return a < 10 && b < 10 ? Int(a) * 10 + Int(b) : nil
+    }
+    guard text.count == 10 || (withTime && text.count >= 19 && text.count <= 26), text[4] == 45, text[7] == 45,
+      let century = two(0), let years = two(2), let month = two(5), let day = two(8), month >= 1, month <= 12, day >= 1
+    else { return nil }
+    let year = century * 100 + years
+    guard year > 0, day <= Calendar.daysInMonth(year, month) else { return nil }
+    let days = Int64(Calendar.days(CivilDate(year: year, month: month, day: day)))
+    if text.count == 10 { return (days, 0) }
+    guard text[10] == 32 || text[10] == 84, text[13] == 58, text[16] == 58, let hour = two(11), let minute = two(14),
+      let second = two(17), hour < 24, minute < 60, second < 60
+    else { return nil }
+    var micros = 0
+    if text.count > 19 {
+      guard text[19] == 46, text.count > 20 else { return nil }
+      for at in 20..<26 {
+        let digit = at < text.count ? text[at] &- 48 : 0
+        guard digit < 10 else { return nil }
+        micros = micros * 10 + Int(digit)
+      }
+    }
+    return (days, Int64(hour * 3600 + minute * 60 + second) * 1_000_000 + Int64(micros))
+  }
+
   static func parseDate(_ text: Bytes, _ format: TextFormat) throws(SQLError) -> Int64 {
+    if let (day, _) = plain(text, withTime: false) { return day }
     var parser = DateTimeParser(text, "date", format)
     let fields = try parser.parse()
     switch fields.special {
@@ -39,6 +69,10 @@ package enum DateTime {
   }
 
   static func parseTimestamp(_ text: Bytes, withZone: Bool, _ format: TextFormat) throws(SQLError) -> Int64 {
+    if let (day, time) = plain(text, withTime: true) {
+      let local = day * Calendar.microsecondsPerDay + time
+      return withZone ? format.timeZone.instant(ofLocal: local) : local
+    }
     var parser = DateTimeParser(text, withZone ? "timestamp with time zone" : "timestamp", format)
     let fields = try parser.parse()
     switch fields.special {

@@ -35,46 +35,53 @@ enum FloatText {
   /// From Swift's shortest digits (`1e-07`, `123456.0`, `5e+20`) to PostgreSQL's layout: an exponent below -4 or from
   /// `switchExponent` on.
   private static func writeShortest(_ text: String, into buffer: inout ByteBuffer, switchExponent: Int) {
-    var digits: [UInt8] = []
+    // At most 17 digits and the zeros of `description`; written behind the buffer's end first, then moved into place.
+    let scratch = buffer.count
     var point: Int? = nil
     var exponent = 0
     var isNegative = false
-    var iterator = Array(text.utf8)[...]
-    if iterator.first == 45 {
-      isNegative = true
-      iterator = iterator.dropFirst()
-    }
-    while let byte = iterator.first {
-      iterator = iterator.dropFirst()
-      if byte == UInt8(ascii: ".") {
-        point = digits.count
+    var inExponent = false
+    var exponentIsNegative = false
+    for byte in text.utf8 {
+      if inExponent {
+        if byte == 45 { exponentIsNegative = true } else if byte != 43 { exponent = exponent * 10 + Int(byte - 48) }
+      } else if byte == UInt8(ascii: ".") {
+        point = buffer.count - scratch
       } else if byte | 0x20 == UInt8(ascii: "e") {
-        exponent = Int(String(decoding: iterator, as: UTF8.self)) ?? 0
-        break
+        inExponent = true
+      } else if byte == 45 {
+        isNegative = true
       } else {
-        digits.append(byte)
+        buffer.append(byte)
       }
     }
-    var decimal = (point ?? digits.count) + exponent  // value = 0.digits · 10^decimal
+    if exponentIsNegative { exponent = -exponent }
+    let digitCount = buffer.count - scratch
+    var decimal = (point ?? digitCount) + exponent  // value = 0.digits · 10^decimal
     var start = 0
-    while start < digits.count - 1, digits[start] == 48 {
+    while start < digitCount - 1, buffer[scratch + start] == 48 {
       start += 1
       decimal -= 1
     }
-    var end = digits.count
-    while end > start + 1, digits[end - 1] == 48 { end -= 1 }
-    let body = digits[start..<end]
+    var end = digitCount
+    while end > start + 1, buffer[scratch + end - 1] == 48 { end -= 1 }
+    // The digits as a number: 17 decimal digits fit a word.
+    var digits: UInt64 = 0
+    for index in start..<min(end, start + 19) { digits = digits &* 10 &+ UInt64(buffer[scratch + index] &- 48) }
+    let count = min(end, start + 19) - start
+    buffer.truncate(to: scratch)
     if isNegative { buffer.append(UInt8(ascii: "-")) }
-    if body.count == 1, body.first == 48 {
+    if digits == 0 {
       buffer.append(UInt8(ascii: "0"))
       return
     }
     let scientific = decimal - 1
     if scientific < -4 || scientific >= switchExponent {
-      buffer.append(body[body.startIndex])
-      if body.count > 1 {
+      let divisor = powersOfTen[count - 1]
+      buffer.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digits / divisor))
+      if count > 1 {
         buffer.append(UInt8(ascii: "."))
-        for byte in body.dropFirst() { buffer.append(byte) }
+        buffer.append(decimal: digits % divisor, minimumDigits: count - 1)
       }
       buffer.append(UInt8(ascii: "e"))
       buffer.append(scientific < 0 ? UInt8(ascii: "-") : UInt8(ascii: "+"))
@@ -82,15 +89,23 @@ enum FloatText {
     } else if decimal <= 0 {
       buffer.append("0." as StaticString)
       buffer.append(repeating: 48, count: -decimal)
-      for byte in body { buffer.append(byte) }
+      buffer.append(decimal: digits, minimumDigits: count)
+    } else if decimal >= count {
+      buffer.append(decimal: digits)
+      buffer.append(repeating: 48, count: decimal - count)
     } else {
-      for (index, byte) in body.enumerated() {
-        if index == decimal { buffer.append(UInt8(ascii: ".")) }
-        buffer.append(byte)
-      }
-      if body.count < decimal { buffer.append(repeating: 48, count: decimal - body.count) }
+      let divisor = powersOfTen[count - decimal]
+      buffer.append(decimal: digits / divisor)
+      buffer.append(UInt8(ascii: "."))
+      buffer.append(decimal: digits % divisor, minimumDigits: count - decimal)
     }
   }
+
+  private static let powersOfTen: [UInt64] = {
+    var powers: [UInt64] = [1]
+    for _ in 1...19 { powers.append(powers[powers.count - 1] * 10) }
+    return powers
+  }()
 
   private static func writePrintf(_ value: Double, digits: Int, into buffer: inout ByteBuffer) {
     var text = [UInt8](repeating: 0, count: 64)

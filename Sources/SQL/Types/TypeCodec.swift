@@ -44,6 +44,27 @@ package enum TypeCodec {
   }
 
   static func parseInt(_ text: Bytes, _ low: Int64, _ high: Int64, _ name: String) throws(SQLError) -> Int64 {
+    // Nearly all integers are a few digits, perhaps with a minus: no blank, no overflow to look for.
+    if text.count > 0, text.count <= 18 {
+      var value: Int64 = 0
+      var isPlain = true
+      var isFirst = true
+      var isMinus = false
+      for byte in text {
+        let digit = byte &- 48
+        if digit < 10 {
+          value = value &* 10 &+ Int64(digit)
+        } else if isFirst, byte == 45, text.count > 1 {
+          isMinus = true
+        } else {
+          isPlain = false
+          break
+        }
+        isFirst = false
+      }
+      if isMinus { value = 0 &- value }
+      if isPlain, value >= low, value <= high { return value }
+    }
     var at = 0
     let end = text.count
     while at < end, TextScan.isSpace(text[at]) { at += 1 }
