@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/random.h>
@@ -142,6 +143,17 @@ int synod_futex_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_n
 int synod_futex_wake(const uint32_t *word, int count) {
   long result = syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
   return result < 0 ? errno : 0;
+}
+
+int synod_stack_bounds(uintptr_t *start, size_t *size) {
+  pthread_attr_t attributes;
+  int status = pthread_getattr_np(pthread_self(), &attributes);
+  if (status != 0) return status;
+  void *address = NULL;
+  status = pthread_attr_getstack(&attributes, &address, size);
+  pthread_attr_destroy(&attributes);
+  *start = (uintptr_t)address;
+  return status;
 }
 
 int synod_random(void *bytes, size_t count) {

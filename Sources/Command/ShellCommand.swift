@@ -67,6 +67,7 @@ struct ShellCommand: ParsableCommand {
       }
       return level
     }
+    if path == "" { throw CommandFailure("the path is empty: name a directory, or none for a temporary database") }
     let scratch = path == nil || path == ":memory:" ? try Self.makeScratchDirectory() : nil
     defer { if let scratch { try? FileManager.default.removeItem(atPath: scratch) } }
     let open: (String) throws -> any ShellConnection = { [readOnly] path in
@@ -86,7 +87,8 @@ struct ShellCommand: ParsableCommand {
     let shell = Shell(connection: connection, options: options, open: open)
     feed(shell)
     let closed = shell.close()
-    if shell.hasFailed || !closed { throw ExitCode(1) }
+    let status = shell.exitStatus ?? (shell.hasFailed ? 1 : 0)
+    if status != 0 || !closed { throw ExitCode(status == 0 ? 1 : status) }
   }
 
   private var readsTerminal: Bool { !batch && sql.isEmpty && files.isEmpty && isatty(STDIN_FILENO) == 1 }

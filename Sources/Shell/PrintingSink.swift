@@ -60,8 +60,9 @@ final class PrintingSink: ShellSink {
 
   func copyIn() throws(DatabaseError) -> [UInt8]? {
     // As in psql, the data follows the statement and ends with `\.` on a line of its own.
-    guard let line = copySource?.next(), line != "\\." else { return nil }
-    return [UInt8]((line + "\n").utf8)
+    guard let line = copySource?.nextLine() else { return nil }
+    if line == [0x5C, 0x2E] || line == [0x5C, 0x2E, 0x0D] { return nil }
+    return line + [0x0A]
   }
 
   /// Ends a result that a failure cut short, so that what was written stays well formed.

@@ -32,6 +32,13 @@ package final class Shell {
   /// True once anything failed: the exit status.
   package internal(set) var hasFailed = false
   var wantsToQuit = false
+  /// The exit status that `.quit` named.
+  package internal(set) var exitStatus: Int32?
+  /// Whether the pending statement has lines that are not UTF-8.
+  private var hasBadText = false
+  /// How many scripts are being read, one from the other.
+  private var scriptDepth = 0
+  private static let deepestScript = 64
   var output: OutputTarget = .standardOutput
   /// The output of the next statement only (`.once`).
   var outputOnce: OutputTarget?
@@ -78,13 +85,24 @@ package final class Shell {
 
   /// Runs everything in `lines`; `name` is the file for error messages.
   package func run(lines: any LineSource, name: String) {
+    guard scriptDepth < Self.deepestScript else {
+      return complain("\"\(name)\": scripts read one another more than \(Self.deepestScript) deep")
+    }
+    scriptDepth += 1
     let outer = pending
     pending = ScriptReader()
-    defer { pending = outer }
+    defer {
+      pending = outer
+      scriptDepth -= 1
+    }
     var number = 0
-    while !wantsToQuit, let line = lines.next() {
+    while !wantsToQuit, let bytes = lines.nextLine() {
       number += 1
+      let line = String(decoding: bytes, as: UTF8.self)
+      // What decoding had to replace must not be stored as if it had been said.
+      if line.utf8.count != bytes.count || !line.utf8.elementsEqual(bytes) { hasBadText = true }
       take(line, from: Place(file: name, line: number, source: lines))
+      if pending.isEmpty { hasBadText = false }
       if hasFailed && settings.bails { return }
     }
     // A last statement without its semicolon is run, as sqlite3 and psql -c do.
@@ -106,9 +124,11 @@ package final class Shell {
   /// Ends the output and the connection; false where closing failed, which was reported.
   package func close() -> Bool {
     output.close()
+    let failed = output.failureText ?? OutputTarget.standardOutput.failureText
+    if let failed { complain("cannot write the output: \(failed)") }
     do throws(DatabaseError) {
       try connection.close()
-      return true
+      return failed == nil
     } catch {
       report(error)
       return false
@@ -131,7 +151,7 @@ package final class Shell {
       let trimmed = line.drop { $0 == " " || $0 == "\t" }
       if trimmed.hasPrefix(".") || trimmed.hasPrefix("\\") {
         lastStatement = line
-        runCommand(String(trimmed), from: place)
+        runCommand(trimmed.hasSuffix("\r") ? String(trimmed.dropLast()) : String(trimmed), from: place)
         return
       }
       if trimmed.hasPrefix("#!") && place?.line == 1 { return }
@@ -145,6 +165,13 @@ package final class Shell {
 
   /// Runs one statement and writes what comes back.
   func execute(_ statement: String, from place: Place? = nil) {
+    if hasBadText, statement.unicodeScalars.contains("\u{FFFD}") {
+      report(
+        DatabaseError(
+          sqlState: "22021", message: "invalid byte sequence for encoding \"UTF8\"",
+          hint: "Save the script as UTF-8."), place: place)
+      return
+    }
     let sink = PrintingSink(shell: self, copySource: place?.source)
     let watch = Interrupts.watch { [connection] in connection.cancel() }
     timing.start()

@@ -135,6 +135,9 @@ final class ParameterConverter {
   }
 
   private func convert(_ parameter: SQLValue, _ type: SQLType) throws(SQLError) -> Datum {
+    if case .text(let value) = parameter, value.utf8.contains(0) {
+      throw SQLError(.invalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00")
+    }
     switch (parameter, type.id) {
     case (.null, _): return .null
     case (.bool(let value), .bool): return .bool(value)

@@ -40,6 +40,8 @@ int synod_futex_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_n
 int synod_futex_wake(const uint32_t *word, int count);
 /// Asks the processor for the cache line at `address`, which need not be readable.
 static inline void synod_prefetch(const void *address) { __builtin_prefetch(address); }
+/// The lowest address and the size in bytes of the calling thread's stack; 0 or an error number.
+int synod_stack_bounds(uintptr_t *start, size_t *size);
 /// getrandom(2); 0 or errno.
 int synod_random(void *bytes, size_t count);
 

@@ -1,9 +1,12 @@
+internal import Platform
+
 extension Binder {
   /// `syntax` with its names resolved in `scope` and its type found.
   ///
   /// - Throws: whatever PostgreSQL's analyser reports, with the position.
   func bind(_ syntax: Syntax.Expression, _ scope: Scope, _ clause: Clause) throws(SQLError) -> TypedExpression {
     let position = place(syntax.position)
+    try StackGuard.check(at: position)
     switch syntax.kind {
     case .null: return .constant(.null, .unknown, at: position)
     case .boolean(let value): return .constant(.bool(value), .bool, at: position)

@@ -1,3 +1,5 @@
+internal import Platform
+
 extension Binder {
   /// The items of FROM, joined; their names are added to `scope`.
   func from(_ items: [Syntax.TableReference], _ scope: Scope) throws(SQLError) -> LogicalPlan {
@@ -28,6 +30,7 @@ extension Binder {
   private func reference(
     _ reference: Syntax.TableReference, _ scope: Scope
   ) throws(SQLError) -> (LogicalPlan, Namespace, lateral: Bool) {
+    try StackGuard.check()
     switch reference {
     case .relation(let relation):
       let (plan, item) = try self.relation(relation, scope)

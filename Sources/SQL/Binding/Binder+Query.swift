@@ -1,6 +1,9 @@
+internal import Platform
+
 extension Binder {
   /// Binds a query; `parent` is the scope around it, whose names it may use.
   func bind(_ query: Syntax.Query, parent: Scope?) throws(SQLError) -> BoundQuery {
+    try StackGuard.check()
     let scope = Scope(parent: parent)
     if let with = query.with { try self.with(with, scope) }
     switch query.body {

@@ -1,3 +1,5 @@
+internal import Platform
+
 /// Makes operators of a plan.
 struct SourceBuilder {
   let state: ExecutionState
@@ -10,6 +12,7 @@ struct SourceBuilder {
   }
 
   private func make(_ node: PlanNode) throws(SQLError) -> RowSource {
+    try StackGuard.check()
     switch node.kind {
     case .oneRow: return OneRowSource(state)
     case .empty: return EmptySource(state)

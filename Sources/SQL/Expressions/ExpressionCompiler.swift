@@ -4,6 +4,8 @@
 // gets a register. Arguments of a call lie in consecutive registers. AND, OR, CASE and COALESCE become branches; a
 // condition (WHERE, JOIN … ON) is compiled to branches all the way down, so that `a = 1 AND b = 2` is two instructions.
 
+internal import Platform
+
 struct ExpressionCompiler {
   var code: [Instruction] = []
   /// The statement's position for each instruction, 0 if unknown.
@@ -97,6 +99,7 @@ struct ExpressionCompiler {
       throw SQLError(
         .tooComplex, "expression is nested too deeply", hint: "Split the expression.", position: e.position)
     }
+    try StackGuard.check(at: e.position)
     switch e.node {
     case .constant(let datum): return constant(datum)
     case .parameter(let n): return Operand(.parameter, n - 1)

@@ -341,7 +341,8 @@ struct ExpressionPrinter {
 
   private func constant(_ datum: Datum, _ type: SQLType) -> String {
     if datum == .null { return "NULL::\(type.description)" }
-    let text = (try? TypeCodec.string(datum.value(in: Arena()), type.id)) ?? "?"
+    let arena = Arena(initialBytes: 64)
+    let text = withExtendedLifetime(arena) { (try? TypeCodec.string(datum.value(in: arena), type.id)) ?? "?" }
     switch type.id {
     case .int4, .bool, .numeric: return text.hasPrefix("-") ? "'\(text)'::\(type.description)" : text
     case .int8: return "'\(text)'::bigint"

@@ -8,6 +8,8 @@
 // 2. Predicates with subqueries are tested after those without.
 // 3. What an outer join must not see before it pads with nulls is not pushed below it.
 
+internal import Platform
+
 /// Plans one bound statement.
 final class Planner {
   let binder: Binder
@@ -15,6 +17,8 @@ final class Planner {
   let statistics: StatisticsStore
   /// Row counts asked for already.
   private var counts: [ObjectID: Double] = [:]
+  /// Set where a tree was too deep to be planned: the plan is then not to be run.
+  private(set) var isTooDeep = false
 
   /// - Parameter rowCount: the rows of a table of which nothing is known.
   init(binder: Binder, statistics: StatisticsStore, rowCount: @escaping (TableDescriptor) -> Double) {
@@ -145,6 +149,10 @@ final class Planner {
     _ node: LogicalPlan, needed: Set<FrameSlot>, filters: [TypedExpression] = [], wanted: [SortKey] = [],
     limit: Double? = nil
   ) -> PlanNode {
+    if isTooDeep || StackGuard.isLow {
+      isTooDeep = true
+      return PlanNode(.empty, rows: 0, cost: 0)
+    }
     switch node {
     case .oneRow: return filtered(PlanNode(.oneRow, rows: 1, cost: 0), filters)
     case .scan(let scan): return self.scan(scan, needed: needed, filters: filters, wanted: wanted, limit: limit)

@@ -210,6 +210,7 @@ final class BulkInsert {
       }
     default: break
     }
+    try TextScan.checkUTF8(text)
     let base = try TypeCodec.parse(
       text, SQLType(column.type.id, modifier: column.type.id == .interval ? column.type.modifier : -1),
       evaluator.arena, format)

@@ -1,3 +1,4 @@
+internal import Platform
 internal import Encoding
 internal import Transactions
 
@@ -167,13 +168,18 @@ extension SQLSession {
         bound.columns[index].expression = try binder.resolver.settle(bound.columns[index].expression)
       }
       try settleParameters(binder)
-      return planner.plan(bound)
+      return try finished(planner.plan(bound), planner)
     case .insert, .update, .delete:
       let bound = try binder.modification(statement, nil)
       try settleParameters(binder)
-      return planner.plan(bound)
+      return try finished(planner.plan(bound), planner)
     default: preconditionFailure("not a statement over rows")
     }
+  }
+
+  private static func finished(_ plan: PlannedStatement, _ planner: Planner) throws(SQLError) -> PlannedStatement {
+    if planner.isTooDeep { throw StackGuard.tooDeep() }
+    return plan
   }
 
   /// Parameters that nothing gave a type are an error, as in PostgreSQL.

@@ -41,19 +41,34 @@ struct ImportCommand {
 
   func run(_ shell: Shell) throws {
     let file = try FileLines(path: path)
-    var skipped = skip
-    while skipped > 0, file.next() != nil { skipped -= 1 }
-    if try !shell.objects([.table], matching: nil).contains(where: { $0.name == table }) {
-      guard let header = file.next() else {
+    guard try !shell.objects([.table], matching: nil).contains(where: { $0.name == table }) else {
+      return try load(file, passing: skip, shell)
+    }
+    // The table and its rows come together or not at all.
+    let isOwn = shell.connection.transactionStatus == .idle
+    if isOwn { try shell.connection.execute("BEGIN", into: SilentSink()) }
+    do {
+      for _ in 0..<skip { _ = file.nextLine() }
+      guard let header = file.nextLine() else {
         throw ShellProblem("\"\(path)\" is empty: there is no header to make a table from")
       }
-      let names = splitHeader(header)
+      let names = splitHeader(String(decoding: header, as: UTF8.self))
       let list = names.map { "\(quotedIdentifier($0)) text" }.joined(separator: ", ")
       try shell.connection.execute("CREATE TABLE \(quotedIdentifier(table)) (\(list))", into: SilentSink())
+      try load(file, passing: 0, shell)
+      if isOwn { try shell.connection.execute("COMMIT", into: SilentSink()) }
+    } catch {
+      if isOwn { try? shell.connection.execute("ROLLBACK", into: SilentSink()) }
+      throw error
     }
+  }
+
+  private func load(_ file: FileLines, passing count: Int, _ shell: Shell) throws {
+    // One line is passed over by COPY itself, which then counts lines as the file does.
+    for _ in 0..<max(0, count - 1) { _ = file.nextLine() }
     let list = columns.isEmpty ? "" : " (\(columns.map(quotedIdentifier).joined(separator: ", ")))"
     let statement =
-      "COPY \(quotedIdentifier(table))\(list) FROM STDIN WITH (FORMAT \(format), DELIMITER "
+      "COPY \(quotedIdentifier(table))\(list) FROM STDIN WITH (FORMAT \(format), HEADER \(count > 0), DELIMITER "
       + "\(delimiter == "\t" ? "E'\\t'" : sqlLiteral(delimiter, .text)))"
     let sink = ImportSink(file: file, progress: Progress(total: file.sizeBytes, isShown: shell.isInteractive))
     let watch = Interrupts.watch { [connection = shell.connection] in connection.cancel() }
@@ -69,8 +84,11 @@ struct ImportCommand {
     var names: [String] = []
     var name = ""
     var quoted = false
-    for character in line {
+    var previous: Character?
+    for character in line.hasSuffix("\r") ? line.dropLast() : line[...] {
       if character == "\"" {
+        // A quote doubled within quotes is one.
+        if !quoted && previous == "\"" && !name.isEmpty { name.append("\"") }
         quoted.toggle()
       } else if String(character) == delimiter && !quoted {
         names.append(name)
@@ -78,6 +96,7 @@ struct ImportCommand {
       } else {
         name.append(character)
       }
+      previous = character
     }
     names.append(name)
     return names.enumerated().map { $1.isEmpty ? "column\($0 + 1)" : $1 }

@@ -66,8 +66,10 @@ extension Shell {
     },
     MetaCommand(".quit", ".exit", "\\q", usage: "[STATUS]", "Leave") { shell, invocation in
       if let word = invocation.arguments.first {
-        guard let status = Int(word) else { throw ShellProblem("\"\(word)\" is no exit status") }
-        shell.hasFailed = status != 0
+        guard let status = UInt8(word) else {
+          throw ShellProblem("\"\(word)\" is no exit status; there are 0 to 255")
+        }
+        shell.exitStatus = Int32(status)
       }
       shell.wantsToQuit = true
     },

@@ -3,51 +3,52 @@ internal import Synchronization
 
 /// Lines to run, wherever they come from.
 package protocol LineSource: AnyObject {
-  /// The next line without its end, or nil at the end. Bytes that are not UTF-8 become U+FFFD.
-  func next() -> String?
+  /// The bytes of the next line without its newline, or nil at the end. A carriage return before the newline stays:
+  /// it may be part of a text.
+  func nextLine() -> [UInt8]?
   /// The next piece of raw bytes for COPY FROM STDIN, or nil at the end.
   func nextBytes() -> [UInt8]?
 }
 
 /// Lines of a text in memory.
 package final class TextLines: LineSource {
-  private var rest: Substring
+  private var rest: ArraySlice<UInt8>
 
-  package init(_ text: String) { rest = Substring(text) }
+  package init(_ text: String) { rest = [UInt8](text.utf8)[...] }
 
-  package func next() -> String? {
+  package func nextLine() -> [UInt8]? {
     guard !rest.isEmpty else { return nil }
-    let end = rest.firstIndex(where: \.isNewline)
-    defer { rest = end.map { rest[rest.index(after: $0)...] } ?? "" }
-    return String(rest[..<(end ?? rest.endIndex)])
+    let end = rest.firstIndex(of: 0x0A)
+    defer { rest = end.map { rest[($0 + 1)...] } ?? [] }
+    return Array(rest[..<(end ?? rest.endIndex)])
   }
 
-  package func nextBytes() -> [UInt8]? { next().map { [UInt8](($0 + "\n").utf8) } }
+  package func nextBytes() -> [UInt8]? { nextLine().map { $0 + [0x0A] } }
 }
 
-/// Lines of a file descriptor, read in pieces of 64 KiB.
+/// Lines of a file descriptor, read in pieces of 64 KiB. A byte order mark at the start is passed over.
 package class DescriptorLines: LineSource {
   private let descriptor: Int32
   private var buffer: [UInt8] = []
   private var start = 0
   private var isAtEnd = false
+  private var isAtStart = true
 
   init(descriptor: Int32) { self.descriptor = descriptor }
 
-  package func next() -> String? {
+  package func nextLine() -> [UInt8]? {
     var scanned = start
     while true {
       if let end = buffer[scanned...].firstIndex(of: 0x0A) {
         defer { start = end + 1 }
-        let stop = end > start && buffer[end - 1] == 0x0D ? end - 1 : end
-        return String(decoding: buffer[start..<stop], as: UTF8.self)
+        return Array(buffer[start..<end])
       }
       scanned = buffer.count
       let before = start
       guard fill() else {
         guard start < buffer.count else { return nil }
         defer { start = buffer.count }
-        return String(decoding: buffer[start...], as: UTF8.self)
+        return Array(buffer[start...])
       }
       scanned -= before - start
     }
@@ -75,6 +76,13 @@ package class DescriptorLines: LineSource {
     } while got < 0 && errno == EINTR
     buffer.removeLast(piece - max(0, got))
     if got <= 0 { isAtEnd = true }
+    if isAtStart, got > 0 {
+      isAtStart = false
+      if buffer.starts(with: [0xEF, 0xBB, 0xBF]) {
+        start = 3
+        return got > 3 || fill()
+      }
+    }
     return got > 0
   }
 }
@@ -121,9 +129,14 @@ final class FileHandleOutput: Sendable {
   private let descriptor: Int32
   private let owned: Bool
 
-  private let failed = Atomic(false)
+  private let failure = Atomic<Int32>(0)
   /// True once a write failed.
-  var hasFailed: Bool { failed.load(ordering: .relaxed) }
+  var hasFailed: Bool { failure.load(ordering: .relaxed) != 0 }
+  /// What the system said when a write failed first.
+  var failureText: String? {
+    let code = failure.load(ordering: .relaxed)
+    return code == 0 ? nil : unsafe String(cString: strerror(code))
+  }
 
   init(descriptor: Int32, owned: Bool) {
     self.descriptor = descriptor
@@ -140,7 +153,7 @@ final class FileHandleOutput: Sendable {
       }
       if wrote < 0 && errno == EINTR { continue }
       guard wrote > 0 else {
-        failed.store(true, ordering: .relaxed)
+        failure.store(wrote < 0 ? errno : EIO, ordering: .relaxed)
         return
       }
       done += wrote
@@ -175,12 +188,12 @@ enum OutputTarget {
     }
   }
 
-  /// True once a write failed: the reader went away, or the disk is full.
-  var hasFailed: Bool {
+  /// Why a write failed, if one did: the disk is full, the device is gone.
+  var failureText: String? {
     switch self {
-    case .standardOutput: Self.standard.hasFailed
-    case .file(let file): file.hasFailed
-    case .command: false
+    case .standardOutput: Self.standard.failureText
+    case .file(let file): file.failureText
+    case .command: nil
     }
   }
 
@@ -203,13 +216,20 @@ final class Pipe {
 
   func write(_ bytes: [UInt8]) {
     guard let stream = unsafe stream else { return }
-    _ = unsafe fwrite(bytes, 1, bytes.count, stream)
+    ignoringBrokenPipe { _ = unsafe fwrite(bytes, 1, bytes.count, stream) }
   }
 
   func close() {
     guard let open = unsafe stream else { return }
     unsafe stream = nil
-    _ = unsafe pclose(open)
+    ignoringBrokenPipe { _ = unsafe pclose(open) }
+  }
+
+  /// A pager that was left before the end of its input must not end the shell.
+  private func ignoringBrokenPipe(_ body: () -> Void) {
+    let before = signal(SIGPIPE, SIG_IGN)
+    body()
+    _ = signal(SIGPIPE, before)
   }
 }
 
