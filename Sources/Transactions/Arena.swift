@@ -20,6 +20,12 @@ struct Arena {
 
   init() {}
 
+  /// Begins in memory of somebody else's.
+  init(borrowing memory: UnsafeMutableRawPointer, count: Int) {
+    unsafe cursor = unsafe memory
+    unsafe left = count
+  }
+
   /// `count` bytes, not aligned.
   @inline(__always)
   mutating func allocate(_ count: Int) -> UnsafeMutableRawPointer {
@@ -86,8 +92,16 @@ struct RawList<Element: BitwiseCopyable> {
   private(set) var base: UnsafeMutablePointer<Element>?
   private(set) var count = 0
   private(set) var capacity = 0
+  private var isBorrowed = false
 
   init() {}
+
+  /// Begins in memory of somebody else's, aligned and large enough; moves out when it outgrows it.
+  init(borrowing memory: UnsafeMutableRawPointer, capacity: Int) {
+    unsafe base = unsafe memory.bindMemory(to: Element.self, capacity: capacity)
+    unsafe self.capacity = capacity
+    unsafe isBorrowed = true
+  }
 
   var isEmpty: Bool { unsafe count == 0 }
   var sizeBytes: Int { unsafe capacity * MemoryLayout<Element>.stride }
@@ -157,7 +171,11 @@ struct RawList<Element: BitwiseCopyable> {
   @inline(never)
   private mutating func grow(to capacity: Int) {
     let size = capacity * MemoryLayout<Element>.stride
-    guard let memory = unsafe realloc(base, size) else { fatalError("out of memory: \(size) bytes") }
+    guard let memory = unsafe realloc(isBorrowed ? nil : base, size) else { fatalError("out of memory: \(size) bytes") }
+    if unsafe isBorrowed {
+      unsafe memcpy(memory, base.unsafelyUnwrapped, count * MemoryLayout<Element>.stride)
+      unsafe isBorrowed = false
+    }
     unsafe base = unsafe memory.assumingMemoryBound(to: Element.self)
     unsafe self.capacity = capacity
   }
@@ -167,7 +185,7 @@ struct RawList<Element: BitwiseCopyable> {
   }
 
   mutating func free() {
-    unsafe Glibc.free(base)
+    if unsafe !isBorrowed { unsafe Glibc.free(base) }
     unsafe self = unsafe RawList()
   }
 }

@@ -58,11 +58,24 @@ struct KeyIndex {
   private static let capacity = 128
 
   private var directory = unsafe RawList<DirectoryEntry>()
+  /// The first leaf, while it is not used.
+  private var spareLeaf: Leaf?
   private(set) var count = 0
   /// Grows with every insertion and removal: positions from before are void.
   private(set) var changes: UInt64 = 0
 
   init() {}
+
+  /// The memory that `adopt` takes.
+  static let adoptedSizeBytes = unsafe 2 * MemoryLayout<DirectoryEntry>.stride + Leaf.sizeBytes(firstCapacity)
+
+  /// Begins in memory of somebody else's, unless it has begun already.
+  mutating func adopt(_ memory: UnsafeMutableRawPointer) {
+    guard unsafe directory.capacity == 0 else { return }
+    unsafe directory = unsafe RawList(borrowing: memory, capacity: 2)
+    unsafe spareLeaf = unsafe Leaf(
+      borrowing: memory + 2 * MemoryLayout<DirectoryEntry>.stride, capacity: KeyIndex.firstCapacity)
+  }
 
   var isEmpty: Bool { unsafe count == 0 }
 
@@ -141,7 +154,9 @@ struct KeyIndex {
   mutating func insert(_ key: UnsafeRawBufferPointer, identifier: UInt32, in source: borrowing some KeySource) {
     let head = unsafe head(key)
     if unsafe directory.isEmpty {
-      unsafe directory.append(DirectoryEntry(head: head, leaf: Leaf(capacity: KeyIndex.firstCapacity)))
+      let leaf = unsafe spareLeaf ?? Leaf(capacity: KeyIndex.firstCapacity)
+      unsafe spareLeaf = nil
+      unsafe directory.append(DirectoryEntry(head: head, leaf: leaf))
     }
     // Ascending keys go straight to the end.
     var index = unsafe directory.count - 1
@@ -228,18 +243,30 @@ private struct Leaf: BitwiseCopyable {
   private static let headerSizeBytes = 8
   private let memory: UnsafeMutableRawPointer
 
+  static func sizeBytes(_ capacity: Int) -> Int { unsafe headerSizeBytes + capacity * 12 }
+
   init(capacity: Int) {
-    guard let memory = unsafe malloc(Leaf.headerSizeBytes + capacity * 12) else { fatalError("out of memory") }
+    guard let memory = unsafe malloc(Leaf.sizeBytes(capacity)) else { fatalError("out of memory") }
     unsafe self.memory = unsafe memory
     unsafe memory.storeBytes(of: 0, as: Int32.self)
-    unsafe memory.storeBytes(of: Int32(capacity), toByteOffset: 4, as: Int32.self)
+    unsafe memory.storeBytes(of: Int16(capacity), toByteOffset: 4, as: Int16.self)
+    unsafe memory.storeBytes(of: 0, toByteOffset: 6, as: Int16.self)
+  }
+
+  /// In memory that is not to be freed.
+  init(borrowing memory: UnsafeMutableRawPointer, capacity: Int) {
+    unsafe self.memory = unsafe memory
+    unsafe memory.storeBytes(of: 0, as: Int32.self)
+    unsafe memory.storeBytes(of: Int16(capacity), toByteOffset: 4, as: Int16.self)
+    unsafe memory.storeBytes(of: 1, toByteOffset: 6, as: Int16.self)
   }
 
   var count: Int {
     get { unsafe Int(memory.load(as: Int32.self)) }
     nonmutating set { unsafe memory.storeBytes(of: Int32(truncatingIfNeeded: newValue), as: Int32.self) }
   }
-  var capacity: Int { unsafe Int(memory.load(fromByteOffset: 4, as: Int32.self)) }
+  var capacity: Int { unsafe Int(memory.load(fromByteOffset: 4, as: Int16.self)) }
+  private var isBorrowed: Bool { unsafe memory.load(fromByteOffset: 6, as: Int16.self) != 0 }
   var heads: UnsafeMutablePointer<UInt64> {
     unsafe (memory + Leaf.headerSizeBytes).assumingMemoryBound(to: UInt64.self)
   }
@@ -308,5 +335,5 @@ private struct Leaf: BitwiseCopyable {
     return unsafe right
   }
 
-  func free() { unsafe Glibc.free(memory) }
+  func free() { if unsafe !isBorrowed { unsafe Glibc.free(memory) } }
 }

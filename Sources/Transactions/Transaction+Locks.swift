@@ -10,23 +10,25 @@ extension Transaction {
   /// Locks `key`, existing or not, to the end of the transaction or to the rollback of the savepoint that is open now.
   ///
   /// From repeatable read on, a key that was written after the snapshot is a serialization failure: first updater wins. At
-  /// repeatable read `keyShare` says `.changed` instead, since a key that is merely referenced may be updated.
+  /// repeatable read `keyShare` says `.changed` instead, since a key that is merely referenced may be updated; and so does
+  /// any strength with `allowsNewer`, for a unique check, which has to find the other's row with `getLatest`. The caller
+  /// must heed the first answer: a second `lock` or `put` of the key does not look again.
   package func lock(
-    _ key: UnsafeRawBufferPointer, _ strength: LockStrength, _ wait: WaitPolicy = .wait
+    _ key: UnsafeRawBufferPointer, _ strength: LockStrength, _ wait: WaitPolicy = .wait, allowsNewer: Bool = false
   ) throws(TransactionError) -> LockOutcome {
     let (entry, snapshot) = unsafe try prepareLock(key)
-    return try lock(entry, strength.rawValue, wait, snapshot)
+    return try lock(entry, strength.rawValue, wait, snapshot, allowsNewer: allowsNewer)
   }
 
   /// Like `lock`, without blocking: answers at once, or returns nil and calls `whenGranted` later, on another thread, when
   /// the wait is over. Until then no other call may be made, except `cancel` and `expireLockWait`; afterwards, on success,
   /// the same `lock` is called again, and tells the outcome without waiting.
   package func lock(
-    _ key: UnsafeRawBufferPointer, _ strength: LockStrength, _ wait: WaitPolicy,
+    _ key: UnsafeRawBufferPointer, _ strength: LockStrength, _ wait: WaitPolicy, allowsNewer: Bool = false,
     whenGranted: @escaping @Sendable (Result<Void, TransactionError>) -> Void
   ) throws(TransactionError) -> LockOutcome? {
     let (entry, snapshot) = unsafe try prepareLock(key)
-    return try lock(entry, strength.rawValue, wait, snapshot, whenGranted: whenGranted)
+    return try lock(entry, strength.rawValue, wait, snapshot, allowsNewer: allowsNewer, whenGranted: whenGranted)
   }
 
   /// Ends a wait begun with `whenGranted` by `lockTimeout`: for an event loop's own timer. Any thread.
@@ -43,13 +45,14 @@ extension Transaction {
       throw .tooLarge(what: "a key", sizeBytes: key.count, limitSizeBytes: WriteBatch.maximumKeySizeBytes)
     }
     let snapshot = try currentSnapshot()
+    prepareWriting()
     return unsafe (writes.findOrAdd(key, &arena), snapshot)
   }
 
   /// Blocks if it must.
   @inline(__always)
   func lock(
-    _ entry: Int, _ strength: UInt8, _ wait: WaitPolicy, _ snapshot: Version
+    _ entry: Int, _ strength: UInt8, _ wait: WaitPolicy, _ snapshot: Version, allowsNewer: Bool = false
   ) throws(TransactionError) -> LockOutcome {
     let own = unsafe writes.strength(entry)
     if own < strength {
@@ -73,12 +76,12 @@ extension Transaction {
       // Checked when it was taken.
       return .unchanged
     }
-    return try outcome(entry, strength, snapshot)
+    return try outcome(entry, strength, snapshot, allowsNewer)
   }
 
   /// Does not block.
   private func lock(
-    _ entry: Int, _ strength: UInt8, _ wait: WaitPolicy, _ snapshot: Version,
+    _ entry: Int, _ strength: UInt8, _ wait: WaitPolicy, _ snapshot: Version, allowsNewer: Bool,
     whenGranted: @escaping @Sendable (Result<Void, TransactionError>) -> Void
   ) throws(TransactionError) -> LockOutcome? {
     let own = unsafe writes.strength(entry)
@@ -93,7 +96,7 @@ extension Transaction {
     } else if isolation != .readCommitted {
       return .unchanged
     }
-    return try outcome(entry, strength, snapshot)
+    return try outcome(entry, strength, snapshot, allowsNewer)
   }
 
   @inline(never)
@@ -121,14 +124,16 @@ extension Transaction {
 
   /// What a granted lock means.
   @inline(__always)
-  private func outcome(_ entry: Int, _ strength: UInt8, _ snapshot: Version) throws(TransactionError) -> LockOutcome {
+  private func outcome(
+    _ entry: Int, _ strength: UInt8, _ snapshot: Version, _ allowsNewer: Bool
+  ) throws(TransactionError) -> LockOutcome {
     guard manager.engine.visibleVersion != snapshot else { return .unchanged }
-    return try outcomeSlowly(entry, strength, snapshot)
+    return try outcomeSlowly(entry, strength, snapshot, allowsNewer)
   }
 
   @inline(never)
   private func outcomeSlowly(
-    _ entry: Int, _ strength: UInt8, _ snapshot: Version
+    _ entry: Int, _ strength: UInt8, _ snapshot: Version, _ allowsNewer: Bool
   ) throws(TransactionError) -> LockOutcome {
     let key = unsafe writes.entries.key(UInt32(entry))
     let newer: Version?
@@ -137,7 +142,7 @@ extension Transaction {
     } catch { throw .storage(error) }
     guard let newer else { return .unchanged }
     if isolation == .readCommitted { return .changed }
-    if isolation == .repeatableRead && strength == LockStrength.keyShare.rawValue { return .changed }
+    if isolation == .repeatableRead && (allowsNewer || strength == LockStrength.keyShare.rawValue) { return .changed }
     throw unsafe failed(concurrentUpdate(KeyRange(key: Array(key)), newer))
   }
 

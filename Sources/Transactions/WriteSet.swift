@@ -87,6 +87,17 @@ struct WriteSet {
 
   init() {}
 
+  private static let adoptedEntries = 4
+  /// The memory that `adopt` takes.
+  static let adoptedSizeBytes = unsafe adoptedEntries * MemoryLayout<WriteEntry>.stride + KeyIndex.adoptedSizeBytes
+
+  /// Begins in memory of somebody else's: room for a few writes.
+  mutating func adopt(_ memory: UnsafeMutableRawPointer) {
+    guard unsafe entries.capacity == 0 else { return }
+    unsafe entries = unsafe RawList(borrowing: memory, capacity: WriteSet.adoptedEntries)
+    unsafe index.adopt(memory + WriteSet.adoptedEntries * MemoryLayout<WriteEntry>.stride)
+  }
+
   /// Nothing to look up: neither entries (of any kind) nor ranges.
   var isUntouched: Bool { unsafe entries.isEmpty && ranges.isEmpty }
   /// Something to commit.

@@ -27,7 +27,7 @@ import Transactions
     return key
   }
 
-  @Test(arguments: [(UInt64(1), 5, 400), (2, 40, 400), (3, 600, 1500), (4, 20_000, 3000)])
+  @Test(arguments: [(UInt64(1), 5, 300), (2, 40, 300), (3, 600, 500), (4, 3000, 600)])
   func matchesTheModel(seed: UInt64, spread: Int, steps: Int) throws {
     var random = SeededRandomness(seed: seed)
     let database = try TestDatabase()
