@@ -12,6 +12,10 @@ public struct SchemaObject: Hashable, Sendable {
   public var definition: String
   /// The columns of a table or view.
   public var columns: [String]
+  /// The name of a table or sequence as a statement needs it: quoted, with its schema where that is not public.
+  public var qualifiedName = ""
+  /// The columns of a table that an INSERT may name: not those that are generated.
+  public var storedColumns: [String] = []
   /// Constraints that can be added only when all tables exist (foreign keys), as ALTER TABLE statements.
   public var laterStatements: [String]
 

@@ -71,9 +71,12 @@ public final class Session {
           case .view: .view
           case .sequence: .sequence
           }
-        return SchemaObject(
+        var object = SchemaObject(
           kind: kind, name: definition.name, table: definition.table, definition: definition.statement,
           columns: definition.columns, laterStatements: definition.later)
+        object.qualifiedName = definition.qualifiedName
+        object.storedColumns = definition.storedColumns
+        return object
       }
     } catch { throw DatabaseError(error) }
   }

@@ -7,6 +7,10 @@ package struct ObjectDefinition: Hashable, Sendable {
   /// Without a final semicolon.
   package var statement: String
   package var columns: [String] = []
+  /// The name as a statement needs it: quoted, with its schema where that is not public.
+  package var qualifiedName = ""
+  /// The columns of a table that an INSERT may name: not those that are generated.
+  package var storedColumns: [String] = []
   /// What can run only when all relations are there: foreign keys, ownership of sequences.
   package var later: [String] = []
 }
@@ -32,7 +36,9 @@ extension CatalogSnapshot {
     var text = "CREATE SEQUENCE \(qualified(sequence.name, in: sequence.schema)) AS \(sequence.type.description)"
     text += " INCREMENT BY \(sequence.increment) MINVALUE \(sequence.minimum) MAXVALUE \(sequence.maximum)"
     text += " START WITH \(sequence.start)" + (sequence.cycles ? " CYCLE" : "")
-    var definition = ObjectDefinition(kind: .sequence, name: sequence.name, statement: text)
+    var definition = ObjectDefinition(
+      kind: .sequence, name: sequence.name, statement: text,
+      qualifiedName: qualified(sequence.name, in: sequence.schema))
     if let owner = sequence.ownerTable, let column = sequence.ownerColumn, let table = tables[owner],
       column >= 1, column <= table.columns.count
     {
@@ -42,6 +48,14 @@ extension CatalogSnapshot {
       ]
     }
     return definition
+  }
+
+  /// The default of a serial column: the catalog keeps its sequence by number, which says nothing elsewhere.
+  private func ownDefault(_ column: ColumnDescriptor) -> String? {
+    guard let id = column.sequence, column.defaultValue?.text == "nextval(\(id.rawValue)::regclass)",
+      let sequence = sequences.first(where: { $0.id == id })
+    else { return nil }
+    return "nextval(\(SQLWriter.literal(qualified(sequence.name, in: sequence.schema))))"
   }
 
   private func define(_ table: TableDescriptor) -> ObjectDefinition {
@@ -54,7 +68,7 @@ extension CatalogSnapshot {
         if let generated = column.generated {
           text += " GENERATED ALWAYS AS (\(generated.text)) STORED"
         } else if let value = column.defaultValue {
-          text += " DEFAULT \(value.text)"
+          text += " DEFAULT \(ownDefault(column) ?? value.text)"
         }
       }
       let isKey = table.primaryKeyColumns.contains(column.number)
@@ -75,7 +89,8 @@ extension CatalogSnapshot {
       kind: .table, name: table.name,
       statement: "CREATE TABLE \(name) (" + (lines.isEmpty ? "" : "\n  " + lines.joined(separator: ",\n  ") + "\n")
         + ")",
-      columns: table.live.map(\.name),
+      columns: table.live.map(\.name), qualifiedName: name,
+      storedColumns: table.live.filter { $0.generated == nil }.map(\.name),
       later: table.foreignKeys.map { "ALTER TABLE \(name) ADD \(define($0, of: table))" })
   }
 
