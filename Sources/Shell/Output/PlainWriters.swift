@@ -1,3 +1,5 @@
+import Synod
+
 /// Fields between separators, as they are.
 struct SeparatedWriter: ResultWriter {
   private let options: OutputOptions
@@ -193,6 +195,7 @@ package func sqlLiteral(_ field: String?, _ kind: OutputColumn.Kind) -> String {
 
 /// A name as SQL must write it: quoted unless it is a plain lower-case word.
 package func quotedIdentifier(_ name: String) -> String {
+  if ScriptReader.keywords.contains(where: { $0.lowercased() == name }) { return "\"\(name)\"" }
   let plain =
     name.utf8.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F }
     && !(name.utf8.first.map { (0x30...0x39).contains($0) } ?? true)
