@@ -26,7 +26,7 @@ final class CollectingSink: ResultSink {
     var row: [SQLValue] = []
     row.reserveCapacity(values.count)
     for index in 0..<values.count {
-      row.append(try SQLValue(unsafe values[index], types[index], session.textFormat))
+      row.append(try SQLValue(unsafe values[index], types[index], session))
     }
     result.rows.append(Row(columns: result.columns, values: row))
   }
@@ -100,7 +100,7 @@ extension Column {
 
 extension SQLValue {
   /// A copy of a value: numbers, booleans and bytes as they are, everything else in its text form.
-  init(_ value: Value, _ type: SQLType, _ format: TextFormat) throws(SQLError) {
+  init(_ value: Value, _ type: SQLType, _ session: SQLSession) throws(SQLError) {
     switch type.id {
     case _ where value.isNull: self = .null
     case .bool: self = .bool(value.bool)
@@ -108,7 +108,7 @@ extension SQLValue {
     case .float4, .float8: self = .double(value.double)
     case .bytea: self = .bytes(value.bytes.array)
     case .text, .varchar, .bpchar, .name: self = .text(value.string)
-    default: self = .text(try TypeCodec.string(value, type.id, format))
+    default: self = .text(try TypeCodec.string(value, type.id, session.textFormat))
     }
   }
 }

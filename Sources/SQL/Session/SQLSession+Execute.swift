@@ -1,5 +1,5 @@
-internal import Platform
 internal import Encoding
+internal import Platform
 internal import Transactions
 
 extension SQLSession {

@@ -5,7 +5,7 @@ extension SQLSession: StatementServices {
   var sessionID: UInt64 { id }
   var sequences: SequenceStore { database.sequences }
   var statistics: StatisticsStore { database.statistics }
-  var workMemoryBytes: Int { Int(clamping: settings.integer("work_mem")) << 10 }
+  var workMemoryBytes: Int { Int(clamping: settings.frequent.workMemoryKibibytes) << 10 }
 
   func systemContext() -> SystemContext {
     SystemContext(

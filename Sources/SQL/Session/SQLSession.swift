@@ -90,7 +90,7 @@ package final class SQLSession {
 
   /// The isolation level of the open transaction, or of the next one.
   package var isolation: IsolationLevel {
-    transaction?.isolation ?? SQLSession.level(settings.value("default_transaction_isolation") ?? "")
+    transaction?.isolation ?? SQLSession.level(settings.frequent.isolation)
   }
 
   /// Makes the running statement fail with 57014. Any thread; nothing happens when none runs.
@@ -184,12 +184,13 @@ package final class SQLSession {
   /// Begins a transaction with the session's defaults and `modes`.
   func begin(_ modes: Syntax.TransactionModes, attempts: Int = 0) throws(SQLError) {
     var options = TransactionOptions(session: id)
+    let defaults = settings.frequent
     options.isolation =
       modes.isolation.map { SQLSession.level($0.rawValue) }
-      ?? SQLSession.level(settings.value("default_transaction_isolation") ?? "")
-    options.isReadOnly = modes.readOnly ?? settings.isOn("default_transaction_read_only")
-    options.isDeferrable = modes.deferrable ?? settings.isOn("default_transaction_deferrable")
-    options.lockTimeoutNanoseconds = UInt64(settings.integer("lock_timeout")) * 1_000_000
+      ?? SQLSession.level(defaults.isolation)
+    options.isReadOnly = modes.readOnly ?? defaults.isReadOnly
+    options.isDeferrable = modes.deferrable ?? defaults.isDeferrable
+    options.lockTimeoutNanoseconds = UInt64(defaults.lockTimeoutMilliseconds) * 1_000_000
     options.attempts = attempts
     if let asOf = modes.asOf {
       options.asOf = try constantVersion(asOf)
@@ -225,7 +226,7 @@ package final class SQLSession {
         try runChecks(checks, transaction)
       }
       try holdCursors()
-      let durable = isDurable && settings.value("synchronous_commit") != "off"
+      let durable = isDurable && settings.frequent.isSynchronous
       let version = try sqlErrors { () throws(TransactionError) in try transaction.commit(durable: durable) }
       if let localCatalog, version != nil { database.catalogs.add(localCatalog) }
     } catch {
@@ -265,8 +266,8 @@ package final class SQLSession {
     constraintModes = [:]
     cachedFormat = nil
     closePast()
-    portals = portals.filter { $0.value.isComplete || $0.value.rows != nil }
-    cursors = cursors.filter { $0.value.isHeld }
+    if !portals.isEmpty { portals = portals.filter { $0.value.isComplete || $0.value.rows != nil } }
+    if !cursors.isEmpty { cursors = cursors.filter { $0.value.isHeld } }
   }
 
   func closePast() {
@@ -378,7 +379,7 @@ package final class SQLSession {
   func startClock() {
     interrupted.store(false, ordering: .relaxed)
     statementStart = EvaluationContext.clock()
-    let timeout = settings.integer("statement_timeout")
+    let timeout = settings.frequent.statementTimeoutMilliseconds
     deadline = timeout > 0 ? monotonicNanoseconds() + timeout * 1_000_000 : 0
   }
 

@@ -132,7 +132,8 @@ struct Settings: Sendable {
   static let byName: [String: SettingDefinition] = Dictionary(
     uniqueKeysWithValues: definitions.map { ($0.name.lowercased(), $0) })
 
-  private(set) var values: [String: String]
+  private(set) var values: [String: String] { didSet { known = nil } }
+  private var known: Frequent?
   private var initial: [String: String]
 
   init(_ overrides: [String: String]) {
@@ -141,6 +142,30 @@ struct Settings: Sendable {
     for (name, value) in overrides { values[name.lowercased()] = value }
     self.values = values
     initial = values
+  }
+
+  /// What every statement and transaction asks for, read once after each change.
+  struct Frequent {
+    var isolation: String
+    var isReadOnly: Bool
+    var isDeferrable: Bool
+    var lockTimeoutMilliseconds: Int64
+    var statementTimeoutMilliseconds: Int64
+    var isSynchronous: Bool
+    var workMemoryKibibytes: Int64
+  }
+
+  var frequent: Frequent {
+    mutating get {
+      if let known { return known }
+      let read = Frequent(
+        isolation: value("default_transaction_isolation") ?? "", isReadOnly: isOn("default_transaction_read_only"),
+        isDeferrable: isOn("default_transaction_deferrable"), lockTimeoutMilliseconds: integer("lock_timeout"),
+        statementTimeoutMilliseconds: integer("statement_timeout"),
+        isSynchronous: value("synchronous_commit") != "off", workMemoryKibibytes: integer("work_mem"))
+      known = read
+      return read
+    }
   }
 
   func value(_ name: String) -> String? { values[name.lowercased()] }
