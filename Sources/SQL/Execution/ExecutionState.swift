@@ -18,6 +18,8 @@ protocol StatementServices: AnyObject {
   /// What may be kept in memory by one operator, in bytes.
   var workMemoryBytes: Int { get }
   func setting(_ name: String) -> String?
+  /// set_config(): returns the new value.
+  func setSetting(_ name: String, _ value: String, local: Bool) throws(SQLError) -> String
   func systemContext() -> SystemContext
   /// Throws when the statement was cancelled or ran out of time.
   func checkInterrupt() throws(SQLError)
@@ -171,6 +173,8 @@ class RowSource {
 /// A source that evaluates expressions: it has an arena, whose values last until its next row.
 class EvaluatingSource: RowSource {
   let arena = Arena(initialBytes: 512)
+  /// Set where the source is used apart from its statement: keeps the state alive.
+  var owner: ExecutionState?
   @exclusivity(unchecked) final var context: EvaluationContext
   private var generation = -1
 

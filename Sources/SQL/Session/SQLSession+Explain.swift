@@ -74,6 +74,7 @@ extension SQLSession {
     }
     try sink.columns([ColumnDescription(name: "QUERY PLAN", type: .text)])
     let arena = Arena()
+    defer { withExtendedLifetime(arena) {} }
     let row = ValueBuffer(1)
     for line in lines {
       row[0] = Value(arena.copy(line))

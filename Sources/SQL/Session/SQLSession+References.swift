@@ -23,6 +23,7 @@ extension SQLSession {
 
   private func describe(_ table: TableDescriptor, _ columns: [Int], _ values: [Datum]) -> String {
     let arena = Arena()
+    defer { withExtendedLifetime(arena) {} }
     let names = columns.map { table.column($0).name }.joined(separator: ", ")
     let texts = zip(columns, values).map {
       TableWriter.text($1.value(in: arena), table.column($0).type.id, textFormat)
@@ -39,6 +40,7 @@ extension SQLSession {
       let index = parent.indexes.first(where: { $0.id == key.referencedIndex })
     else { return }
     let arena = Arena()
+    defer { withExtendedLifetime(arena) {} }
     var bytes = ByteBuffer(capacity: 64)
     bytes.append(KeySpace.prefix(index.storage))
     var fits = true
@@ -125,6 +127,7 @@ extension SQLSession {
   ) throws(SQLError) -> Bool {
     guard let index = parent.indexes.first(where: { $0.id == key.referencedIndex }) else { return false }
     let arena = Arena()
+    defer { withExtendedLifetime(arena) {} }
     var bytes = ByteBuffer(capacity: 64)
     bytes.append(KeySpace.prefix(index.storage))
     for part in index.keys {

@@ -15,6 +15,11 @@ extension SQLSession: StatementServices {
       settings: Settings.definitions.map { ($0.name, setting($0.name) ?? "", $0.description) })
   }
 
+  func setSetting(_ name: String, _ value: String, local: Bool) throws(SQLError) -> String {
+    try change(name, to: value, local: local)
+    return setting(name) ?? value
+  }
+
   func notice(_ notice: SQLNotice) { sink?.notice(notice) }
 
   func temporaryFile() throws(SQLError) -> TemporaryFile {

@@ -92,6 +92,7 @@ extension SQLSession {
 
   private func show(_ name: String, at position: Int, _ sink: any ResultSink) throws(SQLError) -> String {
     let arena = Arena()
+    defer { withExtendedLifetime(arena) {} }
     if name == "all" {
       try sink.columns(["name", "setting", "description"].map { ColumnDescription(name: $0, type: .text) })
       let row = ValueBuffer(3)

@@ -53,16 +53,17 @@ extension FunctionRegistry {
     define("txid_current", [], .int8, .stable) { _, context throws(SQLError) in
       unsafe Value(Int64(bitPattern: try ExecutionState.of(context).transaction.id))
     }
+    addCatalogFunctions()
     define("pg_is_in_recovery", [], .bool) { _, _ throws(SQLError) in Value(false) }
   }
 
   /// Adds a scalar function unless the registry has one of the name already (`again`: one more of a name of ours).
-  private mutating func define(
-    _ name: String, _ arguments: [TypeID], _ result: TypeID, _ volatility: Volatility = .volatile, again: Bool = false,
-    _ body: @escaping ScalarImplementation
+  mutating func define(
+    _ name: String, _ arguments: [TypeID], _ result: TypeID, _ volatility: Volatility = .volatile, strict: Bool = true,
+    again: Bool = false, _ body: @escaping ScalarImplementation
   ) {
     if scalars[name]?.contains(where: { $0.arguments == arguments }) == true { return }
     if !again, scalars[name] != nil { return }
-    add(ScalarFunction(name, arguments, returns: result, volatility, body: body))
+    add(ScalarFunction(name, arguments, returns: result, volatility, strict: strict, body: body))
   }
 }

@@ -190,6 +190,7 @@ final class DefinitionRunner {
       user: session.user,
       database: session.database.options.name)
     let source = EvaluatingSource(state)
+    source.owner = state
     source.refresh()
     return (state, source)
   }

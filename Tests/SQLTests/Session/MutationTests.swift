@@ -1,0 +1,42 @@
+import Foundation
+import Platform
+import SQL
+import Testing
+
+/// Statements with words cut out, doubled and exchanged: whatever they mean now, the answer is rows or an error, and the
+/// session goes on.
+@Suite struct MutatedStatementTests {
+  @Test(arguments: [21, 22, 23] as [UInt64])
+  func neverTrap(_ seed: UInt64) throws {
+    var random = SeededRandomness(seed: seed)
+    let test = try TestSQL()
+    let session = test.session()
+    var statements: [String] = []
+    for name in GoldenScriptTests.scripts where name != "psql.golden" {
+      let text = try String(contentsOf: GoldenScriptTests.folder.appending(path: name), encoding: .utf8)
+      for line in text.split(separator: "\n")
+      where line.hasPrefix("> ") && line.hasSuffix(";") && !line.hasPrefix("> @") {
+        statements.append(String(line.dropFirst(2)))
+      }
+    }
+    var words: [Substring] = []
+    for statement in statements { words += statement.split(separator: " ") }
+    _ = session.lines("SET statement_timeout = '2s'; SET work_mem = '16MB'")
+    for _ in 0..<1500 {
+      var parts = statements[Int(random.below(statements.count))].split(separator: " ")
+      for _ in 0...random.below(3) where !parts.isEmpty {
+        let at = Int(random.below(parts.count))
+        switch random.below(4) {
+        case 0: parts.remove(at: at)
+        case 1: parts.insert(words[Int(random.below(words.count))], at: at)
+        case 2: parts[at] = words[Int(random.below(words.count))]
+        default: parts.swapAt(at, Int(random.below(parts.count)))
+        }
+      }
+      _ = session.lines(parts.joined(separator: " "))
+      if random.below(20) == 0 { _ = session.lines("ROLLBACK") }
+    }
+    _ = session.lines("ROLLBACK")
+    #expect(session.lines("SELECT 1 AS one") == ["one", "1"])
+  }
+}
