@@ -187,7 +187,7 @@ struct InsertWriter: ResultWriter {
 package func sqlLiteral(_ field: String?, _ kind: OutputColumn.Kind) -> String {
   guard let field else { return "NULL" }
   switch kind {
-  case .number where field.utf8.allSatisfy { (0x2B...0x39).contains($0) || $0 == 0x65 }: return field
+  case .number where field.utf8.allSatisfy { (0x2B...0x39).contains($0) || $0 == 0x65 } && field != "-0": return field
   case .boolean: return field == "t" ? "true" : "false"
   default: return "'" + field.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
   }
