@@ -50,9 +50,12 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
     switch self {
     case .disk(let error): "\(error)"
     case .corruption(let damage):
-      "\(damage.what) at offset \(damage.offset) of \(damage.path) is damaged: its checksum should be "
-        + "\(String(damage.expected, radix: 16)) and is \(String(damage.found, radix: 16)); "
-        + "restore the file from a replica or a backup"
+      // Equal checksums: the damage is of another kind, which `what` names.
+      "\(damage.what) at offset \(damage.offset) of \(damage.path) is damaged"
+        + (damage.expected == damage.found
+          ? ""
+          : ": its checksum should be \(String(damage.expected, radix: 16)) and is \(String(damage.found, radix: 16))")
+        + "; restore the file from a replica or a backup"
     case .unsupportedFormat(let path, let found, let supported):
       "\(path) has format \(found), and this release reads up to \(supported); open it with the release that wrote it"
     case .malformedGroup(let slot, let reason): "the transactions of slot \(slot.rawValue) cannot be decoded: \(reason)"
