@@ -1,3 +1,4 @@
+internal import Encoding
 internal import Storage
 internal import Transactions
 
@@ -6,7 +7,7 @@ internal import Transactions
 // The referencing side locks the referenced row for key share and looks at its newest version: from then on it cannot go
 // away before this transaction ends. The referenced side, which holds its row for update, looks for referring rows over a
 // fresh snapshot: whoever added one held the key share lock until its commit, so it is visible by now. (At the higher
-// levels the snapshot cannot be fresh; serializable finds the cycle, repeatable read checks against a second, newest one.)
+// levels the snapshot cannot be fresh: rows that came after it are looked for through a second, newest one.)
 
 extension SQLSession {
   /// Runs checks, and the actions of foreign keys, until none is left.
@@ -91,6 +92,7 @@ extension SQLSession {
     let key = reference.key
     // The key may be there again: another row took it, or this one came back.
     if try isPresent(parent, key, old, transaction) { return }
+    if transaction.isolation != .readCommitted { try refuseNewerRows(reference, child, old, transaction) }
     let action = new == nil ? key.onDelete : key.onUpdate
     let columns = key.columns.map { SQLWriter.quoted(child.column($0).name) }
     let schema = catalog.schema(child.schema)?.name ?? "public"
@@ -120,6 +122,39 @@ extension SQLSession {
       let sets = chosen.map { "\(SQLWriter.quoted(child.column($0).name)) = \(word)" }.joined(separator: ", ")
       _ = try runReference("UPDATE \(name) SET \(sets) WHERE \(condition)", old, key, child)
     }
+  }
+
+  /// From repeatable read on a transaction does not see rows that began to refer to the key after its snapshot: if there are any, the
+  /// transaction cannot go on. Serializable needs this too: whoever added them may run at a lower level.
+  private func refuseNewerRows(
+    _ reference: CatalogSnapshot.Reference, _ child: TableDescriptor, _ values: [Datum], _ own: Transaction
+  ) throws(SQLError) {
+    let snapshot = try sqlErrors { () throws(TransactionError) in try own.snapshot }
+    let schema = try catalog().schema(child.schema)?.name ?? "public"
+    let condition = reference.key.columns.enumerated().map {
+      "\(SQLWriter.quoted(child.column($1).name)) = $\($0 + 1)"
+    }
+    let text =
+      "SELECT 1 FROM \(SQLWriter.quoted(schema)).\(SQLWriter.quoted(child.name)) WHERE \(condition.joined(separator: " AND "))"
+    func count(_ asOf: Version?) throws(SQLError) -> Int {
+      let database = self.database
+      let id = self.id
+      let probe = try sqlErrors { () throws(TransactionError) in
+        try database.manager.begin(
+          TransactionOptions(isolation: .repeatableRead, isReadOnly: true, asOf: asOf, session: id))
+      }
+      self.transaction = probe
+      defer {
+        self.transaction = own
+        probe.rollback()
+      }
+      return try runReference(text, values, reference.key, child)
+    }
+    guard try count(nil) > count(snapshot) else { return }
+    throw SQLError(
+      .serializationFailure, "could not serialize access due to concurrent update",
+      detail: "Rows of \"\(child.name)\" began to refer to a key of this transaction after its snapshot.",
+      hint: "The transaction might succeed if retried.")
   }
 
   private func isPresent(
