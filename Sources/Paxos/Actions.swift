@@ -125,7 +125,8 @@ package struct Recovered: Sendable {
   package var chosen: SlotNumber
   /// What lies before the first of `entries`: the point, and what is in force there.
   package var base: Checkpoint
-  /// The newest checkpoint's slot; at or after the base.
+  /// The newest checkpoint's slot; at or after the base. State may be ahead of the log when the power fails: a log that
+  /// ends before this slot, or has another chain there, must be dropped first, and the base be the checkpoint.
   package var checkpoint: SlotNumber
   /// The first slot that the log on disk still holds.
   package var first: SlotNumber

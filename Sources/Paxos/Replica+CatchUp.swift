@@ -233,11 +233,12 @@ extension Replica {
     truncate(through: point.slot - min(point.slot, settings.retainedEntries), &actions)
   }
 
-  mutating func truncate(through slot: SlotNumber, _ actions: inout Actions) {
+  mutating func truncate(through wanted: SlotNumber, _ actions: inout Actions) {
+    // What is damaged may be a stop record that nothing else tells of; it goes once it is repaired.
+    let slot = damaged.first.map { min(wanted, $0 - 1) } ?? wanted
     guard slot >= first, let checkpoint = checkpoint(at: slot) else { return }
     first = slot + 1
     actions.truncate = checkpoint
-    damaged.removeAll { $0 <= slot }
     forgetIndex(through: slot)
   }
 

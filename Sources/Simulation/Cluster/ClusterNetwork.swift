@@ -50,9 +50,9 @@ struct ClusterNetwork {
     for i in blocked.indices { for j in blocked.indices { blocked[i][j] = false } }
   }
 
-  mutating func arrival(_ from: Int, _ to: Int, at time: UInt64, _ dice: inout Dice) -> UInt64 {
+  mutating func arrival(_ from: Int, _ to: Int, at time: UInt64, healed: Bool, _ dice: inout Dice) -> UInt64 {
     var at = time + dice.ticks(delay)
-    if dice.chance(tailPerMille) { at += dice.ticks(1_000...(dice.chance(100) ? 900_000 : 60_000)) }
+    if !healed, dice.chance(tailPerMille) { at += dice.ticks(1_000...(dice.chance(100) ? 900_000 : 60_000)) }
     if !reorders { at = max(at, lastArrival[from][to] + 1) }
     lastArrival[from][to] = max(lastArrival[from][to], at)
     return at
@@ -122,7 +122,7 @@ extension ClusterSimulation {
     }
     let copies = networkDice.chance(healed ? 0 : network.duplicationPerMille) ? 2 : 1
     for _ in 0..<copies {
-      let at = network.arrival(node.index, to, at: time, &networkDice)
+      let at = network.arrival(node.index, to, at: time, healed: healed, &networkDice)
       if options.traces { trace(message, carried, arrives: at) }
       let index = network.store(
         ClusterNetwork.Flight(message: message, records: carried, stop: stop, from: node.index, to: to))

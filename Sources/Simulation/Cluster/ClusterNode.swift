@@ -56,6 +56,8 @@ final class ClusterNode {
   var seenLastChain = Chain.zero
   var seenRole = Role.follower
   var seenEpoch: UInt32 = 0
+  /// The lowest slot behind which learned records replaced others under the same ballot, in this life.
+  var learnedCut: SlotNumber?
   var roundReads: [UInt64: (floor: SlotNumber, slot: SlotNumber?)] = [:]
 
   init(index: Int, id: NodeID, settings: Settings, store: any ReplicaStore, offset: UInt64, rateMillionths: Int64) {

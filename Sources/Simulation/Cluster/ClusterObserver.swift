@@ -129,7 +129,8 @@ extension ClusterSimulation {
       }
     }
     chosenChain.append(chain)
-    chosenBallot.append(replica.configuration.epoch == entry.origin.epoch ? replica.accepted : entry.origin)
+    // The ballot before this step: the step may have begun the next epoch.
+    chosenBallot.append(max(node.seenAccepted, entry.origin))
     chosenEpoch.append(entry.origin.epoch)
     chosenTime.append(time)
     if case .stop(let next)? = contents[chain.low] {
@@ -203,6 +204,8 @@ extension ClusterSimulation {
       }
       guard store.durableAccepted == accepted.ballot, accepted.point.slot > (node.replica?.chosen ?? 0) else { return }
       let slot = accepted.point.slot
+      // Replaced, in the same sync, by what was learned as chosen: then the vow is of no consequence.
+      if let cut = node.learnedCut, slot > cut { return }
       if slot > store.durableBase, store.durableEntry(at: slot)?.chain != accepted.point.chain {
         throw violation("I4: \(node.id) says accepted through \(slot), which is not durable")
       }

@@ -32,6 +32,8 @@ package final class ClusterSimulation {
   var contents: [UInt64: Content] = [:]
   var previousChain: [UInt64: Chain] = [:]
   var forge = RecordForge()
+  /// The greatest epoch that any stop record, chosen or not, announces.
+  var newestStop: UInt32 = 1
   var proposals: [UInt64: Chain] = [:]
   /// Where each request had its effect.
   var effects: [Command: SlotNumber] = [:]
@@ -147,6 +149,7 @@ package final class ClusterSimulation {
     node.submitted = 0
     node.syncThrough = 0
     node.armed = nil
+    node.learnedCut = nil
     node.vows.removeAll()
     node.takingCheckpoint = nil
     node.incoming = nil
@@ -257,6 +260,9 @@ package final class ClusterSimulation {
         for vow in back.vows[persist.vows] { node.vows.append((persist.token.sequence, vow)) }
         if case .install(let checkpoint, _) = persist.change { installed(node, checkpoint, persist.token.sequence) }
         if case .repair = persist.change { report.repairs += 1 }
+        if case .replace(let after) = persist.change, !persist.ballotsChanged {
+          node.learnedCut = min(node.learnedCut ?? .max, after)
+        }
       }
       if !back.persists.isEmpty { try beginWrites(node) }
       for notice in back.notices { try send(notice, from: node) }
@@ -344,6 +350,7 @@ package final class ClusterSimulation {
       chain = forge.make(slot: slot, previous: previous, origin: origin, kind: kind, payload: payload(content))
     }
     contents[chain.low] = content
+    if case .stop(let configuration) = content { newestStop = max(newestStop, configuration.epoch) }
     previousChain[chain.low] = previous
     if proposals.updateValue(chain, forKey: mix(slot, origin.round << 8 | origin.node.rawValue, UInt64(origin.epoch)))
       != nil

@@ -220,8 +220,12 @@ package final class ModelStore: ReplicaStore {
     recovered.tailCertain = tailCertain
     recovered.amnesiac = amnesiac
     recovered.entries = entries
-    if recovered.checkpoint > durableLast {
-      // The state is ahead of the log: the log begins anew behind it.
+    let there = durableEntry(at: checkpoint.point.slot)?.chain
+    if recovered.checkpoint > durableLast
+      || (recovered.checkpoint > base.point.slot && there != checkpoint.point.chain
+        && !damaged.contains(recovered.checkpoint))
+    {
+      // The state is ahead of the log, which ends before it or is of another history there: it begins anew behind it.
       recovered.base = checkpoint
       recovered.first = checkpoint.point.slot + 1
       recovered.chosen = checkpoint.point.slot
