@@ -79,9 +79,14 @@ final class SnapshotRegistry: @unchecked Sendable {
   }
 
   /// Holds `version` unless it is below the floor.
+  ///
+  /// A collector raises the floor to its candidate before it looks for holds and lowers it again: what it will settle on
+  /// is known when it is done.
   func retain(_ version: Version) -> SnapshotHold? {
     let hold = register(version)
     if floor.load(ordering: .sequentiallyConsistent) <= version.rawValue { return hold }
+    let settled = collecting.withLock { _ in floor.load(ordering: .sequentiallyConsistent) }
+    if settled <= version.rawValue { return hold }
     release(hold)
     return nil
   }
