@@ -81,7 +81,7 @@ package final class SequenceStore: Sendable {
       // Whoever held the lock may have reserved for all of us.
       if let number = takeReserved(storage, rule) { return number }
       let (first, count) = try plan(try state(transaction, key), rule, name)
-      let last = first + (count - 1) * rule.increment
+      let last = first &+ (count - 1) &* rule.increment
       try sqlErrors { () throws(TransactionError) in
         try transaction.put(key, SequenceStore.encode(last, isCalled: true))
         try transaction.commit(durable: false)
@@ -119,11 +119,13 @@ package final class SequenceStore: Sendable {
     } else {
       first = rule.start
     }
+    // Within the bounds the distance fits an unsigned word, whatever the signs.
     let room =
       rule.increment > 0
-      ? rule.maximum.subtractingReportingOverflow(first) : first.subtractingReportingOverflow(rule.minimum)
-    let steps = room.overflow ? Int64.max : room.partialValue / Int64(clamping: rule.increment.magnitude)
-    return (first, max(1, min(rule.reservation, steps == .max ? .max : steps + 1)))
+      ? UInt64(bitPattern: rule.maximum &- first) : UInt64(bitPattern: first &- rule.minimum)
+    let steps = room / rule.increment.magnitude
+    let wanted = UInt64(max(1, min(rule.reservation, 1 << 20)))
+    return (first, Int64(min(wanted - 1, steps)) + 1)
   }
 
   private func state(
