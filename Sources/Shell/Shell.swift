@@ -176,6 +176,7 @@ package final class Shell {
     let watch = Interrupts.watch { [connection] in connection.cancel() }
     timing.start()
     do throws(DatabaseError) {
+      if settings.explains && isPlanned(statement) { try connection.execute("EXPLAIN " + statement, into: sink) }
       try connection.execute(statement, into: sink)
     } catch {
       sink.abandon()
@@ -189,6 +190,12 @@ package final class Shell {
       outputOnce?.close()
       outputOnce = nil
     }
+  }
+
+  /// Whether EXPLAIN says something about the statement.
+  private func isPlanned(_ statement: String) -> Bool {
+    let word = statement.drop { $0.isWhitespace || $0 == "(" }.prefix { $0.isLetter }.lowercased()
+    return ["select", "with", "values", "insert", "update", "delete"].contains(word)
   }
 
   /// Says what went wrong, with the line and a mark under the place, as psql does.
