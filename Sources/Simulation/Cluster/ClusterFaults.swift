@@ -160,7 +160,7 @@ extension ClusterSimulation {
   }
 
   func takeCheckpoint(_ node: ClusterNode, _ dice: inout Dice) {
-    guard let replica = node.replica, node.takingCheckpoint == nil, node.incoming == nil,
+    guard let replica = node.replica, node.takingCheckpoint == nil, node.incoming.isEmpty,
       !replica.configuration.isWitness(node.id), node.machine.applied > node.store.checkpoint.point.slot,
       let checkpoint = replica.checkpoint(at: node.machine.applied)
     else { return }

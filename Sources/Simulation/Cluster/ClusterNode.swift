@@ -24,7 +24,7 @@ final class ClusterNode {
   /// A checkpoint being taken: state and where.
   var takingCheckpoint: (machine: ClusterMachine, checkpoint: Checkpoint)?
   /// Fetched from a peer; becomes `savedMachine` when the install write is durable.
-  var incoming: (machine: ClusterMachine, sequence: UInt64)?
+  var incoming: [(machine: ClusterMachine, sequence: UInt64)] = []
   var life: UInt32 = 0
   var pausedUntil: UInt64 = 0
   /// Nothing happens here any more: removed, or frozen for good.

@@ -152,7 +152,7 @@ package final class ClusterSimulation {
     node.learnedCut = nil
     node.vows.removeAll()
     node.takingCheckpoint = nil
-    node.incoming = nil
+    node.incoming.removeAll()
     node.roundReads.removeAll()
     node.pausedUntil = 0
     let recovered = node.store.recover()
@@ -171,7 +171,7 @@ package final class ClusterSimulation {
     guard node.replica != nil else { return }
     note(node, "crashes")
     node.store.crash(&diskDice)
-    if let incoming = node.incoming, incoming.machine.applied == node.store.checkpoint.point.slot {
+    for incoming in node.incoming where incoming.machine.applied == node.store.checkpoint.point.slot {
       node.savedMachine = incoming.machine
     }
     node.replica = nil
@@ -315,9 +315,9 @@ package final class ClusterSimulation {
     node.syncRunning = false
     let through = node.syncThrough
     node.store.complete(through: through)
-    if let incoming = node.incoming, incoming.sequence <= through {
+    while let incoming = node.incoming.first, incoming.sequence <= through {
       node.savedMachine = incoming.machine
-      node.incoming = nil
+      node.incoming.removeFirst()
     }
     var sent = 0
     while sent < node.vows.count, node.vows[sent].sequence <= through {
@@ -406,7 +406,7 @@ package final class ClusterSimulation {
 
   private func installed(_ node: ClusterNode, _ checkpoint: Checkpoint, _ sequence: UInt64) {
     report.installs += 1
-    node.incoming = (transferMachine, sequence)
+    node.incoming.append((transferMachine, sequence))
     node.takingCheckpoint = nil
     node.machine = transferMachine
     note(node, "installs a checkpoint at \(checkpoint.point.slot)")
