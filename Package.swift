@@ -32,18 +32,21 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
   ],
   targets: [
     // C: what Swift cannot say, and the system's libraries.
     .target(name: "CSynod"),
     .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
-    .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
 
     .target(name: "Encoding", dependencies: ["CSynod", "CLZ4"], swiftSettings: strict),
     .target(name: "Paxos", swiftSettings: strict),
     .target(name: "Wire", swiftSettings: strict),
-    .target(name: "Platform", dependencies: ["CSynod"], swiftSettings: strict),
+    .target(name: "Platform", dependencies: ["CSynod", "COpenSSL"], swiftSettings: strict),
     .target(name: "Log", dependencies: ["Encoding", "Platform"], swiftSettings: strict),
     .target(name: "Replication", dependencies: ["Encoding", "Platform", "Log", "Paxos"], swiftSettings: strict),
     .target(name: "Storage", dependencies: ["CSynod", "Encoding", "Platform"], swiftSettings: strict),
@@ -59,7 +62,19 @@ let package = Package(
       name: "Synod",
       dependencies: ["Encoding", "Platform", "Log", "Replication", "Storage", "Transactions", "SQL"],
       swiftSettings: strict),
-    .target(name: "Shell", dependencies: ["Synod", "CEdit"], swiftSettings: strict),
+    .target(
+      name: "Server",
+      dependencies: [
+        "Platform", "Encoding", "Wire", "Transactions", "SQL", "Synod", "COpenSSL",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "CoreMetrics", package: "swift-metrics"),
+        .product(name: "Metrics", package: "swift-metrics"),
+      ],
+      swiftSettings: strict),
+    .target(name: "Shell", dependencies: ["Synod", "Wire", "CEdit"], swiftSettings: strict),
     .target(
       name: "Simulation",
       dependencies: ["Encoding", "Platform", "Paxos", "Log"],
@@ -67,7 +82,8 @@ let package = Package(
     .executableTarget(
       name: "Command",
       dependencies: [
-        "Encoding", "Platform", "Log", "Storage", "Synod", "Shell", "Simulation",
+        "Encoding", "Platform", "Log", "Storage", "Synod", "Server", "Shell", "Simulation",
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
@@ -95,6 +111,9 @@ let package = Package(
       exclude: ["Scripts"], swiftSettings: tests),
     .testTarget(
       name: "SynodTests", dependencies: ["Synod", "Simulation", "Platform", "Encoding"], swiftSettings: tests),
+    .testTarget(
+      name: "ServerTests", dependencies: ["Server", "Wire", "SQL", "Synod", "Platform", "Encoding"],
+      exclude: ["Clients"], swiftSettings: tests),
     .testTarget(name: "ShellTests", dependencies: ["Shell", "Synod"], swiftSettings: tests),
     .testTarget(
       name: "SimulationTests",

@@ -1,0 +1,1 @@
+// Sockets, authentication, health and metrics over the library.
