@@ -138,7 +138,21 @@ private final class LogAdapter: CommitLog {
   }
 
   func whenDelivered(_ version: Version, _ body: @escaping @Sendable (Swift.Result<Void, CommitError>) -> Void) {
-    pipeline.whenDelivered(version) { result in body(result.mapError { CommitError($0, isAppended: true) }) }
+    whenDelivered(version, durable: true, body)
+  }
+
+  func whenDelivered(
+    _ version: Version, durable: Bool, _ body: @escaping @Sendable (Swift.Result<Void, CommitError>) -> Void
+  ) {
+    pipeline.whenDelivered(version, durable: durable) { result in
+      body(result.mapError { CommitError($0, isAppended: true) })
+    }
+  }
+
+  func commitInline(through version: Version) throws(CommitError) -> Bool {
+    do throws(LogError) { return try pipeline.commitInline(through: version) } catch {
+      throw CommitError(error, isAppended: true)
+    }
   }
 }
 

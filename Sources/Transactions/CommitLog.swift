@@ -14,6 +14,19 @@ package protocol CommitLog: AnyObject, Sendable {
   func commit(through version: Version, durable: Bool) throws(CommitError)
   /// Calls `body` once, on any thread, when the version is delivered or never will be.
   func whenDelivered(_ version: Version, _ body: @escaping @Sendable (Result<Void, CommitError>) -> Void)
+  /// Likewise; `durable == false` does not wait for the disk.
+  func whenDelivered(
+    _ version: Version, durable: Bool, _ body: @escaping @Sendable (Result<Void, CommitError>) -> Void)
+  /// Writes and delivers the version on this thread if the log is idle and next to nobody waits: true when it is
+  /// delivered. Otherwise false at once, and nothing was asked for.
+  func commitInline(through: Version) throws(CommitError) -> Bool
+}
+
+extension CommitLog {
+  package func whenDelivered(
+    _ version: Version, durable: Bool, _ body: @escaping @Sendable (Result<Void, CommitError>) -> Void
+  ) { whenDelivered(version, body) }
+  package func commitInline(through: Version) throws(CommitError) -> Bool { false }
 }
 
 /// Why the log did not take or did not choose a batch.

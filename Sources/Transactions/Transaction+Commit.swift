@@ -32,6 +32,37 @@ extension Transaction {
     }
   }
 
+  /// How far `beginCommit` came.
+  package enum CommitProgress: Sendable {
+    /// Committed; the version where something was written.
+    case done(Version?)
+    /// In the log, but not yet chosen: `whenCommitted` tells the end. It can no longer be rolled back.
+    case pending(Version)
+  }
+
+  /// Commits as far as that goes without waiting for others: to the end if nothing was written, or if `isInline` and the
+  /// log is so idle that writing here is the quickest way; otherwise up to the place in the log.
+  package func beginCommit(isInline: Bool) throws(TransactionError) -> CommitProgress {
+    guard let version = try manager.sequence(self) else { return .done(nil) }
+    guard isInline else { return .pending(version) }
+    do throws(CommitError) {
+      guard try manager.log.commitInline(through: version) else { return .pending(version) }
+    } catch { throw manager.abandon(self, error) }
+    freeMemory()
+    return .done(version)
+  }
+
+  /// Calls `body` once, when the commit that is pending is chosen, visible and its locks released, or has failed. It may
+  /// be called before this returns, otherwise on the log's thread, which it must not hold up.
+  package func whenCommitted(durable: Bool = true, _ body: @escaping @Sendable (TransactionError?) -> Void) {
+    manager.log.whenDelivered(version, durable: durable) { result in
+      switch result {
+      case .success: body(nil)
+      case .failure(let error): body(self.manager.abandon(self, error))
+      }
+    }
+  }
+
   /// Undoes everything. Idempotent; nothing once the commit was sequenced.
   package func rollback() {
     guard state == .active || state == .failed else { return }

@@ -24,12 +24,11 @@ extension SQLSession {
         statements.count > 1 ? String(decoding: bytes[parsed.range], as: UTF8.self) : text
       let prepared = PreparedStatement(text: own, statement: parsed.statement, position: 0, parameterTypes: [])
       if index > 0 { startClock() }
-      try run(prepared, [], sink, isPart: statements.count > 1)
+      let isLast = index == statements.count - 1
+      try run(prepared, [], sink, isPart: statements.count > 1, mayDefer: isLast)
     }
-    if block == .implicit { try commitBlock() }
+    if block == .implicit { try commit(mayDefer: true) }
   }
-
-  private func commitBlock() throws(SQLError) { try commit() }
 
   /// Leaves the state that an error leaves.
   func statementFailed() {
@@ -42,7 +41,8 @@ extension SQLSession {
 
   /// Runs one statement, with the transaction around it.
   func run(
-    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink, isPart: Bool = false
+    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink, isPart: Bool = false,
+    mayDefer: Bool = false
   ) throws(SQLError) {
     guard let statement = prepared.statement else {
       sink.empty()
@@ -53,10 +53,12 @@ extension SQLSession {
         throw SQLError(
           .failedTransaction, "current transaction is aborted, commands ignored until end of transaction block")
       }
-      if case .transaction(let control) = statement, try self.control(control, prepared.text, sink, isPart: isPart) {
+      if case .transaction(let control) = statement,
+        try self.control(control, prepared.text, sink, isPart: isPart, mayDefer: mayDefer)
+      {
         return
       }
-      try runInTransaction(prepared, parameters, sink, isPart: isPart)
+      try runInTransaction(prepared, parameters, sink, isPart: isPart, mayDefer: mayDefer)
     } catch {
       statementFailed()
       throw error
@@ -72,7 +74,7 @@ extension SQLSession {
   }
 
   private func runInTransaction(
-    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink, isPart: Bool
+    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink, isPart: Bool, mayDefer: Bool
   ) throws(SQLError) {
     let isOwn = block == .none && !isPart
     if block == .none, isPart { block = .implicit }
@@ -88,8 +90,8 @@ extension SQLSession {
         let tag = try perform(prepared, parameters, counting)
         try counting.flush()
         closePast()
-        if isOwn { try commit() }
-        sink.completed(tag)
+        if isOwn { try commit(mayDefer: mayDefer, tag: tag) }
+        if pendingCommit == nil { sink.completed(tag) }
         return
       } catch {
         // A statement that is its own transaction and has shown nothing yet can be run again unseen.
@@ -217,7 +219,7 @@ extension SQLSession {
 
   /// BEGIN and its kin; false if the statement needs a transaction and is run in one.
   private func control(
-    _ control: Syntax.TransactionStatement, _ text: String, _ sink: any ResultSink, isPart: Bool
+    _ control: Syntax.TransactionStatement, _ text: String, _ sink: any ResultSink, isPart: Bool, mayDefer: Bool
   ) throws(SQLError) -> Bool {
     switch control.kind {
     case .begin(let modes):
@@ -244,8 +246,8 @@ extension SQLSession {
         abandon()
         sink.completed("ROLLBACK")
       case .explicit, .implicit:
-        try commit()
-        sink.completed("COMMIT")
+        try commit(mayDefer: mayDefer && !chain, tag: "COMMIT")
+        if pendingCommit == nil { sink.completed("COMMIT") }
       }
       if chain { try self.chain(chained) }
     case .rollback(let chain):

@@ -127,21 +127,24 @@ extension SQLSession {
   package func closePortal(_ name: String) { portals[name] = nil }
 
   /// Runs a portal. With `maxRows` > 0 at most so many rows are given: false is returned while there are more (the answer
-  /// is then PortalSuspended, and no tag is given).
+  /// is then PortalSuspended, and no tag is given). With `isPart` a statement outside of any block is the beginning of an
+  /// implicit transaction that `sync` ends; otherwise it is a transaction of its own.
   @discardableResult
-  package func execute(_ portal: Portal, maxRows: Int = 0, _ sink: any ResultSink) throws(SQLError) -> Bool {
+  package func execute(
+    _ portal: Portal, maxRows: Int = 0, isPart: Bool = false, _ sink: any ResultSink
+  ) throws(SQLError) -> Bool {
     self.sink = sink
     defer { self.sink = nil }
     startClock()
     if maxRows <= 0, portal.rows == nil {
-      try run(portal.statement, portal.parameters, PortalSink(sink))
+      try run(portal.statement, portal.parameters, PortalSink(sink), isPart: isPart, mayDefer: true)
       portal.isComplete = true
       return true
     }
     if portal.rows == nil {
       // The rows are kept from here on: later statements of the transaction must not disturb the scan.
       let keeper = KeepingSink(limitBytes: workMemoryBytes, sink)
-      try run(portal.statement, portal.parameters, keeper)
+      try run(portal.statement, portal.parameters, keeper, isPart: isPart)
       portal.rows = keeper.rows ?? RowStore(width: 1, limitBytes: workMemoryBytes)
       portal.tag = keeper.tag
     }
@@ -163,7 +166,7 @@ extension SQLSession {
 
   /// Ends an implicit transaction: Sync. Portals end with it.
   package func sync() throws(SQLError) {
-    if block == .implicit { try commit() }
+    if block == .implicit { try commit(mayDefer: true) }
     if block == .none { portals = [:] }
   }
 }

@@ -60,7 +60,11 @@ package final class SQLSession {
   var referenceDepth = 0
   /// Whether a statement that reads or writes ran in the transaction.
   var hasRun = false
-  private let interrupted = Atomic<Bool>(false)
+  private let interrupted = Atomic<UInt8>(0)
+  /// How commits that end a message are made; nil: they block until they are durable.
+  package var deferral: CommitDeferral?
+  /// The commit that the caller is to wait for before it answers.
+  package internal(set) var pendingCommit: PendingCommit?
   private var deadline: Int64 = 0
 
   init(_ database: SQLDatabase, id: UInt64, user: String) {
@@ -93,9 +97,17 @@ package final class SQLSession {
     transaction?.isolation ?? SQLSession.level(settings.frequent.isolation)
   }
 
-  /// Makes the running statement fail with 57014. Any thread; nothing happens when none runs.
-  package func cancel() {
-    interrupted.store(true, ordering: .releasing)
+  /// Why a statement was interrupted.
+  package enum Interruption: UInt8, Sendable {
+    case cancel = 1
+    case timeout
+    /// The session is to end: 57P01.
+    case termination
+  }
+
+  /// Makes the running statement fail with 57014 (57P01 for a termination). Any thread; nothing happens when none runs.
+  package func cancel(_ why: Interruption = .cancel) {
+    interrupted.store(why.rawValue, ordering: .releasing)
     currentTransaction.withLock { $0 }?.cancel()
   }
   private let currentTransaction: Mutex<Transaction?> = Mutex(nil)
@@ -216,8 +228,9 @@ package final class SQLSession {
     return Version(number)
   }
 
-  /// Commits the open transaction.
-  func commit(durable isDurable: Bool = true) throws(SQLError) {
+  /// Commits the open transaction. `mayDefer` says that nothing more is done before the answer: in a session that defers
+  /// its commits this may then return with `pendingCommit` set (see `SQLSession+Commit.swift`).
+  func commit(durable isDurable: Bool = true, mayDefer: Bool = false, tag: String? = nil) throws(SQLError) {
     guard let transaction else { return }
     do throws(SQLError) {
       let checks = deferredChecks
@@ -227,12 +240,21 @@ package final class SQLSession {
       }
       try holdCursors()
       let durable = isDurable && settings.frequent.isSynchronous
-      let version = try sqlErrors { () throws(TransactionError) in try transaction.commit(durable: durable) }
-      if let localCatalog, version != nil { database.catalogs.add(localCatalog) }
+      if mayDefer, let deferral {
+        if try postpone(transaction, deferral, durable: durable, tag: tag) { return }
+      } else {
+        let version = try sqlErrors { () throws(TransactionError) in try transaction.commit(durable: durable) }
+        if let localCatalog, version != nil { database.catalogs.add(localCatalog) }
+      }
     } catch {
       abandon()
       throw error
     }
+    committed()
+  }
+
+  /// What is left to do once the transaction is committed.
+  func committed() {
     for (name, value) in localSettings {
       settings.set(name, value)
       report(name)
@@ -377,18 +399,25 @@ package final class SQLSession {
   // MARK: Interrupts
 
   func startClock() {
-    interrupted.store(false, ordering: .relaxed)
+    interrupted.store(0, ordering: .relaxed)
     statementStart = EvaluationContext.clock()
     let timeout = settings.frequent.statementTimeoutMilliseconds
     deadline = timeout > 0 ? monotonicNanoseconds() + timeout * 1_000_000 : 0
   }
 
   package func checkInterrupt() throws(SQLError) {
-    if interrupted.load(ordering: .relaxed) {
-      throw SQLError(.queryCanceled, "canceling statement due to user request")
-    }
+    if interrupted.load(ordering: .relaxed) != 0 { throw interruption() }
     if deadline > 0, monotonicNanoseconds() > deadline {
       throw SQLError(.queryCanceled, "canceling statement due to statement timeout")
+    }
+  }
+
+  /// What the last interruption is called.
+  package func interruption() -> SQLError {
+    switch Interruption(rawValue: interrupted.load(ordering: .acquiring)) {
+    case .timeout: SQLError(.queryCanceled, "canceling statement due to statement timeout")
+    case .termination: SQLError(.adminShutdown, "terminating connection due to administrator command")
+    case .cancel, nil: SQLError(.queryCanceled, "canceling statement due to user request")
     }
   }
 

@@ -70,6 +70,9 @@ struct Settings: Sendable {
         "idle_in_transaction_session_timeout", milliseconds, "0",
         "Sets the maximum allowed idle time between queries, when in a transaction."),
       make(
+        "idle_session_timeout", milliseconds, "0",
+        "Sets the maximum allowed idle time between queries, when not in a transaction."),
+      make(
         "in_hot_standby", .boolean, "off", "Shows whether hot standby is currently active.", fixed: true, reported: true
       ),
       make(
@@ -153,6 +156,8 @@ struct Settings: Sendable {
     var statementTimeoutMilliseconds: Int64
     var isSynchronous: Bool
     var workMemoryKibibytes: Int64
+    var idleInTransactionTimeoutMilliseconds: Int64
+    var idleTimeoutMilliseconds: Int64
   }
 
   var frequent: Frequent {
@@ -162,7 +167,9 @@ struct Settings: Sendable {
         isolation: value("default_transaction_isolation") ?? "", isReadOnly: isOn("default_transaction_read_only"),
         isDeferrable: isOn("default_transaction_deferrable"), lockTimeoutMilliseconds: integer("lock_timeout"),
         statementTimeoutMilliseconds: integer("statement_timeout"),
-        isSynchronous: value("synchronous_commit") != "off", workMemoryKibibytes: integer("work_mem"))
+        isSynchronous: value("synchronous_commit") != "off", workMemoryKibibytes: integer("work_mem"),
+        idleInTransactionTimeoutMilliseconds: integer("idle_in_transaction_session_timeout"),
+        idleTimeoutMilliseconds: integer("idle_session_timeout"))
       known = read
       return read
     }
