@@ -253,6 +253,14 @@ package final class Log: Sendable {
   /// The chain value at `slot`, or nil where the log does not reach.
   package func chain(at slot: Slot) -> Hash128? { shared.withLock { $0.index.chain(at: slot) } }
 
+  /// The position at `slot`, or nil where the log does not reach.
+  package func position(at slot: Slot) -> LogPosition? {
+    shared.withLock { shared in
+      if slot == shared.index.head.base.slot { return shared.index.head.base }
+      return shared.index.place(of: slot).map { LogPosition(slot: slot, chain: $0.chain, version: $0.lastVersion) }
+    }
+  }
+
   /// Why nothing can be written any more, if so.
   package var failure: LogError? { shared.withLock { $0.failure } }
 

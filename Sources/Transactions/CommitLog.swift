@@ -37,6 +37,8 @@ package enum CommitError: Error, Hashable, Sendable {
   case failed(String)
   /// Definitely not chosen, now or later.
   case restarted(String)
+  /// This node does not lead.
+  case notLeading(String)
   /// Chosen or not: not known.
   case unknownOutcome(String)
   /// The log is closed.

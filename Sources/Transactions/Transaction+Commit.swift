@@ -15,6 +15,7 @@ extension Transaction {
     do throws(CommitError) {
       try manager.log.commit(through: version, durable: durable)
     } catch { throw manager.abandon(self, error) }
+    guard state == .committed else { throw Self.discarded }
     freeMemory()
     return version
   }
@@ -26,7 +27,7 @@ extension Transaction {
     guard let version = try manager.sequence(self) else { return whenDone(.success(nil)) }
     manager.log.whenDelivered(version) { result in
       switch result {
-      case .success: whenDone(.success(version))
+      case .success: whenDone(self.state == .committed ? .success(version) : .failure(Self.discarded))
       case .failure(let error): whenDone(.failure(self.manager.abandon(self, error)))
       }
     }
@@ -48,6 +49,7 @@ extension Transaction {
     do throws(CommitError) {
       guard try manager.log.commitInline(through: version) else { return .pending(version) }
     } catch { throw manager.abandon(self, error) }
+    guard state == .committed else { throw Self.discarded }
     freeMemory()
     return .done(version)
   }
@@ -57,10 +59,14 @@ extension Transaction {
   package func whenCommitted(durable: Bool = true, _ body: @escaping @Sendable (TransactionError?) -> Void) {
     manager.log.whenDelivered(version, durable: durable) { result in
       switch result {
-      case .success: body(nil)
+      case .success: body(self.state == .committed ? nil : Self.discarded)
       case .failure(let error): body(self.manager.abandon(self, error))
       }
     }
+  }
+
+  static var discarded: TransactionError {
+    .restarted("the leader changed before the commit was chosen; run the transaction again")
   }
 
   /// Undoes everything. Idempotent; nothing once the commit was sequenced.

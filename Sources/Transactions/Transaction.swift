@@ -19,6 +19,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// May be changed between statements. 0: wait for ever.
   package var lockTimeoutNanoseconds: UInt64
   let options: TransactionOptions
+  /// The leadership in which it began.
+  let term: UInt64
 
   @exclusivity(unchecked) var arena = unsafe Arena()
   @exclusivity(unchecked) var writes = unsafe WriteSet()
@@ -49,6 +51,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   init(manager: TransactionManager, id: UInt64, options: TransactionOptions) {
     self.manager = manager
     self.options = options
+    term = manager.currentTerm
     isolation = options.asOf == nil ? options.isolation : .repeatableRead
     isReadOnly = options.isReadOnly || options.asOf != nil
     lockTimeoutNanoseconds = options.lockTimeoutNanoseconds
@@ -97,10 +100,13 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       _ = try manager.takeSnapshot(self)
       return
     }
-    guard isolation == .readCommitted, hold.version != manager.engine.visibleVersion else { return }
-    manager.engine.release(hold)
-    unsafe self.hold = nil
-    unsafe self.hold = manager.engine.retainVisible()
+    guard isolation == .readCommitted else { return }
+    if hold.version != manager.engine.visibleVersion {
+      manager.engine.release(hold)
+      unsafe self.hold = nil
+      unsafe self.hold = manager.engine.retainVisible()
+    }
+    if let gate = manager.gate { try manager.confirmSnapshot(self, gate) }
   }
 
   // MARK: Reading

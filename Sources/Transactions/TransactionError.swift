@@ -28,6 +28,8 @@ package enum TransactionError: Error, Sendable {
   case logFailed(String)
   /// 40001. The log refused the transaction before it could be chosen: definitely not committed (a new leader).
   case restarted(String)
+  /// 57P03. This node does not lead, and could not ask the one that does; nothing was read or written.
+  case notLeading(String)
   /// 08007. The transaction was handed to the log and its fate could not be learnt: it may or may not be committed.
   case unknownOutcome(String)
   /// 57P01. The manager is closed.

@@ -75,6 +75,12 @@ final class Sequencer: @unchecked Sendable {
     return TransactionReference(id: entry.id, session: entry.session, version: version)
   }
 
+  /// Versions go on from `version`; nothing is in flight.
+  func restart(at version: Version) {
+    unsafe firstInFlight = version
+    unsafe nextVersion = version
+  }
+
   func addInFlight(_ transaction: Transaction, _ version: Version) {
     if unsafe version.rawValue - firstInFlight.rawValue > mask { grow() }
     unsafe ring[Int(version.rawValue & mask)] = unsafe Unmanaged.passRetained(transaction)
@@ -85,11 +91,12 @@ final class Sequencer: @unchecked Sendable {
     transaction.state = .sequenced
   }
 
-  /// Takes a version out; the transaction is the caller's to release.
-  func takeInFlight(_ version: Version) -> Unmanaged<Transaction>? {
+  /// Takes a version out, if it is that of `expected` (or of anybody); the transaction is the caller's to release.
+  func takeInFlight(_ version: Version, of expected: Transaction? = nil) -> Unmanaged<Transaction>? {
     guard unsafe version >= firstInFlight && version < nextVersion else { return nil }
     let place = unsafe Int(version.rawValue & mask)
     let transaction = unsafe ring[place]
+    if let expected, unsafe transaction?.toOpaque() != Unmanaged.passUnretained(expected).toOpaque() { return nil }
     unsafe ring[place] = nil
     return unsafe transaction
   }
@@ -153,6 +160,7 @@ extension TransactionManager {
       sequencer.latch.lock()
     }
     defer { sequencer.latch.unlock() }
+    try checkTerm(transaction)
     if unsafe transaction.isTracked, let failure = certify(transaction) { throw .serializationFailure(failure) }
     let version = unsafe sequencer.nextVersion
     do throws(CommitError) { unsafe try log.append(batch, version: version) } catch { throw TransactionError(error) }
@@ -165,6 +173,12 @@ extension TransactionManager {
   /// Nothing to log: the transaction is over, unless it has seen what no serial order shows.
   private func commitReadOnly(_ transaction: Transaction) throws(TransactionError) {
     let isSafe = transaction.safety.map { $0.outcome.load() == SnapshotSafety.safe } ?? false
+    if unsafe transaction.isTracked && !isSafe {
+      do throws(TransactionError) { try checkTerm(transaction) } catch {
+        end(transaction, as: .rolledBack)
+        throw error
+      }
+    }
     if unsafe transaction.isTracked && !isSafe {
       sequencer.latch.lock()
       let failure = certify(transaction)
@@ -226,8 +240,8 @@ extension TransactionManager {
   /// back what it holds; whoever takes its locks cannot commit either.
   func abandon(_ transaction: Transaction, _ error: CommitError) -> TransactionError {
     sequencer.latch.lock()
-    let inFlight = unsafe sequencer.takeInFlight(transaction.version)
-    unsafe sequencer.certifier.discard(version: transaction.version.rawValue)
+    let inFlight = unsafe sequencer.takeInFlight(transaction.version, of: transaction)
+    if unsafe inFlight != nil { unsafe sequencer.certifier.discard(version: transaction.version.rawValue) }
     sequencer.latch.unlock()
     if let inFlight = unsafe inFlight {
       lockTable.unlock(transaction)
@@ -275,6 +289,7 @@ extension TransactionError {
     case .diskFull(let message): self = .diskFull(message)
     case .failed(let message): self = .logFailed(message)
     case .restarted(let message): self = .restarted(message)
+    case .notLeading(let message): self = .notLeading(message)
     case .unknownOutcome(let message): self = .unknownOutcome(message)
     case .closed: self = .closed
     }

@@ -20,11 +20,20 @@ package final class TransactionManager: Sendable {
   let rolledBack = Atomic<UInt64>(0)
   let committedReadOnly = Atomic<UInt64>(0)
   let conflicts: ConflictList
+  /// Asked about every snapshot where there are several nodes.
+  let gate: (any SnapshotGate)?
+  /// See TransactionManager+Leadership.swift.
+  let term = Atomic<UInt64>(0)
 
-  /// The engine must have replayed the log: the next commit gets `engine.visibleVersion + 1`.
-  package init(engine: Engine, log: any CommitLog, options: TransactionManagerOptions = .init()) {
+  /// The engine must have replayed the log: the next commit gets `engine.visibleVersion + 1`. With a gate the node begins
+  /// as one that does not lead.
+  package init(
+    engine: Engine, log: any CommitLog, gate: (any SnapshotGate)? = nil, options: TransactionManagerOptions = .init()
+  ) {
     self.engine = engine
     self.log = log
+    self.gate = gate
+    if gate != nil { term.store(Self.noTerm, ordering: .relaxed) }
     self.options = options
     sequencer = Sequencer(nextVersion: engine.visibleVersion.advanced(by: 1), options: options)
     conflicts = ConflictList(limit: options.recentConflictCount)
@@ -55,6 +64,7 @@ package final class TransactionManager: Sendable {
     } else {
       unsafe transaction.hold = engine.retainVisible()
     }
+    if let gate { try confirmSnapshot(transaction, gate) }
     return unsafe transaction.hold.unsafelyUnwrapped.version
   }
 

@@ -28,6 +28,8 @@ package struct TransactionOptions: Sendable {
   package var attempts: Int
   /// Names the session in messages and system views.
   package var session: UInt64
+  /// Reads what this node has applied, however old that is: snapshots are not confirmed by the leader's lease.
+  package var isLocal = false
 
   package init(
     isolation: IsolationLevel = .readCommitted, isReadOnly: Bool = false, isDeferrable: Bool = false,

@@ -44,6 +44,8 @@ extension SQLError {
     case .logFailed(let message): self.init(.ioError, message)
     case .restarted(let message):
       self.init(.serializationFailure, "transaction restarted: \(message)", hint: "Run the transaction again.")
+    case .notLeading(let message):
+      self.init(SQLState(rawValue: "57P03"), message, hint: "Connect to the leader, or try again when there is one.")
     case .unknownOutcome(let message):
       self.init(
         .transactionUnknown, "transaction resolution unknown: \(message)",
