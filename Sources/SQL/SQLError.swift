@@ -57,6 +57,8 @@ extension SQLState {
   package static let activeTransaction = SQLState(rawValue: "25001")
   package static let failedTransaction = SQLState(rawValue: "25P02")
   package static let readOnlyTransaction = SQLState(rawValue: "25006")
+  package static let protocolViolation = SQLState(rawValue: "08P01")
+  package static let duplicateCursor = SQLState(rawValue: "42P03")
   package static let featureNotSupported = SQLState(rawValue: "0A000")
   package static let cardinalityViolation = SQLState(rawValue: "21000")
   package static let stringTooLong = SQLState(rawValue: "22001")

@@ -25,10 +25,6 @@ extension SQLSession {
     if transaction?.isReadOnly == true {
       throw SQLError(.readOnlyTransaction, "cannot execute COPY FROM in a read-only transaction")
     }
-    guard options.format != .binary else {
-      throw SQLError(
-        .featureNotSupported, "COPY FROM in binary format is not supported", position: place(copy.position))
-    }
     var binder = try makeBinder()
     var table = try binder.table(name, for: "copy to")
     while try !lockTable(table) {
@@ -37,6 +33,7 @@ extension SQLSession {
     }
     let insert = try BulkInsert(self, table, names.map { ($0.text, $0.position) }, binder, options, copy.condition)
     try sink.copyIn(CopyDescription(format: options.format, columnCount: insert.columns.count))
+    if options.format == .binary { return "COPY \(try copyBinary(insert, sink))" }
     var reader = CopyReader(options)
     if options.header, try reader.next(sink), options.matchesHeader {
       for (index, column) in insert.columns.enumerated() {
@@ -85,9 +82,6 @@ extension SQLSession {
   private func copyTo(
     _ copy: Syntax.Copy, _ options: CopyOptions, _ sink: any ResultSink
   ) throws(SQLError) -> String {
-    guard options.format != .binary else {
-      throw SQLError(.featureNotSupported, "COPY TO in binary format is not supported", position: place(copy.position))
-    }
     let statement: Syntax.Statement
     switch copy.source {
     case .table(let name, let columns):
@@ -103,8 +97,9 @@ extension SQLSession {
     }
     let prepared = PreparedStatement(text: "", statement: statement, position: 0, parameterTypes: [])
     let runner = try self.runner(prepared)
-    let writer = CopyWriter(options, runner.columns, textFormat)
     try sink.copyOut(CopyDescription(format: options.format, columnCount: runner.columns.count))
+    if options.format == .binary { return "COPY \(try copyBinary(runner, sink))" }
+    let writer = CopyWriter(options, runner.columns, textFormat)
     if options.header { try writer.header(sink) }
     let tag = unsafe try runner.run(self, []) { (row) throws(SQLError) in unsafe try writer.row(row, sink) }
     try writer.flush(sink)
@@ -214,6 +209,21 @@ final class BulkInsert {
     let base = try TypeCodec.parse(
       text, SQLType(column.type.id, modifier: column.type.id == .interval ? column.type.modifier : -1),
       evaluator.arena, format)
+    row[column.place] =
+      column.type.modifier < 0
+      ? base : try TypeModifier.apply(base, column.type, explicit: false, evaluator.arena)
+  }
+
+  /// Gives column `index` its binary form.
+  func setBinary(_ index: Int, _ bytes: Bytes) throws(SQLError) {
+    let column = columns[index]
+    let base: Value
+    do throws(SQLError) {
+      base = try TypeCodec.decodeBinary(bytes, column.type.id, evaluator.arena)
+    } catch {
+      guard error.message.hasPrefix("incorrect binary data format") else { throw error }
+      throw SQLError(.invalidBinary, "incorrect binary data format")
+    }
     row[column.place] =
       column.type.modifier < 0
       ? base : try TypeModifier.apply(base, column.type, explicit: false, evaluator.arena)

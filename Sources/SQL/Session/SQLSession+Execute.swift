@@ -65,7 +65,7 @@ extension SQLSession {
     }
   }
 
-  private static func endsBlock(_ statement: Syntax.Statement) -> Bool {
+  static func endsBlock(_ statement: Syntax.Statement) -> Bool {
     guard case .transaction(let control) = statement else { return false }
     switch control.kind {
     case .commit, .rollback, .rollbackTo: return true

@@ -104,7 +104,7 @@ extension SQLSession {
     guard parameters.count == statement.parameterTypes.count else {
       statementFailed()
       throw SQLError(
-        SQLState(rawValue: "08P01"),
+        .protocolViolation,
         "bind message supplies \(parameters.count) parameters, but prepared statement requires \(statement.parameterTypes.count)"
       )
     }

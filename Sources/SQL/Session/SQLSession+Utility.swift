@@ -266,7 +266,7 @@ extension SQLSession {
     }
     guard cursors[declare.name.text] == nil else {
       throw SQLError(
-        SQLState(rawValue: "42P03"), "cursor \"\(declare.name.text)\" already exists",
+        .duplicateCursor, "cursor \"\(declare.name.text)\" already exists",
         position: place(declare.name.position))
     }
     let statement = PreparedStatement(

@@ -122,6 +122,11 @@
     precondition(offset >= 0 && offset + MemoryLayout<T>.size <= count)
     unsafe base.storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
   }
+  /// Overwrites a big-endian integer that was written before.
+  @inlinable package mutating func patch<T: FixedWidthInteger & BitwiseCopyable>(big value: T, at offset: Int) {
+    precondition(offset >= 0 && offset + MemoryLayout<T>.size <= count)
+    unsafe base.storeBytes(of: value.bigEndian, toByteOffset: offset, as: T.self)
+  }
   /// Inverts every bit from `offset` on: a descending key is the complement of the ascending one.
   package mutating func complement(from offset: Int) {
     precondition(offset >= 0 && offset <= count)

@@ -26,6 +26,10 @@ extension TypeCodec {
       buffer.append(1 as UInt8)
       buffer.append(value.bytes)
     case .void: break
+    case .record:
+      throw SQLError(
+        .featureNotSupported, "no binary output function available for type record",
+        hint: "Ask for this column in the text format, or select its fields one by one.")
     case .char:
       buffer.append(value.bytes.isEmpty ? 0 : value.bytes[0])
     default:
@@ -85,7 +89,7 @@ extension TypeCodec {
     SQLError(.invalidBinary, "incorrect binary data format for type \(SQLType(type).description)")
   }
   static func insufficient() -> SQLError {
-    SQLError(SQLState(rawValue: "08P01"), "insufficient data left in message")
+    SQLError(.protocolViolation, "insufficient data left in message")
   }
 
   private static func big<T: FixedWidthInteger & BitwiseCopyable>(_ bytes: Bytes, _ at: Int, _ type: T.Type)
