@@ -136,8 +136,8 @@ package final class Portal {
   var position = 0
   var tag = ""
   package var isComplete = false
-  /// The formats in which the client wants the columns.
-  package var resultFormats = ValueFormats.text
+  /// The formats of the results as Bind gave them: none, one for all, or one each; true is binary.
+  package var resultFormats: [Bool] = []
 
   init(_ statement: PreparedStatement, _ parameters: [Datum]) {
     self.statement = statement

@@ -79,7 +79,7 @@ import Testing
       for (given, format) in [(binary.array, ValueFormat.binary), (text, .text)] {
         for results in [ValueFormats.text, .binary, ValueFormats([.binary, .text])] {
           let portal = try bind(session, statement, [given], format, results: results)
-          let sink = RowSink(portal.resultFormats, session.textFormat)
+          let sink = RowSink(ValueFormats(binary: portal.resultFormats), session.textFormat)
           try session.execute(portal, sink)
           try session.sync()
           for column in 0..<2 {
@@ -97,7 +97,7 @@ import Testing
     let session = try TestSQL().session()
     let statement = try session.prepare("", "SELECT $1::int, $2::text")
     let portal = try bind(session, statement, [nil, nil], .binary, results: .binary)
-    let sink = RowSink(portal.resultFormats, session.textFormat)
+    let sink = RowSink(ValueFormats(binary: portal.resultFormats), session.textFormat)
     try session.execute(portal, sink)
     #expect(sink.rows == [[nil, nil]])
     try session.sync()

@@ -18,6 +18,9 @@ package enum ValueFormat: UInt16, Hashable, Sendable {
 package struct ValueFormats: Hashable, Sendable {
   private let codes: [ValueFormat]
   package init(_ codes: [ValueFormat] = []) { self.codes = codes }
+  /// True is binary.
+  package init(binary: [Bool]) { codes = binary.map { $0 ? .binary : .text } }
+  package var areBinary: [Bool] { codes.map { $0 == .binary } }
   package static let text = ValueFormats([])
   package static let binary = ValueFormats([.binary])
 
@@ -142,7 +145,7 @@ package struct ParameterReader {
       throw error
     }
     let bound = try session.bind(portal, statement, values)
-    bound.resultFormats = results
+    bound.resultFormats = results.areBinary
     return bound
   }
 }
