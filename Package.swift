@@ -74,7 +74,7 @@ let package = Package(
         .product(name: "Metrics", package: "swift-metrics"),
       ],
       swiftSettings: strict),
-    .target(name: "Shell", dependencies: ["Synod", "Wire", "CEdit"], swiftSettings: strict),
+    .target(name: "Shell", dependencies: ["Synod", "Wire", "CEdit", "COpenSSL"], swiftSettings: strict),
     .target(
       name: "Simulation",
       dependencies: ["Encoding", "Platform", "Paxos", "Log"],

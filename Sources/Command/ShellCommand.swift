@@ -9,7 +9,11 @@ struct ShellCommand: ParsableCommand {
     commandName: "shell",
     abstract: "Open a database: the shell, or statements from arguments, a file or standard input. (The default.)")
 
-  @Argument(help: "The database's directory. Made if it is not there; a temporary one when left out.")
+  @Argument(
+    help: """
+      The database's directory, made if it is not there; a temporary one when left out. Or a server: \
+      postgres://[user[:password]@]host[:port][/database][?sslmode=…].
+      """)
   var path: String?
 
   @Argument(help: "Statements or commands to run instead of reading them.")
@@ -68,10 +72,19 @@ struct ShellCommand: ParsableCommand {
       return level
     }
     if path == "" { throw CommandFailure("the path is empty: name a directory, or none for a temporary database") }
+    let reconnects = options.isInteractive
     let scratch = path == nil || path == ":memory:" ? try Self.makeScratchDirectory() : nil
     defer { if let scratch { try? FileManager.default.removeItem(atPath: scratch) } }
     let open: (String) throws -> any ShellConnection = { [readOnly] path in
-      let connection = try LocalConnection(path: path, isReadOnly: readOnly)
+      let connection: any ShellConnection
+      if ConnectionSettings.isURL(path) {
+        let environment = ProcessInfo.processInfo.environment
+        var settings = try ConnectionSettings(url: path) { environment[$0] }
+        if readOnly { settings.parameters.append(("default_transaction_read_only", "on")) }
+        connection = try RemoteConnection(settings, reconnects: reconnects) { askPassword(for: $0) }
+      } else {
+        connection = try LocalConnection(path: path, isReadOnly: readOnly)
+      }
       if let level { connection.isolation = level }
       return connection
     }
@@ -83,6 +96,8 @@ struct ShellCommand: ParsableCommand {
       if let detail = error.detail { FileHandle.standardError.write(Data("  \(detail)\n".utf8)) }
       if let hint = error.hint { FileHandle.standardError.write(Data("  \(hint)\n".utf8)) }
       throw ExitCode(1)
+    } catch let problem as ShellProblem {
+      throw CommandFailure(problem.message)
     }
     let shell = Shell(connection: connection, options: options, open: open)
     feed(shell)

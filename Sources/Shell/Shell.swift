@@ -103,7 +103,7 @@ package final class Shell {
       if line.utf8.count != bytes.count || !line.utf8.elementsEqual(bytes) { hasBadText = true }
       take(line, from: Place(file: name, line: number, source: lines))
       if pending.isEmpty { hasBadText = false }
-      if hasFailed && settings.bails { return }
+      if shouldStop { return }
     }
     // A last statement without its semicolon is run, as sqlite3 and psql -c do.
     if !wantsToQuit, let rest = pending.finish() { execute(rest, from: Place(file: name, line: number, source: lines)) }
@@ -119,7 +119,7 @@ package final class Shell {
   }
 
   /// True once nothing more is to be run: `.quit`, or an error with `-bail`.
-  package var shouldStop: Bool { wantsToQuit || hasFailed && settings.bails }
+  package var shouldStop: Bool { wantsToQuit || hasFailed && settings.bails || !isInteractive && connection.isLost }
 
   /// Ends the output and the connection; false where closing failed, which was reported.
   package func close() -> Bool {
@@ -159,7 +159,7 @@ package final class Shell {
     for statement in pending.feed(line) {
       lastStatement = statement
       execute(statement, from: place)
-      if hasFailed && settings.bails && !isInteractive { return }
+      if hasFailed && settings.bails && !isInteractive || connection.isLost { return }
     }
   }
 

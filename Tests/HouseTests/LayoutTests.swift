@@ -42,7 +42,7 @@ enum House {
     "SQL": ["Encoding", "Platform", "Storage", "Transactions", "COpenSSL"],
     "Synod": ["Encoding", "Platform", "Log", "Replication", "Storage", "Transactions", "SQL"],
     "Server": ["Platform", "Encoding", "Wire", "Transactions", "SQL", "Synod", "COpenSSL"],
-    "Shell": ["Synod", "Wire", "CEdit"],
+    "Shell": ["Synod", "Wire", "CEdit", "COpenSSL"],
     "Simulation": ["Encoding", "Platform", "Paxos", "Log"],
     "Command": ["Encoding", "Platform", "Log", "Storage", "Synod", "Server", "Shell", "Simulation"],
   ]

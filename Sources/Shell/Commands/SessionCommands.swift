@@ -16,7 +16,8 @@ extension Shell {
       }
       shell.connection.isolation = level
     },
-    MetaCommand(".open", "\\c", usage: "PATH", "Close this database and open another") { shell, invocation in
+    MetaCommand(".open", "\\c", usage: "PATH|URL", "Close this database and open another, here or at a server") {
+      shell, invocation in
       let path = try invocation.argument(0, "a path")
       guard shell.connection.transactionStatus == .idle else {
         throw ShellProblem("a transaction is open; COMMIT or ROLLBACK first")
@@ -26,7 +27,7 @@ extension Shell {
       shell.connection = next
     },
     MetaCommand("\\conninfo", usage: "", "What this shell is connected to") { shell, _ in
-      shell.write("You are connected to \(shell.connection.name).\n")
+      shell.write("You are connected to \(shell.connection.description).\n")
     },
     MetaCommand(".timeout", usage: "MS", "How long a statement waits for a lock; 0 for ever") { shell, invocation in
       guard let wait = UInt32(try invocation.argument(0, "milliseconds")) else {
@@ -82,10 +83,10 @@ extension Shell {
     },
     MetaCommand(".conflicts", usage: "", "The last aborts that were due to other transactions: who, where and why") {
       shell, _ in
-      shell.writeTable(["code", "message", "detail"], shell.connection.conflicts())
+      shell.writeTable(["code", "message", "detail"], try shell.connection.conflicts())
     },
     MetaCommand(".locks", usage: "", "Row locks that are held or waited for") { shell, _ in
-      shell.writeTable(["transaction", "keys", "strength", "state"], shell.connection.locks())
+      shell.writeTable(["transaction", "keys", "strength", "state"], try shell.connection.locks())
     },
   ]
 

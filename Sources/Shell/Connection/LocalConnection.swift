@@ -3,6 +3,7 @@ package import Synod
 /// A database that this process has open.
 package final class LocalConnection: ShellConnection {
   package let name: String
+  private let path: String
   private let database: Database
   private let session: Session
 
@@ -10,6 +11,7 @@ package final class LocalConnection: ShellConnection {
   package init(path: String, isReadOnly: Bool) throws(DatabaseError) {
     var options = DatabaseOptions()
     options.isReadOnly = isReadOnly
+    self.path = path
     database = try Database.open(at: path, options)
     session = try database.makeSession()
     name = path.split(separator: "/").last.map(String.init) ?? path
@@ -19,6 +21,8 @@ package final class LocalConnection: ShellConnection {
     try session.execute(sql, into: Adapter(sink))
   }
 
+  package var description: String { "the database in \(path), in this process" }
+  package var isLost: Bool { false }
   package func cancel() { session.cancel() }
   package var transactionStatus: TransactionState { session.transactionState }
   package var isolation: IsolationLevel {

@@ -16,9 +16,13 @@ package protocol ShellConnection: AnyObject {
   /// What the session and the database report about themselves, name and value, for `.stats`.
   func statistics() -> [(String, String)]
   /// The last failures due to other transactions: code, message, detail.
-  func conflicts() -> [[String?]]
+  func conflicts() throws(DatabaseError) -> [[String?]]
   /// Row locks: transaction, keys, strength, state.
-  func locks() -> [[String?]]
+  func locks() throws(DatabaseError) -> [[String?]]
+  /// What this is, for `\conninfo`.
+  var description: String { get }
+  /// True where nothing more can be run: the server is gone, and a script must not go on elsewhere.
+  var isLost: Bool { get }
   func close() throws(DatabaseError)
 }
 
