@@ -123,7 +123,9 @@ public final class Statement {
     try run(parameters.map(\.sqlValue))
   }
 
-  func run(_ parameters: [SQLValue]) throws(DatabaseError) -> Result {
+  /// Runs the statement with the values of an array.
+  @discardableResult
+  public func run(_ parameters: [SQLValue]) throws(DatabaseError) -> Result {
     do throws(SQLError) {
       let data = try converter.convert(parameters, for: prepared)
       sink.reset()

@@ -4,7 +4,9 @@ internal import SQL
 final class CollectingSink: ResultSink {
   private(set) var result = Result()
   private let session: SQLSession
-  private var types: [SQLType] = []
+  /// What the columns were made of; the same statement gives the same again.
+  private var descriptions: [ColumnDescription] = []
+  private var columns: [Column] = []
 
   init(_ session: SQLSession) { self.session = session }
 
@@ -12,23 +14,29 @@ final class CollectingSink: ResultSink {
 
   /// The result, which the sink forgets.
   func take() -> Result {
-    defer { result = Result() }
-    return result
+    let taken = result
+    result = Result()
+    return taken
   }
 
   func columns(_ columns: [ColumnDescription]) throws(SQLError) {
-    types = columns.map(\.type)
+    if columns != descriptions {
+      descriptions = columns
+      self.columns = columns.map(Column.init)
+    }
     result = Result()
-    result.columns = columns.map(Column.init)
+    result.columns = self.columns
   }
 
   func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError) {
-    var row: [SQLValue] = []
-    row.reserveCapacity(values.count)
-    for index in 0..<values.count {
-      row.append(try SQLValue(unsafe values[index], types[index], session))
+    let row = unsafe try [SQLValue](unsafeUninitializedCapacity: values.count) { (row, count) throws(SQLError) in
+      while count < values.count {
+        unsafe (row.baseAddress.unsafelyUnwrapped + count).initialize(
+          to: try SQLValue(values[count], descriptions[count].type, session))
+        count += 1
+      }
     }
-    result.rows.append(Row(columns: result.columns, values: row))
+    result.rows.append(Row(columns: columns, values: row))
   }
 
   func completed(_ tag: String) { result.tag = tag }

@@ -84,6 +84,20 @@ public final class Transaction {
     }
   }
 
+  /// Like `scan`, lending each key and value until `body` returns: no memory is taken for them.
+  public func forEach(
+    from lower: [UInt8] = [], to upper: [UInt8]? = nil, reverse: Bool = false,
+    _ body: (_ key: RawSpan, _ value: RawSpan) throws -> Bool
+  ) throws {
+    let range = KeyRange(lower: [userKeySpace] + lower, upper: upper.map { [userKeySpace] + $0 } ?? [userKeySpace + 1])
+    let cursor = try rethrow { () throws(TransactionError) in try inner.cursor(range, reverse: reverse) }
+    defer { cursor.close() }
+    while try rethrow({ () throws(TransactionError) in try cursor.next() }) {
+      let key = unsafe UnsafeRawBufferPointer(rebasing: cursor.key.dropFirst())
+      guard unsafe try body(key.bytes, cursor.value.bytes) else { return }
+    }
+  }
+
   private func setKey(_ user: [UInt8]) {
     key.removeLast(key.count - 1)
     key.append(contentsOf: user)

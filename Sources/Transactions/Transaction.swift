@@ -151,6 +151,27 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     } catch { throw .storage(error) }
   }
 
+  /// Whether `key` is in this transaction's snapshot what it was in the (not newer) snapshot `version`, and the transaction
+  /// itself has not written it. Counts as reading the key. May say false for a key that is unchanged; what `get` returned
+  /// stays valid.
+  package func isUnchanged(
+    _ key: UnsafeRawBufferPointer, since version: Version
+  ) throws(TransactionError) -> Bool {
+    try checkActive()
+    if unsafe !writes.isUntouched {
+      guard case .nothing = unsafe writes.get(key) else { return false }
+    }
+    let snapshot = try currentSnapshot()
+    if version != snapshot {
+      guard version < snapshot else { return false }
+      do throws(StorageError) {
+        guard unsafe try manager.engine.newestVersion(of: key, after: version, &lockPin) == nil else { return false }
+      } catch { throw .storage(error) }
+    }
+    if unsafe isTracked { unsafe footprint.addPoint(key) }
+    return true
+  }
+
   /// The keys of `range` in order, own writes merged in. Writes made after opening do not show.
   package func cursor(_ range: KeyRange, reverse: Bool = false) throws(TransactionError) -> TransactionCursor {
     try checkActive()
@@ -327,6 +348,11 @@ struct SavepointState {
 extension Transaction {
   package func get(_ key: [UInt8]) throws(TransactionError) -> [UInt8]? {
     unsafe try withBytes(key) { (key) throws(TransactionError) in unsafe try self.get(key).map { unsafe Array($0) } }
+  }
+  package func isUnchanged(_ key: [UInt8], since version: Version) throws(TransactionError) -> Bool {
+    unsafe try withBytes(key) { (key) throws(TransactionError) in
+      unsafe try self.isUnchanged(key, since: version)
+    }
   }
   package func getLatest(_ key: [UInt8]) throws(TransactionError) -> [UInt8]? {
     unsafe try withBytes(key) { (key) throws(TransactionError) in

@@ -3,5 +3,6 @@ import ArgumentParser
 /// `synod bench …`: workloads with their peers' names, so that figures can be compared.
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measure commits and reads on this machine.", subcommands: [BenchCommit.self, BenchRead.self])
+    abstract: "Measure commits, reads, transactions and scans on this machine.",
+    subcommands: [BenchCommit.self, BenchRead.self, BenchTPCB.self, BenchScan.self])
 }

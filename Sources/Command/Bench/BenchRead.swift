@@ -22,6 +22,9 @@ struct BenchRead: ParsableCommand {
   @Option(help: "How long to measure each way.")
   var seconds = 5.0
 
+  @Flag(name: .customLong("sql"), help: "Only the prepared SELECTs.")
+  var onlySQL = false
+
   @Flag(help: "One JSON object instead of text.")
   var json = false
 
@@ -38,15 +41,18 @@ struct BenchRead: ParsableCommand {
     defer { try? database.close() }
     try load(database)
     let count = UInt64(rows)
-    let keyValue = try measure(clients: clients, seconds: seconds) { client in
-      var state = UInt64(client) &* 0x9e37_79b9_7f4a_7c15 | 1
-      var key = [UInt8](repeating: 0, count: 16)
-      return { _ in
-        Self.fill(&key, Self.next(&state) % count)
-        guard try database.get(key) != nil else { throw CommandFailure("a row that was loaded is not there") }
-        return 0
+    let keyValue =
+      try onlySQL
+      ? nil
+      : measure(clients: clients, seconds: seconds) { client in
+        var state = UInt64(client) &* 0x9e37_79b9_7f4a_7c15 | 1
+        var key = [UInt8](repeating: 0, count: 16)
+        return { _ in
+          Self.fill(&key, Self.next(&state) % count)
+          guard try database.get(key) != nil else { throw CommandFailure("a row that was loaded is not there") }
+          return 0
+        }
       }
-    }
     let sql = try measure(clients: clients, seconds: seconds) { client in
       var state = UInt64(client) &* 0x9e37_79b9_7f4a_7c15 | 1
       let session = try database.makeSession()
@@ -97,7 +103,7 @@ struct BenchRead: ParsableCommand {
     }
   }
 
-  private func report(_ keyValue: Measurement, _ sql: Measurement) throws {
+  private func report(_ keyValue: Measurement?, _ sql: Measurement) throws {
     if json {
       func object(_ measured: Measurement) -> [String: Any] {
         [
@@ -107,10 +113,11 @@ struct BenchRead: ParsableCommand {
           "cpu_us_per_read": rounded(measured.processorMicrosecondsPerOperation),
         ]
       }
-      try printJSON(["clients": clients, "rows": rows, "key_value": object(keyValue), "sql": object(sql)])
-      return
+      var all: [String: Any] = ["clients": clients, "rows": rows, "sql": object(sql)]
+      if let keyValue { all["key_value"] = object(keyValue) }
+      return try printJSON(all)
     }
-    for (name, measured) in [("key-value", keyValue), ("SQL", sql)] {
+    for case (let name, let measured?) in [("key-value", keyValue), ("SQL", sql)] {
       print(
         """
         \(name.padding(toLength: 10, withPad: " ", startingAt: 0)) \(Int(measured.perSecond)) reads a second by \(clients) \

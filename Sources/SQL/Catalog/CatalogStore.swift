@@ -38,6 +38,13 @@ package enum CatalogStore {
     return try decode(bytes)
   }
 
+  /// Whether `transaction` sees the catalog that the snapshot `version` shows. False where that is not known at once.
+  static func isUnchanged(_ transaction: Transaction, since version: Version) throws(SQLError) -> Bool {
+    try sqlErrors { () throws(TransactionError) in
+      try transaction.isUnchanged(KeySpace.catalogVersion, since: version)
+    }
+  }
+
   static func decode(_ bytes: [UInt8]?) throws(SQLError) -> UInt64 {
     guard let bytes else { return 0 }
     guard bytes.count == 8 else { throw CatalogReader.damaged("the version has \(bytes.count) bytes") }

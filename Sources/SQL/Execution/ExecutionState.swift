@@ -60,6 +60,8 @@ final class ExecutionState: EvaluationHost {
   @exclusivity(unchecked) var working: [Int: RowStore] = [:]
   /// Executions so far: tells operators that are opened again whether it is the same one.
   @exclusivity(unchecked) private(set) var generation = 0
+  /// The session's settings that `base` was made of.
+  @exclusivity(unchecked) private(set) var settingsGeneration = UInt64.max
   /// Wraps every operator with a clock and counters, for EXPLAIN ANALYZE.
   let isInstrumented: Bool
 
@@ -83,21 +85,22 @@ final class ExecutionState: EvaluationHost {
     for table in plan.commonTables { commons.append(try CommonTable(table, self)) }
   }
 
-  /// Makes ready for an execution in `transaction`.
-  func begin(
-    _ transaction: Transaction, parameters values: [Datum], format: TextFormat, statementTime: Int64, user: String,
-    database: String
-  ) {
-    unsafe self.transaction = transaction
+  /// Makes ready for an execution in the session's transaction.
+  func begin(_ session: SQLSession, _ values: [Datum]) {
+    unsafe transaction = session.transaction!
     unsafe generation &+= 1
     parameterArena.reset()
-    for (index, datum) in values.enumerated() where index < parameters.count {
-      parameters[index] = datum.value(in: parameterArena)
+    for index in 0..<min(values.count, parameters.count) {
+      parameters[index] = values[index].value(in: parameterArena)
     }
-    unsafe base.format = format
-    unsafe base.statementTime = statementTime
-    unsafe base.user = user
-    unsafe base.database = database
+    if unsafe settingsGeneration != session.settings.generation {
+      unsafe settingsGeneration = session.settings.generation
+      unsafe base.format = session.textFormat
+      unsafe base.user = session.user
+      unsafe base.database = session.database.options.name
+    }
+    unsafe base.format.now = session.transactionStart
+    unsafe base.statementTime = session.statementStart
     for subplan in subplans { subplan.forget() }
     for common in commons { common.forget() }
     if unsafe !working.isEmpty { unsafe working = [:] }
@@ -176,7 +179,8 @@ class EvaluatingSource: RowSource {
   /// Set where the source is used apart from its statement: keeps the state alive.
   var owner: ExecutionState?
   @exclusivity(unchecked) final var context: EvaluationContext
-  private var generation = -1
+  @exclusivity(unchecked) private var generation = -1
+  @exclusivity(unchecked) private var settingsGeneration = UInt64.max
 
   override init(_ state: ExecutionState) {
     unsafe context = state.context(arena)
@@ -188,11 +192,15 @@ class EvaluatingSource: RowSource {
   final func refresh() {
     let state = self.state
     if unsafe generation != state.generation {
-      generation = unsafe state.generation
-      unsafe context.format = unsafe state.base.format
+      unsafe generation = unsafe state.generation
+      if unsafe settingsGeneration != state.settingsGeneration {
+        unsafe settingsGeneration = state.settingsGeneration
+        unsafe context.format = unsafe state.base.format
+        unsafe context.user = unsafe state.base.user
+        unsafe context.database = unsafe state.base.database
+      }
+      unsafe context.format.now = unsafe state.base.format.now
       unsafe context.statementTime = unsafe state.base.statementTime
-      unsafe context.user = unsafe state.base.user
-      unsafe context.database = unsafe state.base.database
     }
   }
 }

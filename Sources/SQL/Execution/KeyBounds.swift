@@ -22,6 +22,8 @@ final class KeyBounds {
   private let prefix: [UInt8]
   private let columns: [KeyColumn]
   private let equal: [Equal]
+  /// The equalities, where each has one value.
+  private let single: [CompiledExpression]?
   private let lower: (expression: CompiledExpression, inclusive: Bool)?
   private let upper: (expression: CompiledExpression, inclusive: Bool)?
 
@@ -39,11 +41,12 @@ final class KeyBounds {
       }
     }
     self.equal = equal
+    var single: [CompiledExpression] = []
+    for case .one(let expression) in equal { single.append(expression) }
+    self.single = single.count == equal.count ? single : nil
     lower = try path.lower.map { (b) throws(SQLError) in (try CompiledExpression(b.expression), b.inclusive) }
     upper = try path.upper.map { (b) throws(SQLError) in (try CompiledExpression(b.expression), b.inclusive) }
   }
-
-  var isSingle: Bool { equal.allSatisfy { if case .one = $0 { true } else { false } } }
 
   private enum Fit { case fits, below, above }
   private static func fit(_ value: Value, _ column: KeyColumn) -> Fit {
@@ -59,11 +62,11 @@ final class KeyBounds {
   func pointKey(
     _ frame: Frame, _ context: inout EvaluationContext, _ key: inout ByteBuffer
   ) throws(SQLError) -> Bool {
+    guard let single else { return false }
     key.removeAll()
     key.append(prefix)
-    for (index, bound) in equal.enumerated() {
-      guard case .one(let expression) = bound else { return false }
-      let value = try expression.value(frame, &context)
+    for index in single.indices {
+      let value = try single[index].value(frame, &context)
       if value.isNull || KeyBounds.fit(value, columns[index]) != .fits { return false }
       KeyCodec.append(value, columns[index], to: &key)
     }

@@ -76,26 +76,31 @@ class TableSource: EvaluatingSource {
 
 /// At most one row, by its primary key or a unique index.
 final class PointSource: TableSource {
-  private var key = ByteBuffer(capacity: 64)
-  private var rowKey = ByteBuffer(capacity: 64)
-  private var isDone = false
+  @exclusivity(unchecked) private var key = ByteBuffer(capacity: 64)
+  @exclusivity(unchecked) private var rowKey = ByteBuffer(capacity: 64)
+  @exclusivity(unchecked) private var isDone = false
+  private let isPrimaryKey: Bool
+
+  override init(_ state: ExecutionState, _ plan: ScanPlan, transaction: Transaction) throws(SQLError) {
+    isPrimaryKey = plan.path.index == nil
+    try super.init(state, plan, transaction: transaction)
+  }
 
   override func open() throws(SQLError) {
     try begin()
-    isDone = false
+    unsafe isDone = false
   }
 
   override func next() throws(SQLError) -> Bool {
-    guard !isDone else { return false }
-    isDone = true
+    guard unsafe !isDone else { return false }
+    unsafe isDone = true
     guard unsafe try bounds.pointKey(frame, &context, &key) else { return false }
-    if plan.path.index == nil { return try fetch(key.bytes) }
+    if isPrimaryKey { return try fetch(unsafe key.bytes) }
     guard
       let entry = unsafe try sqlErrors({ () throws(TransactionError) in unsafe try transaction.get(key.bytes.buffer) })
     else { return false }
-    try IndexEntry.rowKey(
-      unsafe Bytes(entry), key: key.bytes, table: plan.scan.table.storage, into: &rowKey)
-    return try fetch(rowKey.bytes)
+    unsafe try IndexEntry.rowKey(Bytes(entry), key: key.bytes, table: plan.scan.table.storage, into: &rowKey)
+    return try fetch(unsafe rowKey.bytes)
   }
 
   private func fetch(_ key: Bytes) throws(SQLError) -> Bool {

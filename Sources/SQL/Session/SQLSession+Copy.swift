@@ -169,9 +169,7 @@ final class BulkInsert {
     format = session.textFormat
     let plan = session.makePlanner(binder).plan(BoundQuery(plan: .oneRow, columns: []))
     state = try ExecutionState(plan, services: session)
-    state.begin(
-      transaction, parameters: [], format: format, statementTime: session.statementStart, user: session.user,
-      database: session.database.options.name)
+    state.begin(session, [])
     evaluator = EvaluatingSource(state)
     evaluator.refresh()
     forceNotNull = columns.map { options.forceNotNull.contains($0.name) }

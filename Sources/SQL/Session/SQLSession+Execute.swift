@@ -54,7 +54,7 @@ extension SQLSession {
           .failedTransaction, "current transaction is aborted, commands ignored until end of transaction block")
       }
       if case .transaction(let control) = statement,
-        try self.control(control, prepared.text, sink, isPart: isPart, mayDefer: mayDefer)
+        try self.control(control, prepared, sink, isPart: isPart, mayDefer: mayDefer)
       {
         return
       }
@@ -80,22 +80,21 @@ extension SQLSession {
     if block == .none, isPart { block = .implicit }
     var attempt = 0
     while true {
-      let counting = CountingSink(sink)
+      var hasShown = false
       do throws(SQLError) {
         if transaction == nil {
           try begin(.init(), attempts: attempt)
         } else {
           try freshSnapshot()
         }
-        let tag = try perform(prepared, parameters, counting)
-        try counting.flush()
+        let tag = try perform(prepared, parameters, sink, &hasShown)
         closePast()
         if isOwn { try commit(mayDefer: mayDefer, tag: tag) }
         if pendingCommit == nil { sink.completed(tag) }
         return
       } catch {
         // A statement that is its own transaction and has shown nothing yet can be run again unseen.
-        guard isOwn, !counting.hasShown, attempt < 5,
+        guard isOwn, !hasShown, attempt < 5,
           error.state == .serializationFailure || error.state == .deadlockDetected
         else { throw error }
         attempt += 1
@@ -104,9 +103,11 @@ extension SQLSession {
     }
   }
 
-  /// Runs one statement inside the open transaction; returns its tag.
+  /// Runs one statement inside the open transaction; returns its tag. `hasShown` becomes true when the sink is given
+  /// something: the columns are held back until a row comes, or the end, so that a statement which fails before has shown
+  /// nothing.
   private func perform(
-    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink
+    _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink, _ hasShown: inout Bool
   ) throws(SQLError) -> String {
     guard let statement = prepared.statement else { return "" }
     if transaction?.isReadOnly == true, let verb = statement.writingVerb {
@@ -115,37 +116,62 @@ extension SQLSession {
     switch statement {
     case .query, .insert, .update, .delete:
       hasRun = true
-      let runner = try runner(prepared, parameters.count)
-      if runner.returnsRows { try sink.columns(runner.columns) }
-      return unsafe try runner.run(self, parameters) { (row) throws(SQLError) in unsafe try sink.row(row) }
-    default: return try utility(statement, prepared, parameters, sink)
+      let runner = try runner(prepared)
+      let tag = unsafe try runner.run(self, parameters) { (row) throws(SQLError) in
+        if !hasShown {
+          hasShown = true
+          try sink.columns(runner.columns)
+        }
+        unsafe try sink.row(row)
+      }
+      if runner.returnsRows, !hasShown {
+        hasShown = true
+        try sink.columns(runner.columns)
+      }
+      return tag
+    default:
+      let counting = CountingSink(sink)
+      defer { hasShown = counting.hasShown }
+      let tag = try utility(statement, prepared, parameters, counting)
+      try counting.flush()
+      return tag
     }
   }
 
   // MARK: Planning
 
   /// The runner of a statement over rows: kept with it while the catalog stays the same.
-  func runner(_ prepared: PreparedStatement, _ parameterCount: Int = 0) throws(SQLError) -> StatementRunner {
+  func runner(_ prepared: PreparedStatement) throws(SQLError) -> StatementRunner {
     for _ in 0..<8 {
       let catalog = try catalog()
-      let isCurrent =
-        prepared.catalogVersion == catalog.version && localCatalog == nil && prepared.searchPath == searchPath
-      if isCurrent, let runner = prepared.runner, !runner.isBusy {
-        if try lockTables(runner.plan) { return runner }
+      if localCatalog == nil, prepared.catalogVersion == catalog.version, let runner = prepared.runner, !runner.isBusy,
+        isPlannedForPath(prepared)
+      {
+        if try lockTables(runner.changedTables) { return runner }
         continue
       }
       let plan = try plan(prepared)
-      guard try lockTables(plan) else { continue }
-      let runner = try StatementRunner(plan, self)
+      let changed = plan.changedTables
+      guard try lockTables(changed) else { continue }
+      let runner = try StatementRunner(plan, self, changing: changed)
       if localCatalog == nil {
         prepared.runner = runner
         prepared.catalogVersion = catalog.version
         prepared.searchPath = searchPath
+        prepared.settingsGeneration = settings.generation
       }
       return runner
     }
     throw SQLError(
       .serializationFailure, "the tables of the statement kept changing", hint: "Run the statement again.")
+  }
+
+  /// Whether the statement was planned for the search path of now: compared only when a setting has changed.
+  private func isPlannedForPath(_ prepared: PreparedStatement) -> Bool {
+    if prepared.settingsGeneration == settings.generation { return true }
+    guard prepared.searchPath == searchPath else { return false }
+    prepared.settingsGeneration = settings.generation
+    return true
   }
 
   /// Plans a statement over rows.
@@ -192,24 +218,21 @@ extension SQLSession {
   }
 
   /// Locks the records of the tables that the statement changes; false if one was altered after the snapshot.
-  private func lockTables(_ plan: PlannedStatement) throws(SQLError) -> Bool {
-    var tables: [TableDescriptor] = []
-    if case .modification(let modification) = plan.body { tables.append(modification.bound.table) }
-    for common in plan.commonTables {
-      if case .modification(let modification) = common.body { tables.append(modification.bound.table) }
-    }
-    for table in tables {
-      if try !lockTable(table) { return false }
+  private func lockTables(_ keys: [[UInt8]]) throws(SQLError) -> Bool {
+    for key in keys {
+      if try !lockTable(key) { return false }
     }
     return true
   }
 
   /// Keeps others from altering `table` until the transaction ends; false if it was altered after the snapshot.
   func lockTable(_ table: TableDescriptor) throws(SQLError) -> Bool {
+    try lockTable(KeySpace.object(.table, table.id))
+  }
+
+  private func lockTable(_ record: [UInt8]) throws(SQLError) -> Bool {
     guard let transaction else { return true }
-    let outcome = try sqlErrors { () throws(TransactionError) in
-      try transaction.lock(KeySpace.object(.table, table.id), .keyShare, .wait)
-    }
+    let outcome = try sqlErrors { () throws(TransactionError) in try transaction.lock(record, .keyShare, .wait) }
     guard outcome == .changed else { return true }
     try freshSnapshot()
     return false
@@ -219,7 +242,8 @@ extension SQLSession {
 
   /// BEGIN and its kin; false if the statement needs a transaction and is run in one.
   private func control(
-    _ control: Syntax.TransactionStatement, _ text: String, _ sink: any ResultSink, isPart: Bool, mayDefer: Bool
+    _ control: Syntax.TransactionStatement, _ prepared: PreparedStatement, _ sink: any ResultSink, isPart: Bool,
+    mayDefer: Bool
   ) throws(SQLError) -> Bool {
     switch control.kind {
     case .begin(let modes):
@@ -233,8 +257,7 @@ extension SQLSession {
         try begin(modes)
         block = .explicit
       }
-      let isStart = text.drop { $0.isWhitespace }.prefix(5).lowercased() == "start"
-      sink.completed(isStart ? "START TRANSACTION" : "BEGIN")
+      sink.completed(prepared.isStart ? "START TRANSACTION" : "BEGIN")
     case .commit(let chain):
       let chained = transaction?.isolation
       switch block {
@@ -355,6 +378,16 @@ extension PlannedStatement {
   var returnsRows: Bool {
     if case .query = body { return true }
     return !columns.isEmpty
+  }
+
+  /// The keys of the records of the tables that the statement changes.
+  var changedTables: [[UInt8]] {
+    var tables: [TableDescriptor] = []
+    if case .modification(let modification) = body { tables.append(modification.bound.table) }
+    for common in commonTables {
+      if case .modification(let modification) = common.body { tables.append(modification.bound.table) }
+    }
+    return tables.map { KeySpace.object(.table, $0.id) }
   }
 }
 

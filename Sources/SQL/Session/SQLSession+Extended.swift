@@ -137,7 +137,7 @@ extension SQLSession {
     defer { self.sink = nil }
     startClock()
     if maxRows <= 0, portal.rows == nil {
-      try run(portal.statement, portal.parameters, PortalSink(sink), isPart: isPart, mayDefer: true)
+      try run(portal.statement, portal.parameters, sink, isPart: isPart, mayDefer: true)
       portal.isComplete = true
       return true
     }
@@ -169,21 +169,6 @@ extension SQLSession {
     if block == .implicit { try commit(mayDefer: true) }
     if block == .none { portals = [:] }
   }
-}
-
-/// In the extended protocol the columns were described before.
-private final class PortalSink: ResultSink {
-  private let inner: any ResultSink
-  init(_ inner: any ResultSink) { self.inner = inner }
-  func columns(_ columns: [ColumnDescription]) throws(SQLError) { try inner.columns(columns) }
-  func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError) { unsafe try inner.row(values) }
-  func completed(_ tag: String) { inner.completed(tag) }
-  func empty() { inner.empty() }
-  func notice(_ notice: SQLNotice) { inner.notice(notice) }
-  func copyOut(_ description: CopyDescription) throws(SQLError) { try inner.copyOut(description) }
-  func copyData(_ bytes: UnsafeRawBufferPointer) throws(SQLError) { unsafe try inner.copyData(bytes) }
-  func copyIn(_ description: CopyDescription) throws(SQLError) { try inner.copyIn(description) }
-  func nextCopyData() throws(SQLError) -> [UInt8]? { try inner.nextCopyData() }
 }
 
 /// Keeps the rows of a portal that is read in pieces.

@@ -4,7 +4,6 @@ extension SQLSession {
   /// Sets a setting as the client's start-up message asks: RESET goes back to it.
   package func setStartup(_ name: String, to value: String) throws(SQLError) {
     settings.setInitial(name, try Settings.normalised(name, value))
-    forgetFormat()
   }
 
   /// Tells the client whether it may do everything.

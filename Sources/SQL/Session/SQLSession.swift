@@ -25,11 +25,11 @@ package final class SQLSession {
   package private(set) var user: String
   /// Called with name and value when a setting that clients follow changes.
   package var onReportedSetting: ((String, String) -> Void)?
-  /// Where notices go while no statement with a sink runs.
-  weak var sink: (any ResultSink)?
+  /// Where notices go; set while a call with a sink runs.
+  var sink: (any ResultSink)?
 
   var settings: Settings
-  private var settingsAtBegin: [String: String]?
+  private var settingsAtBegin: (values: [String: String], generation: UInt64)?
   /// Names set by SET LOCAL, with what they go back to when the transaction commits.
   private var localSettings: [String: String] = [:]
 
@@ -40,11 +40,15 @@ package final class SQLSession {
     [(name: String, savepoint: Savepoint, catalog: CatalogSnapshot?, settings: [String: String])] = []
   /// The catalog as this transaction changed it.
   var localCatalog: CatalogSnapshot?
+  /// The catalog that was read last, and the newest snapshot that is known to show it.
   private var catalogAtSnapshot: (version: Version, catalog: CatalogSnapshot)?
   var transactionStart: Int64 = 0
   var statementStart: Int64 = 0
   private var modes = Syntax.TransactionModes()
-  private var cachedFormat: TextFormat?
+  private var cachedFormat = TextFormat()
+  private var cachedSearchPath: [String] = []
+  /// The settings that the cached format and search path were made of.
+  private var cachedGeneration = UInt64.max
 
   var prepared: [String: PreparedStatement] = [:]
   var portals: [String: Portal] = [:]
@@ -94,7 +98,7 @@ package final class SQLSession {
 
   /// The isolation level of the open transaction, or of the next one.
   package var isolation: IsolationLevel {
-    transaction?.isolation ?? SQLSession.level(settings.frequent.isolation)
+    transaction?.isolation ?? settings.frequent.isolation
   }
 
   /// Why a statement was interrupted.
@@ -131,7 +135,6 @@ package final class SQLSession {
   package func set(_ name: String, to value: String) throws(SQLError) {
     let normal = try Settings.normalised(name, value)
     settings.set(name, normal)
-    cachedFormat = nil
     report(name)
   }
 
@@ -142,14 +145,20 @@ package final class SQLSession {
 
   /// How values are printed and read as text in this session.
   package var textFormat: TextFormat {
-    if let cachedFormat { return cachedFormat }
-    var format = settings.textFormat()
+    if cachedGeneration != settings.generation { readSettings() }
+    var format = cachedFormat
     format.now = transactionStart
-    format.names = SessionNames(self)
-    cachedFormat = format
     return format
   }
-  func forgetFormat() { cachedFormat = nil }
+
+  @inline(never)
+  private func readSettings() {
+    let names = cachedFormat.names ?? SessionNames(self)
+    cachedFormat = settings.textFormat()
+    cachedFormat.names = names
+    cachedSearchPath = settings.searchPath(user: user)
+    cachedGeneration = settings.generation
+  }
 
   private func report(_ name: String) {
     guard let definition = Settings.byName[name.lowercased()], definition.isReported, let onReportedSetting else {
@@ -170,11 +179,13 @@ package final class SQLSession {
     }
     if local, localSettings[name.lowercased()] == nil { localSettings[name.lowercased()] = old ?? "" }
     if !local { localSettings[name.lowercased()] = nil }
-    cachedFormat = nil
     report(name)
   }
 
-  var searchPath: [String] { settings.searchPath(user: user) }
+  var searchPath: [String] {
+    if cachedGeneration != settings.generation { readSettings() }
+    return cachedSearchPath
+  }
 
   static func level(_ name: String) -> IsolationLevel {
     switch name {
@@ -199,7 +210,7 @@ package final class SQLSession {
     let defaults = settings.frequent
     options.isolation =
       modes.isolation.map { SQLSession.level($0.rawValue) }
-      ?? SQLSession.level(defaults.isolation)
+      ?? defaults.isolation
     options.isReadOnly = modes.readOnly ?? defaults.isReadOnly
     options.isDeferrable = modes.deferrable ?? defaults.isDeferrable
     options.lockTimeoutNanoseconds = UInt64(defaults.lockTimeoutMilliseconds) * 1_000_000
@@ -211,13 +222,9 @@ package final class SQLSession {
     let database = self.database
     let begun = try sqlErrors { () throws(TransactionError) in try database.manager.begin(options) }
     transaction = begun
-    currentTransaction.withLock { $0 = begun }
-    settingsAtBegin = settings.values
-    localSettings = [:]
-    localCatalog = nil
-    catalogAtSnapshot = nil
+    follow(begun)
+    settingsAtBegin = (settings.values, settings.generation)
     transactionStart = statementStart
-    cachedFormat = nil
   }
 
   private func constantVersion(_ asOf: Syntax.AsOf) throws(SQLError) -> Version {
@@ -255,9 +262,11 @@ package final class SQLSession {
 
   /// What is left to do once the transaction is committed.
   func committed() {
-    for (name, value) in localSettings {
-      settings.set(name, value)
-      report(name)
+    if !localSettings.isEmpty {
+      for (name, value) in localSettings {
+        settings.set(name, value)
+        report(name)
+      }
     }
     ended()
   }
@@ -265,12 +274,11 @@ package final class SQLSession {
   /// Rolls the open transaction back; settings go back with it.
   func abandon() {
     transaction?.rollback()
-    if let settingsAtBegin, transaction != nil {
-      let changed = settings.values.filter { settingsAtBegin[$0.key] != $0.value }.map(\.key)
-      settings.restore(settingsAtBegin)
+    if let settingsAtBegin, transaction != nil, settings.generation != settingsAtBegin.generation {
+      let changed = settings.values.filter { settingsAtBegin.values[$0.key] != $0.value }.map(\.key)
+      settings.restore(settingsAtBegin.values)
       for name in changed { report(name) }
     }
-    cursors = cursors.filter { $0.value.isHeld }
     ended()
   }
 
@@ -279,20 +287,23 @@ package final class SQLSession {
     hasRun = false
     currentTransaction.withLock { $0 = nil }
     block = .none
-    savepoints = []
-    localCatalog = nil
-    catalogAtSnapshot = nil
-    localSettings = [:]
     settingsAtBegin = nil
-    deferredChecks = []
-    constraintModes = [:]
-    cachedFormat = nil
+    // Almost always there is nothing of these.
+    if !savepoints.isEmpty { savepoints = [] }
+    if localCatalog != nil {
+      localCatalog = nil
+      catalogAtSnapshot = nil
+    }
+    if !localSettings.isEmpty { localSettings = [:] }
+    if !deferredChecks.isEmpty { deferredChecks = [] }
+    if !constraintModes.isEmpty { constraintModes = [:] }
     closePast()
     if !portals.isEmpty { portals = portals.filter { $0.value.isComplete || $0.value.rows != nil } }
     if !cursors.isEmpty { cursors = cursors.filter { $0.value.isHeld } }
   }
 
   func closePast() {
+    if pastTransactions.isEmpty { return }
     for past in pastTransactions { past.transaction.rollback() }
     pastTransactions = []
   }
@@ -328,7 +339,6 @@ package final class SQLSession {
     localCatalog = savepoints[index].catalog
     catalogAtSnapshot = nil
     settings.restore(savepoints[index].settings)
-    cachedFormat = nil
     savepoints.removeSubrange((index + 1)...)
     if block == .failed { block = .explicit }
   }
@@ -340,7 +350,10 @@ package final class SQLSession {
     if let localCatalog { return localCatalog }
     guard let transaction else { preconditionFailure("the catalog is read in a transaction") }
     let snapshot = try sqlErrors { () throws(TransactionError) in try transaction.snapshot }
-    if let known = catalogAtSnapshot, known.version == snapshot { return known.catalog }
+    if let known = catalogAtSnapshot, try CatalogStore.isUnchanged(transaction, since: known.version) {
+      catalogAtSnapshot?.version = snapshot
+      return known.catalog
+    }
     let catalog = try CatalogStore.load(transaction, database.catalogs)
     catalogAtSnapshot = (snapshot, catalog)
     return catalog

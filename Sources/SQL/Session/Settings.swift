@@ -1,3 +1,5 @@
+internal import Transactions
+
 // The settings that clients find: PostgreSQL's names, with the meaning they have there.
 //
 // SET is undone when its transaction rolls back; SET LOCAL also when it commits.
@@ -135,7 +137,14 @@ struct Settings: Sendable {
   static let byName: [String: SettingDefinition] = Dictionary(
     uniqueKeysWithValues: definitions.map { ($0.name.lowercased(), $0) })
 
-  private(set) var values: [String: String] { didSet { known = nil } }
+  private(set) var values: [String: String] {
+    didSet {
+      known = nil
+      generation &+= 1
+    }
+  }
+  /// Another number after each change.
+  private(set) var generation: UInt64 = 0
   private var known: Frequent?
   private var initial: [String: String]
 
@@ -149,7 +158,7 @@ struct Settings: Sendable {
 
   /// What every statement and transaction asks for, read once after each change.
   struct Frequent {
-    var isolation: String
+    var isolation: IsolationLevel
     var isReadOnly: Bool
     var isDeferrable: Bool
     var lockTimeoutMilliseconds: Int64
@@ -164,7 +173,8 @@ struct Settings: Sendable {
     mutating get {
       if let known { return known }
       let read = Frequent(
-        isolation: value("default_transaction_isolation") ?? "", isReadOnly: isOn("default_transaction_read_only"),
+        isolation: SQLSession.level(value("default_transaction_isolation") ?? ""),
+        isReadOnly: isOn("default_transaction_read_only"),
         isDeferrable: isOn("default_transaction_deferrable"), lockTimeoutMilliseconds: integer("lock_timeout"),
         statementTimeoutMilliseconds: integer("statement_timeout"),
         isSynchronous: value("synchronous_commit") != "off", workMemoryKibibytes: integer("work_mem"),

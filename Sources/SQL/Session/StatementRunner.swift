@@ -11,11 +11,18 @@ final class StatementRunner {
   private let output: ValueBuffer
   private let evaluator: EvaluatingSource
   let columns: [ColumnDescription]
+  let returnsRows: Bool
+  /// The keys of the records of the tables that it changes.
+  let changedTables: [[UInt8]]
   /// Whether a run is under way: a cached runner that is busy is not used again.
   private(set) var isBusy = false
 
-  init(_ plan: PlannedStatement, _ session: SQLSession, instrumented: Bool = false) throws(SQLError) {
+  init(
+    _ plan: PlannedStatement, _ session: SQLSession, changing changedTables: [[UInt8]] = [], instrumented: Bool = false
+  ) throws(SQLError) {
     self.plan = plan
+    self.changedTables = changedTables
+    returnsRows = plan.returnsRows
     state = try ExecutionState(plan, services: session, instrumented: instrumented)
     unsafe state.transaction = session.transaction
     try state.prepare()
@@ -32,15 +39,8 @@ final class StatementRunner {
     columns = plan.columns.map(\.description)
   }
 
-  var returnsRows: Bool {
-    if case .query = body { return true }
-    return !plan.columns.isEmpty
-  }
-
   private func begin(_ session: SQLSession, _ parameters: [Datum]) {
-    state.begin(
-      session.transaction!, parameters: parameters, format: session.textFormat, statementTime: session.statementStart,
-      user: session.user, database: session.database.options.name)
+    state.begin(session, parameters)
     evaluator.refresh()
   }
 
@@ -66,7 +66,7 @@ final class StatementRunner {
         throw error
       }
       source.close()
-      return "SELECT \(count)"
+      return CommandTag.select(count)
     case .modification(let runner):
       runner.forget()
       let count = unsafe try runner.run(row)
@@ -74,9 +74,9 @@ final class StatementRunner {
       switch plan.body {
       case .modification(let modification):
         switch modification.bound.kind {
-        case .insert: return "INSERT 0 \(count)"
-        case .update: return "UPDATE \(count)"
-        case .delete: return "DELETE \(count)"
+        case .insert: return CommandTag.insert(count)
+        case .update: return CommandTag.update(count)
+        case .delete: return CommandTag.delete(count)
         }
       default: return ""
       }
@@ -97,6 +97,20 @@ final class StatementRunner {
   }
 }
 
+/// Command tags; making a string of a number costs more than reading a row, so the common ones are there already.
+enum CommandTag {
+  static func select(_ count: Int) -> String {
+    switch count {
+    case 0: "SELECT 0"
+    case 1: "SELECT 1"
+    default: "SELECT \(count)"
+    }
+  }
+  static func insert(_ count: Int) -> String { count == 1 ? "INSERT 0 1" : "INSERT 0 \(count)" }
+  static func update(_ count: Int) -> String { count == 1 ? "UPDATE 1" : "UPDATE \(count)" }
+  static func delete(_ count: Int) -> String { count == 1 ? "DELETE 1" : "DELETE \(count)" }
+}
+
 /// A statement that was parsed, and planned as far as its catalog is known.
 package final class PreparedStatement {
   package let text: String
@@ -111,7 +125,11 @@ package final class PreparedStatement {
   var runner: StatementRunner?
   var catalogVersion: UInt64 = .max
   var searchPath: [String] = []
+  /// The session's settings for which the search path was last found to be the same.
+  var settingsGeneration: UInt64 = .max
   let prepareTime: Int64
+  /// Whether BEGIN was written START TRANSACTION.
+  private(set) lazy var isStart = text.drop { $0.isWhitespace }.prefix(5).lowercased() == "start"
 
   init(text: String, statement: Syntax.Statement?, position: Int, parameterTypes: [SQLType]) {
     self.text = text

@@ -185,10 +185,7 @@ final class DefinitionRunner {
     let binder = try session.makeBinder()
     let plan = session.makePlanner(binder).plan(BoundQuery(plan: .oneRow, columns: []))
     let state = try ExecutionState(plan, services: session)
-    state.begin(
-      transaction, parameters: [], format: session.textFormat, statementTime: session.statementStart,
-      user: session.user,
-      database: session.database.options.name)
+    state.begin(session, [])
     let source = EvaluatingSource(state)
     source.owner = state
     source.refresh()
