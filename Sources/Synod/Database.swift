@@ -234,6 +234,9 @@ public final class Database: Sendable {
     }
   }
 
+  /// How long the sequencer was kept by certifying serializable transactions, in nanoseconds: a sample of the last ones.
+  package var certificationNanoseconds: [Int] { core.manager.certificationNanoseconds.map { Int($0) } }
+
   /// Counts since the database was opened.
   public var statistics: DatabaseStatistics {
     let transactions = core.manager.statistics

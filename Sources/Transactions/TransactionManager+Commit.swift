@@ -37,6 +37,8 @@ final class Sequencer: @unchecked Sendable {
   @exclusivity(unchecked) var certifier: Certifier
   /// The transaction that nobody may overtake; 0: none.
   @exclusivity(unchecked) var rightOfWay: UInt64 = 0
+  /// Samples of how long certification took.
+  @exclusivity(unchecked) var timing = unsafe CertificationTiming()
   /// Who committed last, by version: for messages.
   @exclusivity(unchecked) private var committers: UnsafeMutablePointer<Committer>
   private static let committerCount: UInt64 = 4096
@@ -64,6 +66,7 @@ final class Sequencer: @unchecked Sendable {
     unsafe ring.deallocate()
     unsafe committers.deallocate()
     unsafe certifier.free()
+    unsafe timing.free()
   }
 
   var rememberedCount: Int { unsafe certifier.keptCount }
@@ -161,11 +164,15 @@ extension TransactionManager {
     }
     defer { sequencer.latch.unlock() }
     try checkTerm(transaction)
+    let start = unsafe transaction.isTracked ? sequencer.timing.start() : 0
     if unsafe transaction.isTracked, let failure = certify(transaction) { throw .serializationFailure(failure) }
+    let certified = unsafe start == 0 ? 0 : CertificationTiming.now
     let version = unsafe sequencer.nextVersion
     do throws(CommitError) { unsafe try log.append(batch, version: version) } catch { throw TransactionError(error) }
     sequencer.addInFlight(transaction, version)
+    let entering = unsafe start == 0 ? 0 : CertificationTiming.now
     if unsafe transaction.isTracked { enterGraph(transaction, version.rawValue) }
+    if start != 0 { unsafe sequencer.timing.add(certified - start + CertificationTiming.now - entering) }
     giveUpRightOfWay(transaction)
     return version
   }

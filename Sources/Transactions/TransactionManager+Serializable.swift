@@ -10,6 +10,10 @@ internal import Synchronization
 // user's key is. While it runs, whoever wants to commit writes, at any level, first takes that lock shared, that is: waits.
 // Nothing commits after its snapshot, so neither first-updater-wins nor a cycle can fail it. Who holds a row that it
 // needs waits for it in turn: a deadlock, whose victim is never the holder of the right of way.
+//
+// It is a courtesy, never needed for correctness. So nobody waits for it longer than `rightOfWayNanoseconds`: a program
+// whose one thread holds the right of way in one transaction and commits another would wait for itself. Transactions that
+// the system makes on behalf of another (a sequence's reservation) do not wait at all.
 
 extension TransactionManager {
   /// The key that stands for the right of way.
@@ -128,7 +132,7 @@ extension TransactionManager {
   // MARK: The right of way
 
   private func takeRightOfWay(_ transaction: Transaction) throws(TransactionError) {
-    try lockRightOfWay(transaction, LockStrength.update.rawValue)
+    guard try lockRightOfWay(transaction, LockStrength.update.rawValue) else { return }
     transaction.attempts = .max
     sequencer.latch.lock()
     unsafe sequencer.rightOfWay = transaction.id
@@ -144,13 +148,14 @@ extension TransactionManager {
   @inline(__always)
   func mustGiveWay(_ transaction: Transaction) -> Bool {
     unsafe sequencer.rightOfWay != 0 && sequencer.rightOfWay != transaction.id && !transaction.hasPass
+      && transaction.options.givesWay
   }
 
-  /// Waits until nobody has the right of way.
+  /// Waits until nobody has the right of way, or long enough.
   @inline(never)
   func giveWay(_ transaction: Transaction) throws(TransactionError) {
     do throws(TransactionError) {
-      try lockRightOfWay(transaction, LockStrength.keyShare.rawValue)
+      _ = try lockRightOfWay(transaction, LockStrength.keyShare.rawValue)
       transaction.hasPass = true
     } catch {
       guard case .deadlock(let deadlock) = error else { throw error }
@@ -167,14 +172,22 @@ extension TransactionManager {
     if unsafe sequencer.rightOfWay == transaction.id { unsafe sequencer.rightOfWay = 0 }
   }
 
-  private func lockRightOfWay(_ transaction: Transaction, _ strength: UInt8) throws(TransactionError) {
+  /// False if it was waited for in vain.
+  private func lockRightOfWay(_ transaction: Transaction, _ strength: UInt8) throws(TransactionError) -> Bool {
     let key = unsafe TransactionManager.rightOfWayKey
     let hash = TransactionManager.rightOfWayHash
     let entry = TransactionManager.noEntry
-    if unsafe lockTable.tryLock(transaction, key, hash, strength, own: 0, entry: entry) { return }
+    if unsafe lockTable.tryLock(transaction, key, hash, strength, own: 0, entry: entry) { return true }
     let outcome = unsafe try lockTable.lockSlowly(
       transaction, key, hash, strength, own: 0, entry: entry, .wait, whenGranted: nil)
-    if outcome == .waiting { try lockTable.awaitGrant(transaction, timeoutNanoseconds: 0) }
+    guard outcome == .waiting else { return true }
+    do throws(TransactionError) {
+      try lockTable.awaitGrant(transaction, timeoutNanoseconds: options.rightOfWayNanoseconds)
+      return true
+    } catch {
+      if case .lockTimeout = error { return false }
+      throw error
+    }
   }
 }
 

@@ -83,6 +83,9 @@ package final class TransactionManager: Sendable {
   /// Memory for what committed serializable transactions read and wrote.
   package var certifierSizeBytes: Int { sequencer.latch.withLock { unsafe sequencer.certifier.sizeBytes } }
 
+  /// How long the sequencer was kept by certifying serializable transactions, in nanoseconds: a sample of the last ones.
+  package var certificationNanoseconds: [UInt32] { sequencer.latch.withLock { unsafe sequencer.timing.all } }
+
   package var statistics: TransactionStatistics {
     var statistics = TransactionStatistics()
     let begun = nextId.load(ordering: .relaxed) - 1

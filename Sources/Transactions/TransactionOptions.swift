@@ -30,6 +30,8 @@ package struct TransactionOptions: Sendable {
   package var session: UInt64
   /// Reads what this node has applied, however old that is: snapshots are not confirmed by the leader's lease.
   package var isLocal = false
+  /// False for what the system does on behalf of an open transaction: it must not wait for that one's right of way.
+  package var givesWay = true
 
   package init(
     isolation: IsolationLevel = .readCommitted, isReadOnly: Bool = false, isDeferrable: Bool = false,
@@ -50,6 +52,8 @@ package struct TransactionManagerOptions: Sendable {
   /// From this many failed attempts on, a serializable transaction gets the right of way: while it runs, others wait with
   /// their commit.
   package var rightOfWayAttempts = 3
+  /// How long anybody waits for the right of way, in nanoseconds.
+  package var rightOfWayNanoseconds: UInt64 = 1_000_000_000
   /// Memory for what committed serializable transactions read and wrote, in bytes; beyond it the record gets coarser.
   package var certifierSizeBytes = 64 << 20
   /// Reads (points and intervals) that one transaction remembers exactly; beyond it neighbours are merged.

@@ -72,9 +72,16 @@ package final class SequenceStore: Sendable {
     }
   }
 
+  /// Reservations are made while a transaction of the same session is open, perhaps with the right of way.
+  private static var own: TransactionOptions {
+    var options = TransactionOptions()
+    options.givesWay = false
+    return options
+  }
+
   private func reserve(_ storage: ObjectID, _ rule: Rule, _ name: String) throws(SQLError) -> Int64 {
     while true {
-      let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin() }
+      let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin(SequenceStore.own) }
       defer { transaction.rollback() }
       let key = KeySpace.sequence(storage)
       _ = try sqlErrors { () throws(TransactionError) in try transaction.lock(key, .update, .wait) }
@@ -153,7 +160,7 @@ package final class SequenceStore: Sendable {
 
   /// setval(): the next number is `value`, or the one after it when `isCalled`.
   package func set(_ storage: ObjectID, to value: Int64, isCalled: Bool) throws(SQLError) {
-    let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin() }
+    let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin(SequenceStore.own) }
     defer { transaction.rollback() }
     let key = KeySpace.sequence(storage)
     try sqlErrors { () throws(TransactionError) in

@@ -70,6 +70,9 @@ package final class SQLSession {
   /// The commit that the caller is to wait for before it answers.
   package internal(set) var pendingCommit: PendingCommit?
   private var deadline: Int64 = 0
+  /// Transactions in a row that failed to serialize, or were a deadlock's victim: taken for repetitions of one piece of
+  /// work, so that it gets through in the end (`TransactionOptions.attempts`).
+  private var failures = 0
 
   init(_ database: SQLDatabase, id: UInt64, user: String) {
     self.database = database
@@ -214,7 +217,7 @@ package final class SQLSession {
     options.isReadOnly = modes.readOnly ?? defaults.isReadOnly
     options.isDeferrable = modes.deferrable ?? defaults.isDeferrable
     options.lockTimeoutNanoseconds = UInt64(defaults.lockTimeoutMilliseconds) * 1_000_000
-    options.attempts = attempts
+    options.attempts = max(attempts, failures)
     if let asOf = modes.asOf {
       options.asOf = try constantVersion(asOf)
       options.isReadOnly = true
@@ -254,6 +257,7 @@ package final class SQLSession {
         if let localCatalog, version != nil { database.catalogs.add(localCatalog) }
       }
     } catch {
+      if error.state == .serializationFailure { failures += 1 }
       abandon()
       throw error
     }
@@ -262,6 +266,7 @@ package final class SQLSession {
 
   /// What is left to do once the transaction is committed.
   func committed() {
+    failures = 0
     if !localSettings.isEmpty {
       for (name, value) in localSettings {
         settings.set(name, value)
@@ -273,6 +278,7 @@ package final class SQLSession {
 
   /// Rolls the open transaction back; settings go back with it.
   func abandon() {
+    if transaction?.state == .failed { failures += 1 }
     transaction?.rollback()
     if let settingsAtBegin, transaction != nil, settings.generation != settingsAtBegin.generation {
       let changed = settings.values.filter { settingsAtBegin.values[$0.key] != $0.value }.map(\.key)
