@@ -35,7 +35,9 @@ enum DatabaseDirectory {
     let superblock = path + "/" + Superblock.fileName
     if try onDisk({ () throws(DiskError) in try disk.status(superblock) }) != nil { return true }
     // What an interrupted creation may have left. Anything else is not ours to build in.
-    let ours: Set<String> = [DirectoryLock.fileName, logName, Superblock.fileName + ".new"]
+    let ours: Set<String> = [
+      DirectoryLock.fileName, logName, Superblock.fileName + ".new", "members", "members.new",
+    ]
     let names = try onDisk { () throws(DiskError) in try disk.list(path) }
     if let foreign = names.first(where: { !ours.contains($0) }) {
       throw .notADatabase(path: path, reason: "it holds \(foreign) but no superblock")

@@ -168,12 +168,12 @@ package struct RecordHeader: Hashable, Sendable {
   }
 
   /// The chain value of the record whose 128 header bytes these are.
-  static func chain(ofHeader memory: UnsafeRawBufferPointer) -> Hash128 {
+  package static func chain(ofHeader memory: UnsafeRawBufferPointer) -> Hash128 {
     unsafe Hash128(of: UnsafeRawBufferPointer(rebasing: memory[0..<124]))
   }
 
   /// Checks a stored payload against the header's hash.
-  func verify(payload: UnsafeRawBufferPointer) throws(DecodingError) {
+  package func verify(payload: UnsafeRawBufferPointer) throws(DecodingError) {
     guard unsafe Hash128(of: payload) == payloadHash else {
       throw .invalid(offset: Self.sizeBytes, reason: "payload of slot \(slot.rawValue) with a wrong hash")
     }

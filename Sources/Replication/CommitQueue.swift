@@ -1,0 +1,153 @@
+internal import Encoding
+internal import Log
+internal import Paxos
+internal import Platform
+internal import Synchronization
+
+/// Why a commit's wait ended without success.
+package enum ReplicationFailure: Error, Hashable, Sendable {
+  /// Not chosen, and never will be.
+  case restarted(String)
+  /// This node does not lead.
+  case notLeading(String)
+  /// It was proposed, and its fate could not be learnt.
+  case unknown(String)
+  case closed
+}
+
+/// Transactions that become one record, and those who wait for them.
+///
+/// `@unchecked Sendable`: batches are changed under `commits`' lock until the group is taken; `outcome` and the callbacks
+/// are guarded by a lock of their own.
+final class ReplicatedGroup: @unchecked Sendable {
+  typealias Outcome = Result<Void, ReplicationFailure>
+  typealias Callback = @Sendable (Outcome) -> Void
+
+  private struct End {
+    var outcome: Outcome?
+    var callbacks: [Callback] = []
+  }
+
+  let batches = CommitGroup()
+  /// Whether somebody waits for it.
+  var isAsked = false
+  /// Once proposed.
+  var slot: SlotNumber = 0
+  var chain = Hash128.zero
+  let word = FutexWord()
+  private let end = Mutex(End())
+
+  var outcome: Outcome? { end.withLock { $0.outcome } }
+
+  /// Calls `body` when the group is over; at once if it is.
+  func whenOver(_ body: @escaping Callback) {
+    let outcome = end.withLock { end -> Outcome? in
+      if end.outcome == nil { end.callbacks.append(body) }
+      return end.outcome
+    }
+    if let outcome { body(outcome) }
+  }
+
+  /// Ends it; the first outcome stays.
+  func finish(_ outcome: Outcome) {
+    let callbacks = end.withLock { end -> [Callback] in
+      guard end.outcome == nil else { return [] }
+      end.outcome = outcome
+      defer { end.callbacks = [] }
+      return end.callbacks
+    }
+    word.increment()
+    word.wake()
+    for callback in callbacks { callback(outcome) }
+  }
+}
+
+/// Groups that wait to be proposed, and groups that wait to be chosen. In the order of versions, the second before the
+/// first.
+struct CommitQueue: Sendable {
+  /// Commits are taken: this node leads and is ready.
+  private(set) var isOpen = false
+  private(set) var nextVersion = Version.zero
+  /// Oldest first; the last takes more.
+  private var waiting: [ReplicatedGroup] = []
+  private var proposed: [ReplicatedGroup] = []
+  /// When leadership was lost with `proposed` undecided.
+  private(set) var inDoubtSince: UInt64 = 0
+
+  var hasProposed: Bool { !proposed.isEmpty }
+
+  mutating func open(next: Version) {
+    precondition(proposed.isEmpty && waiting.isEmpty, "what an earlier leadership proposed is decided")
+    isOpen = true
+    nextVersion = next
+    inDoubtSince = 0
+  }
+
+  /// Takes no more. Returns the groups that were not proposed, and their first version.
+  mutating func close(now: UInt64) -> (version: Version, lost: [ReplicatedGroup]) {
+    isOpen = false
+    inDoubtSince = now
+    defer { waiting = [] }
+    return (waiting.first.flatMap { $0.batches.isEmpty ? nil : $0.batches.firstVersion } ?? nextVersion, waiting)
+  }
+
+  mutating func append(_ batch: UnsafeRawBufferPointer, version: Version, limitBytes: Int) {
+    precondition(version == nextVersion, "versions are appended in order")
+    if let open = waiting.last, open.batches.isEmpty || open.batches.count + batch.count + 4 <= limitBytes {
+      unsafe open.batches.append(batch, version: version)
+    } else {
+      let group = ReplicatedGroup()
+      unsafe group.batches.append(batch, version: version)
+      waiting.append(group)
+    }
+    nextVersion = version.advanced(by: 1)
+  }
+
+  /// The group of a version that was appended, if it is not over; asks for it, and for all before it.
+  mutating func ask(_ version: Version) -> ReplicatedGroup? {
+    for group in proposed where version <= group.batches.lastVersion {
+      return version >= group.batches.firstVersion ? group : nil
+    }
+    for group in waiting {
+      group.isAsked = true
+      if version <= group.batches.lastVersion { return version >= group.batches.firstVersion ? group : nil }
+    }
+    return nil
+  }
+
+  /// The oldest group, if somebody waits for it: to be proposed now.
+  mutating func takeAsked() -> ReplicatedGroup? {
+    guard isOpen, let first = waiting.first, first.isAsked, !first.batches.isEmpty else { return nil }
+    waiting.removeFirst()
+    return first
+  }
+
+  mutating func wasProposed(_ group: ReplicatedGroup) { proposed.append(group) }
+
+  /// What the record that is applied at `slot` says of the oldest proposed group.
+  enum Match {
+    case none
+    case ours(ReplicatedGroup)
+    /// Another record took its place: none of these is chosen.
+    case lost([ReplicatedGroup])
+  }
+
+  func match(_ slot: SlotNumber, _ chain: Hash128) -> Match {
+    guard let first = proposed.first, first.slot == slot else { return .none }
+    return first.chain == chain ? .ours(first) : .lost(proposed)
+  }
+
+  mutating func dropFirst() { proposed.removeFirst() }
+  mutating func dropLost() { proposed = [] }
+
+  /// Everything, at the end.
+  mutating func takeAll() -> (waiting: [ReplicatedGroup], proposed: [ReplicatedGroup]) {
+    isOpen = false
+    defer {
+      waiting = []
+      proposed = []
+    }
+    return (waiting, proposed)
+  }
+  var undecided: [ReplicatedGroup] { proposed }
+}

@@ -1,0 +1,114 @@
+internal import Log
+package import Paxos
+internal import Platform
+internal import Synchronization
+
+/// Connects the nodes of one process: for tests. One thread delivers, in the order of sending, after encoding and decoding
+/// every message as the wire would.
+package final class InProcessNetwork: Sendable {
+  private struct State {
+    var receivers: [NodeID: any PeerReceiver] = [:]
+    var queue: [(message: Message, records: [StoredRecord])] = []
+    /// Ordered pairs that cannot speak.
+    var cut: Set<[NodeID]> = []
+    var lossPerMille: UInt64 = 0
+    var random: UInt64
+    var isStopping = false
+  }
+
+  private let state: Mutex<State>
+  private let word = FutexWord()
+  private let thread: Mutex<BackgroundThread?> = Mutex(nil)
+
+  package init(seed: UInt64 = 1) {
+    state = Mutex(State(random: seed))
+    thread.withLock { slot in
+      slot = BackgroundThread { [weak self, word] in
+        while true {
+          let seen = word.load()
+          guard let network = self, network.deliverAll() else { return }
+          word.wait(while: seen, timeoutNanoseconds: 50_000_000)
+        }
+      }
+    }
+  }
+
+  deinit {
+    word.increment()
+    word.wake()
+  }
+
+  /// Ends the thread.
+  package func close() {
+    state.withLock {
+      $0.isStopping = true
+      $0.receivers = [:]
+    }
+    word.increment()
+    word.wake()
+    thread.withLock { $0 }?.join()
+  }
+
+  /// A node's door to the network.
+  package func transport(for node: NodeID) -> any PeerTransport { Door(self, node) }
+
+  package func attach(_ receiver: any PeerReceiver, as node: NodeID) {
+    state.withLock { $0.receivers[node] = receiver }
+  }
+
+  package func detach(_ node: NodeID) { state.withLock { $0.receivers[node] = nil } }
+
+  /// Nothing passes between the two any more.
+  package func cut(_ a: NodeID, _ b: NodeID) {
+    state.withLock {
+      $0.cut.insert([a, b])
+      $0.cut.insert([b, a])
+    }
+  }
+
+  package func heal() { state.withLock { $0.cut = [] } }
+
+  package func setLoss(perMille: UInt64) { state.withLock { $0.lossPerMille = perMille } }
+
+  private func enqueue(_ message: Message, _ records: [StoredRecord]) {
+    state.withLock { state in
+      guard !state.cut.contains([message.from, message.to]) else { return }
+      state.random = state.random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      if state.lossPerMille > 0, (state.random >> 33) % 1000 < state.lossPerMille { return }
+      if state.queue.count < 100_000 { state.queue.append((message, records)) }
+    }
+    word.increment()
+    word.wake(1)
+  }
+
+  private func deliverAll() -> Bool {
+    while true {
+      var batch: [(message: Message, records: [StoredRecord])] = []
+      let goesOn = state.withLock { state in
+        swap(&batch, &state.queue)
+        return !state.isStopping
+      }
+      if !goesOn { return false }
+      if batch.isEmpty { return true }
+      for (message, records) in batch {
+        guard let receiver = state.withLock({ $0.receivers[message.to] }) else { continue }
+        var bytes: [UInt8] = []
+        message.encode(into: &bytes)
+        guard let again = try? Message(decoding: bytes[...]) else { continue }
+        let copies = records.compactMap { unsafe try? StoredRecord(copying: $0.bytes) }
+        guard copies.count == records.count else { continue }
+        receiver.receive(again, records: copies)
+      }
+    }
+  }
+
+  private final class Door: PeerTransport {
+    private let network: InProcessNetwork
+    private let node: NodeID
+    init(_ network: InProcessNetwork, _ node: NodeID) {
+      self.network = network
+      self.node = node
+    }
+    func send(_ message: Message, records: [StoredRecord]) { network.enqueue(message, records) }
+  }
+}

@@ -1,0 +1,166 @@
+internal import Encoding
+package import Log
+package import Paxos
+package import Platform
+
+// `members` in the database directory: who this node is, in which cluster, and what is in force where its log begins.
+//
+//   offset size field
+//   0      8    magic "SYNODMEM"
+//   8      4    format: 1
+//   12     4    CRC-32C of everything from offset 16
+//   16     8    node
+//   24     16   cluster: high, low; zero while the cluster is not founded
+//   40     4    length of the checkpoint; 0 while there is none
+//   44     …    checkpoint (MessageCodec.swift): the point behind which the log is read, the configuration in force there
+//   …      4    number of peers; for each: node (8), length (2) and text of its address for peers, then for clients
+//
+// Little endian. The file is replaced whole (written aside, synced, renamed). It is written before the log gives up the
+// stop records that it stands for, so the two always overlap.
+//
+// 1. `node` never changes. A node that lost this file is another node.
+// 2. The checkpoint's point only grows, and lies at or below what the tables hold.
+
+/// What a node knows of its cluster outside the log.
+package struct Members: Hashable, Sendable {
+  /// How a node is reached.
+  package struct Peer: Hashable, Sendable {
+    package var node: NodeID
+    package var peerAddress: String
+    package var clientAddress: String
+    package init(node: NodeID, peerAddress: String, clientAddress: String) {
+      self.node = node
+      self.peerAddress = peerAddress
+      self.clientAddress = clientAddress
+    }
+  }
+
+  package var node: NodeID
+  package var cluster = ClusterID(high: 0, low: 0)
+  package var checkpoint: Checkpoint?
+  package var peers: [Peer] = []
+
+  package static let fileName = "members"
+
+  package init(node: NodeID) { self.node = node }
+
+  /// A founded cluster's first state.
+  package init(node: NodeID, cluster: ClusterID, founding configuration: Configuration) {
+    self.node = node
+    self.cluster = cluster
+    let start = ChainPoint(slot: 0, chain: .zero)
+    checkpoint = Checkpoint(point: start, configuration: configuration, epochStart: start)
+  }
+
+  package var isFounded: Bool { checkpoint != nil }
+
+  // MARK: Bytes
+
+  private static let magic: UInt64 = 0x4D45_4D44_4F4E_5953  // "SYNODMEM"
+  private static let largestSizeBytes = 1 << 20
+
+  package func encoded() -> [UInt8] {
+    var body: [UInt8] = []
+    func put<T: FixedWidthInteger>(_ value: T) {
+      for shift in stride(from: 0, to: T.bitWidth, by: 8) { body.append(UInt8(truncatingIfNeeded: value >> T(shift))) }
+    }
+    put(node.rawValue)
+    put(cluster.high)
+    put(cluster.low)
+    var point: [UInt8] = []
+    checkpoint?.encode(into: &point)
+    put(UInt32(point.count))
+    body += point
+    put(UInt32(peers.count))
+    for peer in peers {
+      put(peer.node.rawValue)
+      for text in [peer.peerAddress, peer.clientAddress] {
+        put(UInt16(min(text.utf8.count, 1024)))
+        body += Array(text.utf8.prefix(1024))
+      }
+    }
+    let rest = body
+    body = []
+    put(Self.magic)
+    put(1 as UInt32)
+    put(unsafe rest.withUnsafeBytes { unsafe crc32c($0) })
+    return body + rest
+  }
+
+  package init(decoding bytes: [UInt8], file: String) throws(LogError) {
+    var at = 0
+    func damage(_ reason: String) -> LogError {
+      .corrupt(LogPlace(file: file, offset: UInt64(at)), reason: reason, expected: 0, found: 0)
+    }
+    func take<T: FixedWidthInteger>(_: T.Type) throws(LogError) -> T {
+      guard bytes.count - at >= MemoryLayout<T>.size else { throw damage("the file ends too early") }
+      var value: T = 0
+      for index in 0..<MemoryLayout<T>.size { value |= T(truncatingIfNeeded: bytes[at + index]) << T(8 * index) }
+      at += MemoryLayout<T>.size
+      return value
+    }
+    guard bytes.count <= Self.largestSizeBytes else { throw damage("impossible length") }
+    guard try take(UInt64.self) == Self.magic else { throw damage("no list of members") }
+    let format = try take(UInt32.self)
+    guard format == 1 else { throw .newerFormat(file: file, found: format, supported: 1) }
+    let expected = try take(UInt32.self)
+    let found = unsafe bytes.withUnsafeBytes { unsafe crc32c(UnsafeRawBufferPointer(rebasing: $0[16...])) }
+    guard expected == found else {
+      throw .corrupt(
+        LogPlace(file: file, offset: 12), reason: "list of members with a wrong checksum", expected: expected,
+        found: found)
+    }
+    node = NodeID(try take(UInt64.self))
+    cluster = ClusterID(high: try take(UInt64.self), low: try take(UInt64.self))
+    let length = Int(try take(UInt32.self))
+    guard bytes.count - at >= length else { throw damage("the file ends too early") }
+    if length > 0 {
+      guard let point = try? Checkpoint(decoding: bytes[at..<at + length]) else { throw damage("no checkpoint") }
+      checkpoint = point
+      at += length
+    }
+    let count = try take(UInt32.self)
+    guard count <= 1024 else { throw damage("impossible number of peers") }
+    for _ in 0..<count {
+      let node = NodeID(try take(UInt64.self))
+      var texts: [String] = []
+      for _ in 0..<2 {
+        let length = Int(try take(UInt16.self))
+        guard bytes.count - at >= length else { throw damage("the file ends too early") }
+        texts.append(String(decoding: bytes[at..<at + length], as: UTF8.self))
+        at += length
+      }
+      peers.append(Peer(node: node, peerAddress: texts[0], clientAddress: texts[1]))
+    }
+  }
+
+  // MARK: The file
+
+  /// Reads the file of the database at `directory`; nil where there is none.
+  package static func read(_ directory: String, disk: any Disk) throws(LogError) -> Members? {
+    let path = directory + "/" + fileName
+    let bytes: [UInt8]
+    do throws(DiskError) {
+      guard let status = try disk.status(path) else { return nil }
+      let file = try disk.open(path, .read)
+      defer { file.close() }
+      bytes = try file.readBytes(Int(min(status.sizeBytes, UInt64(largestSizeBytes) + 1)), at: 0)
+    } catch { throw .disk(error) }
+    return try Members(decoding: bytes, file: path)
+  }
+
+  /// Replaces the file, durably.
+  package func write(_ directory: String, disk: any Disk) throws(LogError) {
+    let path = directory + "/" + Self.fileName
+    do throws(DiskError) {
+      let draft = path + ".new"
+      if try disk.status(draft) != nil { try disk.remove(draft) }
+      let file = try disk.open(draft, .create)
+      try file.write(encoded(), at: 0)
+      try file.sync()
+      file.close()
+      try disk.rename(draft, to: path)
+      try disk.syncDirectory(directory)
+    } catch { throw .disk(error) }
+  }
+}

@@ -1,0 +1,199 @@
+internal import Encoding
+internal import Log
+internal import Paxos
+internal import Platform
+internal import Synchronization
+
+// Carrying out what the replica asks for, in the order that Actions.swift gives. Everything here runs under `core`.
+
+extension ReplicatedLog {
+  /// Hands something in and carries out what follows from it.
+  @discardableResult
+  func enter<R: Sendable>(_ body: (inout Core) -> R) -> R {
+    let (result, after) = core.withLock { core -> (R, [@Sendable () -> Void]) in
+      let result = body(&core)
+      perform(&core)
+      pump(&core)
+      publishStanding(&core)
+      guard !core.after.isEmpty else { return (result, []) }
+      defer { core.after = [] }
+      return (result, core.after)
+    }
+    for call in after { call() }
+    return result
+  }
+
+  func perform(_ core: inout Core) {
+    while !core.front.isEmpty {
+      swap(&core.front, &core.back)
+      core.front.reset()
+      for index in core.back.persists.indices { queue(core.back.persists[index], &core) }
+      for notice in core.back.notices { send(notice, &core) }
+      if core.back.standingChanged { noteStanding(&core) }
+      for build in core.back.builds { carryOut(build, &core) }
+      if let through = core.back.apply, through > target.load(ordering: .relaxed) {
+        target.store(through, ordering: .releasing)
+        deliveryWord.increment()
+        deliveryWord.wake(1)
+      }
+      for read in core.back.reads {
+        guard let wait = core.reads.removeValue(forKey: read.nonce) else { continue }
+        Self.answer(wait, read.slot)
+      }
+      if let wanted = core.back.wanted { request(.fetchCheckpoint(from: wanted.from, wanted.point)) }
+      if let truncate = core.back.truncate { request(.truncate(truncate)) }
+    }
+    core.incoming.removeAll(keepingCapacity: true)
+  }
+
+  func request(_ service: Service) {
+    services.withLock { $0.append(service) }
+    serviceWord.increment()
+    serviceWord.wake(1)
+  }
+
+  // MARK: Persists
+
+  private func queue(_ persist: Persist, _ core: inout Core) {
+    var records: [StoredRecord] = []
+    records.reserveCapacity(persist.entries.count)
+    for entry in core.back.entries[persist.entries] {
+      guard let record = core.incoming.first(where: { $0.slot == entry.slot && Chain($0.chain) == entry.chain }) else {
+        preconditionFailure("an entry to write came with its record")
+      }
+      records.append(record)
+    }
+    switch persist.change {
+    case .none: break
+    case .append: for record in records { core.cache.append(record) }
+    case .replace(let cut):
+      core.cache.truncate(after: cut)
+      for record in records { core.cache.append(record) }
+    case .repair: for record in records { core.cache.replace(record) }
+    case .install: core.cache.removeAll()
+    }
+    let vows = persist.vows.isEmpty ? [] : Array(core.back.vows[persist.vows])
+    if core.writes.isEmpty, core.writesOut == 0, persist.change == .none, !persist.ballotsChanged {
+      // A barrier behind nothing is durable at once.
+      for vow in vows { send(vow) }
+      core.replica.persisted(persist.token, now: now, into: &core.front)
+      return
+    }
+    core.writes.append(PendingWrite(persist: persist, records: records, vows: vows))
+    isDiskBusy.store(true, ordering: .releasing)
+    diskWord.increment()
+    diskWord.wake(1)
+  }
+
+  func send(_ vow: VowEnvelope) {
+    transport.send(
+      Message(cluster: cluster, from: node, to: vow.to, epoch: vow.epoch, content: .vow(vow.vow)), records: [])
+  }
+
+  /// Sends from memory; what is no longer there the service thread reads from the log.
+  private func send(_ notice: NoticeEnvelope, _ core: inout Core) {
+    var records: [StoredRecord] = []
+    if notice.recordCount > 0 {
+      let end = notice.firstRecord + UInt64(notice.recordCount)
+      var slot = notice.firstRecord
+      var size = 0
+      while slot < end {
+        guard let record = core.cache.record(at: slot) else { return request(.serve(notice)) }
+        size += record.header.recordSizeBytes
+        if Self.mayBeCut(notice), size > Self.answerSizeBytes, !records.isEmpty { break }
+        records.append(record)
+        slot += 1
+      }
+    }
+    send(notice, records)
+  }
+
+  func send(_ notice: NoticeEnvelope, _ records: [StoredRecord]) {
+    transport.send(
+      Message(cluster: cluster, from: node, to: notice.to, epoch: notice.epoch, content: .notice(notice.notice)),
+      records: records)
+  }
+
+  static let answerSizeBytes = 4 << 20
+
+  /// Answers to a fetch may hold fewer records than there are.
+  static func mayBeCut(_ notice: NoticeEnvelope) -> Bool {
+    if case .records(let reply) = notice.notice { reply.purpose == .learn } else { false }
+  }
+
+  // MARK: Building
+
+  /// The hybrid logical clock: the wall's time, and never less than what any record before said.
+  private func leaderTime(_ core: inout Core) -> UInt64 {
+    core.leaderTime = max(core.leaderTime &+ 1, clock.wallNanoseconds)
+    return core.leaderTime
+  }
+
+  /// The version reached at the end of the replica's log.
+  private func lastVersion(_ core: borrowing Core) -> Version {
+    let slot = core.replica.last
+    if let record = core.cache.record(at: slot) { return record.header.lastVersion }
+    guard let position = log.position(at: Slot(slot)) else {
+      preconditionFailure("slot \(slot) is in memory or in the log")
+    }
+    return position.version
+  }
+
+  func makeRecord(
+    _ type: RecordType, slot: SlotNumber, previous: Chain, origin: Ballot, count: Int,
+    payload: UnsafeRawBufferPointer, _ core: inout Core
+  ) -> StoredRecord {
+    let before = lastVersion(core)
+    let header = RecordHeader(
+      type: type, slot: Slot(slot), origin: LogBallot(origin), firstVersion: before.advanced(by: 1),
+      transactionCount: UInt32(count), leaderTime: leaderTime(&core), safeVersion: before,
+      chosenAtBuild: Slot(core.replica.chosen), previousChain: Hash128(previous))
+    return unsafe StoredRecord(header, payload: payload, using: &core.builder)
+  }
+
+  private func carryOut(_ build: Build, _ core: inout Core) {
+    var payload: [UInt8] = []
+    build.configuration?.encode(into: &payload)
+    let type: RecordType = build.kind == .stop ? .configurationStop : .epochStart
+    let record = unsafe payload.withUnsafeBytes { bytes in
+      unsafe makeRecord(
+        type, slot: build.slot, previous: build.previous, origin: build.origin, count: 0, payload: bytes, &core)
+    }
+    core.incoming.append(record)
+    if build.kind == .leadership, core.leadership?.ballot == build.origin { core.leadership?.barrier = build.slot }
+    core.replica.built(record.entry, stop: build.configuration, now: now, into: &core.front)
+  }
+
+  // MARK: Standing
+
+  private func noteStanding(_ core: inout Core) {
+    let leads = core.replica.isLeader
+    if let leadership = core.leadership, !leads || leadership.ballot != core.replica.ballot { resign(&core) }
+    if leads, core.leadership == nil { core.leadership = Leadership(ballot: core.replica.ballot) }
+    standingWord.increment()
+    standingWord.wake()
+  }
+
+  private func resign(_ core: inout Core) {
+    let wasOpen = core.leadership?.isOpen ?? false
+    core.leadership = nil
+    leaseUntil.store(0, ordering: .releasing)
+    takesCommits.store(false, ordering: .releasing)
+    guard wasOpen else { return }
+    let (version, lost) = commits.withLock { $0.close(now: clock.bootNanoseconds) }
+    state.resign(discardingFrom: version)
+    if !lost.isEmpty {
+      core.after.append {
+        for group in lost { group.finish(.failure(.restarted("leadership changed before the commit was proposed"))) }
+      }
+    }
+  }
+
+  /// What readers look at without the lock.
+  private func publishStanding(_ core: inout Core) {
+    guard core.leadership?.isOpen == true else { return }
+    // Asked for a time at which any lease counts: the reader compares with the clock itself.
+    let until = core.replica.leaseHolds(applied: .max, now: 0) ? core.replica.leaseUntil : 0
+    if until != leaseUntil.load(ordering: .relaxed) { leaseUntil.store(until, ordering: .releasing) }
+  }
+}

@@ -1,0 +1,112 @@
+package import Encoding
+package import Log
+internal import Paxos
+internal import Platform
+internal import Synchronization
+
+// Commits: what the leader takes, proposes and answers.
+
+extension ReplicatedLog {
+  /// The last version that was delivered.
+  package var deliveredVersion: Version { Version(delivered.load(ordering: .acquiring)) }
+
+  /// Takes a transaction's batch; under the sequencer's latch, with dense versions, in order. Copies; does not write.
+  package func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(ReplicationFailure) {
+    let isTaken = commits.withLock { queue in
+      guard queue.isOpen else { return false }
+      unsafe queue.append(batch, version: version, limitBytes: options.groupSizeBytes)
+      return true
+    }
+    guard isTaken else { throw .restarted("this node does not lead any more") }
+  }
+
+  /// Waits until the version, which was appended, is applied, or is known not to be chosen.
+  package func commit(through version: Version) throws(ReplicationFailure) {
+    guard let group = ask(version) else {
+      if delivered.load(ordering: .acquiring) >= version.rawValue { return }
+      throw .restarted("leadership changed before the commit was proposed")
+    }
+    while true {
+      let seen = group.word.load()
+      if let outcome = group.outcome { return try outcome.get() }
+      group.word.wait(while: seen)
+    }
+  }
+
+  /// Calls `body` once, when that is so; on any thread.
+  package func whenDelivered(
+    _ version: Version, _ body: @escaping @Sendable (Result<Void, ReplicationFailure>) -> Void
+  ) {
+    guard let group = ask(version) else {
+      let isDelivered = delivered.load(ordering: .acquiring) >= version.rawValue
+      return body(
+        isDelivered ? .success(()) : .failure(.restarted("leadership changed before the commit was proposed")))
+    }
+    group.whenOver(body)
+  }
+
+  private func ask(_ version: Version) -> ReplicatedGroup? {
+    let group = commits.withLock { $0.ask(version) }
+    // While a write is under way, its end proposes the next group.
+    if group != nil, !isDiskBusy.load(ordering: .acquiring) { enter { _ in } }
+    return group
+  }
+
+  /// Proposes the oldest group that somebody waits for, unless a write is under way: then more transactions join it.
+  func pump(_ core: inout Core) {
+    while core.writes.isEmpty, core.writesOut == 0, core.leadership?.isOpen == true,
+      core.replica.proposalRefusal == nil
+    {
+      guard let group = commits.withLock({ $0.takeAsked() }) else { return }
+      let record = unsafe makeRecord(
+        .transactionGroup, slot: core.replica.last + 1, previous: core.replica.lastChain, origin: core.replica.ballot,
+        count: group.batches.transactionCount, payload: group.batches.payload, &core)
+      precondition(record.header.firstVersion == group.batches.firstVersion, "versions of log and sequencer agree")
+      group.slot = record.slot
+      group.chain = record.chain
+      commits.withLock { $0.wasProposed(group) }
+      core.incoming.append(record)
+      let refusal = core.replica.propose(record.entry, now: now, into: &core.front)
+      precondition(refusal == nil, "nothing changed since it was asked")
+      perform(&core)
+    }
+  }
+
+  /// Ends everything, when the log is closed.
+  func failAll() {
+    takesCommits.store(false, ordering: .releasing)
+    let (waiting, proposed) = commits.withLock { $0.takeAll() }
+    for group in waiting { group.finish(.failure(.closed)) }
+    for group in proposed { group.finish(.failure(.unknown("the database was closed"))) }
+  }
+
+  /// Gives up on groups whose fate stays open.
+  func expireUndecided() {
+    let expired = commits.withLock { queue -> [ReplicatedGroup] in
+      guard !queue.isOpen, queue.hasProposed,
+        clock.bootNanoseconds &- queue.inDoubtSince > options.resolutionNanoseconds
+      else { return [] }
+      // They stay in the queue: should they be chosen after all, or others in their place, the versions must still match.
+      return queue.undecided.filter { $0.outcome == nil }
+    }
+    for group in expired {
+      group.finish(.failure(.unknown("leadership was lost, and no leader has told its fate since")))
+    }
+  }
+
+  // MARK: Durability
+
+  /// Waits until the record at `slot`, which was delivered, is on this node's disk: before the tables say that they hold
+  /// it.
+  package func waitUntilDurable(_ slot: Slot) throws(LogError) {
+    while true {
+      let seen = durableWord.load()
+      let record = core.withLock { $0.cache.record(at: slot.rawValue) }
+      // Records leave the cache only when they are durable.
+      guard let record, !record.isDurable.load(ordering: .acquiring) else { return }
+      if let failure = log.failure { throw failure }
+      if isStopping.load(ordering: .acquiring) { throw .closed }
+      durableWord.wait(while: seen, timeoutNanoseconds: 100_000_000)
+    }
+  }
+}

@@ -1,0 +1,139 @@
+internal import Encoding
+internal import Log
+internal import Paxos
+internal import Platform
+internal import Synchronization
+
+// Delivery: chosen records to the engine, in order; and the step from being elected to taking commits.
+
+extension ReplicatedLog {
+  func deliveryLoop() {
+    var scratch: [UInt8] = []
+    while !isStopping.load(ordering: .acquiring) {
+      let seen = deliveryWord.load()
+      if applied.load(ordering: .relaxed) < target.load(ordering: .acquiring) {
+        guard deliverNext(&scratch) else { return }
+        continue
+      }
+      openIfReady()
+      deliveryWord.wait(while: seen, timeoutNanoseconds: 0)
+    }
+  }
+
+  /// Delivers some records; false when nothing can be delivered any more.
+  private func deliverNext(_ scratch: inout [UInt8]) -> Bool {
+    let first = applied.load(ordering: .relaxed) + 1
+    let end = target.load(ordering: .acquiring)
+    let records = core.withLock { core in
+      core.cache.trim(delivered: first - 1)
+      var records: [StoredRecord] = []
+      var slot = first
+      while slot <= end, records.count < 32, let record = core.cache.record(at: slot) {
+        records.append(record)
+        slot += 1
+      }
+      return records
+    }
+    if records.isEmpty { return deliverFromLog(first, end, &scratch) }
+    for record in records {
+      guard deliver(record, &scratch) else { return false }
+    }
+    return true
+  }
+
+  /// What is older than the cache: after a restart, and behind a slow apply.
+  private func deliverFromLog(_ first: SlotNumber, _ end: SlotNumber, _ scratch: inout [UInt8]) -> Bool {
+    do {
+      let reader = try log.reader(after: Slot(first - 1), through: Slot(end), decompresses: false)
+      var count = 0
+      while count < 256, !isStopping.load(ordering: .acquiring), let record = try reader.nextRecord() {
+        let stored = unsafe try StoredRecord(copying: record.storedBytes)
+        guard deliver(stored, &scratch) else { return false }
+        count += 1
+      }
+      if count == 0 { pause() }
+      return true
+    } catch {
+      // Between the cache and the log's files there is a moment for a record that is being written.
+      pause()
+      return true
+    }
+  }
+
+  private func pause() { appliedWord.wait(while: appliedWord.load(), timeoutNanoseconds: 2_000_000) }
+
+  private func deliver(_ record: StoredRecord, _ scratch: inout [UInt8]) -> Bool {
+    var ours: ReplicatedGroup?
+    switch commits.withLock({ $0.match(record.slot, record.chain) }) {
+    case .none: break
+    case .ours(let group): ours = group
+    case .lost(let groups):
+      // Their versions are about to be others': they leave the sequencer first.
+      state.discard(from: groups[0].batches.firstVersion)
+      commits.withLock { $0.dropLost() }
+      for group in groups {
+        group.finish(.failure(.restarted("leadership changed, and the new leader did not have the commit")))
+      }
+    }
+    if record.header.type == .transactionGroup, record.header.transactionCount > 0 {
+      guard hand(record, &scratch) else { return false }
+      delivered.store(record.header.lastVersion.rawValue, ordering: .releasing)
+    }
+    applied.store(record.slot, ordering: .releasing)
+    appliedWord.increment()
+    appliedWord.wake()
+    if let ours {
+      commits.withLock { $0.dropFirst() }
+      ours.finish(.success(()))
+    }
+    return true
+  }
+
+  /// Applies a group, again and again where there is no room for it yet.
+  private func hand(_ record: StoredRecord, _ scratch: inout [UInt8]) -> Bool {
+    while !isStopping.load(ordering: .acquiring) {
+      do throws(DeliveryError) {
+        unsafe try record.withPayload(&scratch) { (payload) throws(DeliveryError) in
+          unsafe try state.deliver(
+            ChosenGroup(
+              slot: record.header.slot, firstVersion: record.header.firstVersion,
+              transactionCount: Int(record.header.transactionCount), payload: payload))
+        }
+        return true
+      } catch {
+        if case .failed(let reason) = error {
+          stopForGood(reason)
+          return false
+        }
+      }
+      deliveryWord.wait(while: deliveryWord.load(), timeoutNanoseconds: 5_000_000)
+    }
+    return false
+  }
+
+  /// The state cannot be brought forward any more: this node must not lead, and answers nothing.
+  private func stopForGood(_ reason: String) {
+    enter { core in core.replica.diskFailed(now: self.now, into: &core.front) }
+    failure.withLock { if $0 == nil { $0 = reason } }
+  }
+
+  /// Takes commits once everything through the leadership's first record is applied.
+  private func openIfReady() {
+    let done = applied.load(ordering: .relaxed)
+    enter { core in
+      guard let leadership = core.leadership, !leadership.isOpen, let barrier = leadership.barrier, done >= barrier,
+        core.replica.last >= barrier, core.replica.chosen >= barrier, core.replica.isLeader,
+        core.replica.ballot == leadership.ballot
+      else { return }
+      core.terms += 1
+      // Nothing follows the barrier before this leadership takes commits.
+      let next = Version(self.delivered.load(ordering: .acquiring)).advanced(by: 1)
+      self.state.lead(term: core.terms)
+      self.commits.withLock { $0.open(next: next) }
+      core.leadership?.isOpen = true
+      self.takesCommits.store(true, ordering: .releasing)
+      self.standingWord.increment()
+      self.standingWord.wake()
+    }
+  }
+}

@@ -1,0 +1,218 @@
+internal import Encoding
+internal import Log
+internal import Paxos
+internal import Platform
+internal import Synchronization
+
+// The disk's thread, the clock's, and the one for services.
+
+extension ReplicatedLog {
+  // MARK: Disk
+
+  func diskLoop() {
+    let frame = FrameBuffer(capacitySizeBytes: 256 << 10)
+    var isUnsealed = false
+    while true {
+      let seen = diskWord.load()
+      let writes = core.withLock { core -> [PendingWrite] in
+        defer { core.writes = [] }
+        core.writesOut = core.writes.count
+        return core.writes
+      }
+      if writes.isEmpty {
+        if isStopping.load(ordering: .acquiring) { return }
+        diskWord.wait(while: seen, timeoutNanoseconds: isUnsealed ? options.sealDelayNanoseconds : 0)
+        if isUnsealed, diskWord.load() == seen {
+          do throws(LogError) { try log.seal() } catch { fail(error) }
+          isUnsealed = false
+        }
+        continue
+      }
+      do throws(LogError) { try write(writes, frame) } catch {
+        fail(error)
+        return
+      }
+      isUnsealed = true
+    }
+  }
+
+  /// Makes the writes durable in their order, as few frames as they take, and tells the replica.
+  private func write(_ writes: [PendingWrite], _ frame: FrameBuffer) throws(LogError) {
+    frame.removeAll()
+    var done = 0
+    for (index, write) in writes.enumerated() {
+      if case .append = write.persist.change, !write.persist.ballotsChanged {
+        try put(write.records, frame, isAlone: false)
+        guard frame.paddedSizeBytes >= options.frameSizeBytes else { continue }
+        try flush(frame)
+        complete(writes[done...index])
+      } else {
+        try flush(frame)
+        if done < index { complete(writes[done..<index]) }
+        try carryOut(write, frame)
+        complete(writes[index...index])
+      }
+      done = index + 1
+    }
+    if done < writes.count {
+      try flush(frame)
+      complete(writes[done...])
+    }
+  }
+
+  private func complete(_ writes: ArraySlice<PendingWrite>) {
+    guard let last = writes.last else { return }
+    for write in writes { for record in write.records { record.isDurable.store(true, ordering: .releasing) } }
+    enter { core in
+      for write in writes { for vow in write.vows { self.send(vow) } }
+      core.writesOut -= writes.count
+      if core.writesOut == 0, core.writes.isEmpty { self.isDiskBusy.store(false, ordering: .releasing) }
+      core.replica.persisted(last.persist.token, now: self.now, into: &core.front)
+    }
+    durableWord.increment()
+    durableWord.wake()
+  }
+
+  /// A write that changes ballots, or replaces something. A replacement's frames count together or not at all.
+  private func carryOut(_ write: PendingWrite, _ frame: FrameBuffer) throws(LogError) {
+    let persist = write.persist
+    let state = log.state
+    let promised = LogBallot(persist.promised)
+    let accepted = LogBallot(persist.accepted)
+    var before: LogPosition?
+    switch persist.change {
+    case .replace(let slot):
+      guard let position = log.position(at: Slot(slot)) else {
+        throw .doesNotContinue(reason: "slot \(slot), behind which the log is to be replaced, is not there")
+      }
+      before = position
+    case .repair, .install:
+      throw .doesNotContinue(reason: "the log cannot yet be repaired in place, or begin behind a checkpoint")
+    case .none, .append:
+      // A ballot that starts the first epoch is below every real one; it need not be noted to be remembered.
+      let starts = persist.accepted.round == 0 && persist.accepted.epoch > 1
+      if accepted > state.accepted, persist.accepted.round > 0 || starts { before = state.last }
+    }
+    if let before {
+      let end = write.records.last.map { ($0.header.slot, $0.chain) } ?? (before.slot, before.chain)
+      frame.append(.syncBegin(SyncBegin(ballot: accepted, before: before, end: end.0, endChain: end.1)))
+      try put(write.records, frame, isAlone: true)
+      frame.append(.syncEnd(ballot: accepted, end: end.0, endChain: end.1))
+    } else {
+      try put(write.records, frame, isAlone: true)
+    }
+    if promised > max(state.promised, before == nil ? .zero : accepted) { frame.append(.promise(promised)) }
+    if Slot(persist.chosen) > state.chosenHint, !frame.isEmpty { frame.append(.chosen(Slot(persist.chosen))) }
+    try flush(frame)
+  }
+
+  private func put(_ records: [StoredRecord], _ frame: FrameBuffer, isAlone: Bool) throws(LogError) {
+    for record in records {
+      do throws(DecodingError) { unsafe try frame.append(stored: record.bytes) } catch {
+        throw .doesNotContinue(reason: "slot \(record.slot) is damaged in memory: \(error)")
+      }
+      if isAlone, frame.paddedSizeBytes >= options.frameSizeBytes { try flush(frame) }
+    }
+  }
+
+  /// Writes the frame; waits where there is no space, for that can pass.
+  private func flush(_ frame: FrameBuffer) throws(LogError) {
+    guard !frame.isEmpty else { return }
+    while true {
+      do throws(LogError) {
+        try log.write(frame)
+        frame.removeAll()
+        return
+      } catch {
+        guard case .noSpace = error, !isStopping.load(ordering: .acquiring) else { throw error }
+        // The replica sees a stalled disk and hands leadership over.
+        durableWord.wait(while: durableWord.load(), timeoutNanoseconds: 100_000_000)
+      }
+    }
+  }
+
+  private func fail(_ error: LogError) {
+    failure.withLock { if $0 == nil { $0 = error.description } }
+    enter { core in core.replica.diskFailed(now: self.now, into: &core.front) }
+    durableWord.increment()
+    durableWord.wake()
+  }
+
+  // MARK: Clock
+
+  func clockLoop() {
+    while !isStopping.load(ordering: .acquiring) {
+      enter { core in core.replica.tick(now: self.now, into: &core.front) }
+      expireUndecided()
+      clockWord.wait(while: clockWord.load(), timeoutNanoseconds: options.tickNanoseconds)
+    }
+  }
+
+  // MARK: Services
+
+  func serviceLoop() {
+    while !isStopping.load(ordering: .acquiring) {
+      let seen = serviceWord.load()
+      let work = services.withLock { services -> [Service] in
+        defer { services = [] }
+        return services
+      }
+      if work.isEmpty {
+        serviceWord.wait(while: seen)
+        continue
+      }
+      for service in work where !isStopping.load(ordering: .acquiring) {
+        switch service {
+        case .serve(let notice): serve(notice)
+        case .truncate(let checkpoint): truncate(checkpoint)
+        case .fetchCheckpoint: enter { $0.replica.transferProgress(failed: true, now: self.now) }
+        }
+      }
+    }
+  }
+
+  /// Sends records that are no longer in memory. What was replaced meanwhile the receiver refuses: the chain tells.
+  private func serve(_ notice: NoticeEnvelope) {
+    let end = notice.firstRecord + UInt64(notice.recordCount) - 1
+    var records: [StoredRecord] = []
+    var size = 0
+    do {
+      let reader = try log.reader(after: Slot(notice.firstRecord - 1), through: Slot(end), decompresses: false)
+      while let record = try reader.nextRecord() {
+        size += record.header.recordSizeBytes
+        if Self.mayBeCut(notice), size > Self.answerSizeBytes, !records.isEmpty { break }
+        records.append(unsafe try StoredRecord(copying: record.storedBytes))
+        if record.header.slot.rawValue == end { break }
+      }
+    } catch { return }
+    let reached = records.last?.slot ?? 0
+    if !Self.mayBeCut(notice) {
+      // The rest may still be in memory only.
+      var slot = reached == 0 ? notice.firstRecord : reached + 1
+      while slot <= end {
+        guard let record = core.withLock({ $0.cache.record(at: slot) }) else { return }
+        records.append(record)
+        slot += 1
+      }
+    }
+    guard !records.isEmpty else { return }
+    send(notice, records)
+  }
+
+  private func truncate(_ checkpoint: Checkpoint) {
+    do throws(LogError) {
+      let next = members.withLock { members -> Members? in
+        guard checkpoint.point.slot > members.checkpoint?.point.slot ?? 0 else { return nil }
+        var next = members
+        next.checkpoint = checkpoint
+        return next
+      }
+      guard let next else { return }
+      try next.write(log.directory, disk: disk)
+      members.withLock { $0.checkpoint = checkpoint }
+      try log.truncate(through: Slot(checkpoint.point.slot))
+    } catch {
+      // Space is given back at the next checkpoint; a log that failed says so by itself.
+    }
+  }
+}
