@@ -60,7 +60,7 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "Synod",
-      dependencies: ["Encoding", "Platform", "Log", "Replication", "Storage", "Transactions", "SQL"],
+      dependencies: ["Encoding", "Platform", "Paxos", "Log", "Replication", "Storage", "Transactions", "SQL"],
       swiftSettings: strict),
     .target(
       name: "Server",
@@ -98,7 +98,7 @@ let package = Package(
     .testTarget(name: "LogTests", dependencies: ["Log", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
     .testTarget(
       name: "ReplicationTests",
-      dependencies: ["Replication", "Log", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
+      dependencies: ["Replication", "Log", "Paxos", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
     .testTarget(
       name: "StorageTests", dependencies: ["Storage", "Platform", "Encoding", "Simulation"], swiftSettings: tests),
     .testTarget(
@@ -110,7 +110,9 @@ let package = Package(
       dependencies: ["SQL", "Transactions", "Storage", "Platform", "Encoding", "Simulation"],
       exclude: ["Scripts"], swiftSettings: tests),
     .testTarget(
-      name: "SynodTests", dependencies: ["Synod", "Simulation", "Platform", "Encoding"], swiftSettings: tests),
+      name: "SynodTests",
+      dependencies: ["Synod", "Simulation", "Platform", "Encoding", "Log", "Paxos", "Replication", "Transactions"],
+      swiftSettings: tests),
     .testTarget(
       name: "ServerTests", dependencies: ["Server", "Wire", "SQL", "Synod", "Platform", "Encoding"],
       exclude: ["Clients"], swiftSettings: tests),

@@ -1,5 +1,6 @@
 internal import Encoding
 package import Log
+internal import Paxos
 internal import Platform
 package import Replication
 package import Storage
@@ -18,7 +19,9 @@ final class Core: Sendable {
   let disk: any Disk
   let log: Log
   let engine: Engine
-  let pipeline: CommitPipeline
+  /// Exactly one of the two is there.
+  let pipeline: CommitPipeline?
+  let replicated: ReplicatedLog?
   let manager: TransactionManager
   private let isClosed = Atomic(false)
 
@@ -42,12 +45,58 @@ final class Core: Sendable {
       engineOptions.onFlush = { [log] slot in try? log.truncate(through: slot) }
       engine = try Engine.open(path, disk: disk, options: engineOptions)
       try Self.replay(log, into: engine)
-      pipeline = CommitPipeline(log: log, clock: clock, options: tuning.pipeline) { (group) throws(DeliveryError) in
+      let pipeline = CommitPipeline(log: log, clock: clock, options: tuning.pipeline) { (group) throws(DeliveryError) in
         try bridge.deliver(group)
       }
+      self.pipeline = pipeline
+      replicated = nil
       bridge.pipeline = pipeline
       manager = TransactionManager(engine: engine, log: LogAdapter(pipeline), options: tuning.transactions)
       bridge.manager = manager
+    } catch {
+      try? log.close()
+      throw DatabaseError(opening: path, error)
+    }
+  }
+
+  /// Opens the directory as a node of a cluster. What the log holds is applied as it is learnt to be chosen; `leads` is
+  /// called before this node takes commits.
+  init(
+    path: String, disk: any Disk, clock: any Clock, options: DatabaseOptions, tuning: CoreTuning,
+    node: ClusterNodeSetup,
+    leads: @escaping @Sendable () -> Void
+  ) throws(DatabaseError) {
+    self.path = path
+    self.disk = disk
+    let bridge = ClusterBridge(leads)
+    do throws(LogError) {
+      let members = try Members.read(path, disk: disk) ?? node.members
+      var logOptions = tuning.log
+      logOptions.creates = options.createsIfMissing
+      logOptions.newCluster = Hash128(low: members.cluster.low, high: members.cluster.high)
+      logOptions.newNode = members.node.rawValue
+      log = try Log.open(path, disk: disk, options: logOptions)
+      bridge.members = members
+    } catch { throw DatabaseError(opening: path, error) }
+    do {
+      guard let members = bridge.members else { preconditionFailure("read above") }
+      if try Members.read(path, disk: disk) == nil { try members.write(path, disk: disk) }
+      var engineOptions = options.engineOptions()
+      tuning.engine(&engineOptions)
+      engineOptions.ensureDurable = { slot in try bridge.replicated?.waitUntilDurable(slot) }
+      engineOptions.onFlush = { slot in bridge.replicated?.flushed(slot) }
+      engine = try Engine.open(path, disk: disk, options: engineOptions)
+      engine.publish(engine.flushedPosition.version)
+      let replicated = try ReplicatedLog(
+        log: log, members: members, applied: engine.flushedPosition, disk: disk, clock: clock,
+        transport: node.transport, state: bridge, options: node.options)
+      pipeline = nil
+      self.replicated = replicated
+      let adapter = ReplicatedLogAdapter(replicated)
+      manager = TransactionManager(engine: engine, log: adapter, gate: adapter, options: tuning.transactions)
+      bridge.replicated = replicated
+      bridge.manager = manager
+      replicated.start()
     } catch {
       try? log.close()
       throw DatabaseError(opening: path, error)
@@ -73,7 +122,8 @@ final class Core: Sendable {
   func close() throws(DatabaseError) {
     guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
     var failure: (any Error)?
-    do { try pipeline.close() } catch { failure = error }
+    do { try pipeline?.close() } catch { failure = error }
+    replicated?.close()
     engine.close()
     do { try log.close() } catch { failure = failure ?? error }
     if let failure { throw DatabaseError(opening: path, failure) }

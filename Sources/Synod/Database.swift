@@ -1,6 +1,7 @@
 internal import Encoding
 internal import Log
 package import Platform
+package import Replication
 internal import SQL
 internal import Storage
 internal import Synchronization
@@ -55,6 +56,23 @@ public final class Database: Sendable {
   ) throws(DatabaseError) -> Database {
     Database(core: try Core(path: path, disk: disk, clock: clock, options: options, tuning: tuning), options: options)
   }
+
+  /// Opens a database as a node of a cluster.
+  package static func open(
+    at path: String, _ options: DatabaseOptions, disk: any Disk, clock: any Clock, tuning: CoreTuning,
+    node: ClusterNodeSetup
+  ) throws(DatabaseError) -> Database {
+    let link = DatabaseLink()
+    let core = try Core(path: path, disk: disk, clock: clock, options: options, tuning: tuning, node: node) {
+      link.database?.shared.withLock { $0.sql }?.leadershipChanged()
+    }
+    let database = Database(core: core, options: options)
+    link.database = database
+    return database
+  }
+
+  /// This node's log among the others'; nil where there is one node.
+  package var replication: ReplicatedLog? { core.replicated }
 
   /// Waits for what is being written and lets go of the directory; idempotent. Transactions that are open fail.
   public func close() throws(DatabaseError) {

@@ -35,13 +35,20 @@ package final class SQLDatabase: Sendable {
     var registry = FunctionRegistry.builtin
     registry.addSessionFunctions()
     self.registry = registry
+    // In a cluster a node that does not lead opens the catalog that it has; only the leader makes one.
+    var local = TransactionOptions(isReadOnly: true)
+    local.isLocal = true
+    let reading = try sqlErrors { () throws(TransactionError) in try manager.begin(local) }
+    defer { reading.rollback() }
+    if try CatalogStore.version(reading) != 0 {
+      _ = try CatalogStore.load(reading, catalogs)
+      return
+    }
     let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin() }
     defer { transaction.rollback() }
     if try CatalogStore.version(transaction) == 0 {
       try CatalogStore.bootstrap(transaction)
       try sqlErrors { () throws(TransactionError) in _ = try transaction.commit() }
-    } else {
-      _ = try CatalogStore.load(transaction, catalogs)
     }
   }
 
@@ -65,9 +72,9 @@ package final class SQLDatabase: Sendable {
 
   /// The verifier and flags of a role, for whoever authenticates.
   package func role(named name: String) throws(SQLError) -> RoleDescriptor? {
-    let transaction = try sqlErrors { () throws(TransactionError) in
-      try manager.begin(TransactionOptions(isReadOnly: true))
-    }
+    var options = TransactionOptions(isReadOnly: true)
+    options.isLocal = true
+    let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin(options) }
     defer { transaction.rollback() }
     return try CatalogStore.load(transaction, catalogs).role(named: name)
   }

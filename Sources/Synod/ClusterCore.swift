@@ -1,0 +1,120 @@
+internal import Encoding
+internal import Log
+package import Replication
+internal import Storage
+internal import Synchronization
+internal import Transactions
+
+// What joins transactions to a replicated log, as Core.swift's bridge joins them to one node's.
+
+/// How a database takes its place in a cluster.
+package struct ClusterNodeSetup: Sendable {
+  /// Used where the directory has no list of members yet.
+  package var members: Members
+  package var transport: any PeerTransport
+  package var options = ReplicatedLogOptions()
+
+  package init(members: Members, transport: any PeerTransport) {
+    self.members = members
+    self.transport = transport
+  }
+}
+
+/// How a core's hook reaches the database that is made around it.
+final class DatabaseLink: Sendable {
+  private struct State {
+    weak var database: Database?
+  }
+  private let state = Mutex(State())
+  var database: Database? {
+    get { state.withLock { $0.database } }
+    set { state.withLock { $0.database = newValue } }
+  }
+}
+
+/// Ties the knot between the engine, which must wait for the log, and the log, which delivers to the transactions.
+final class ClusterBridge: ReplicatedState {
+  private struct State {
+    weak var replicated: ReplicatedLog?
+    weak var manager: TransactionManager?
+    var members: Members?
+  }
+  private let state = Mutex(State())
+  private let leads: @Sendable () -> Void
+
+  init(_ leads: @escaping @Sendable () -> Void) { self.leads = leads }
+
+  var replicated: ReplicatedLog? {
+    get { state.withLock { $0.replicated } }
+    set { state.withLock { $0.replicated = newValue } }
+  }
+  var manager: TransactionManager? {
+    get { state.withLock { $0.manager } }
+    set { state.withLock { $0.manager = newValue } }
+  }
+  var members: Members? {
+    get { state.withLock { $0.members } }
+    set { state.withLock { $0.members = newValue } }
+  }
+
+  func deliver(_ group: ChosenGroup) throws(DeliveryError) {
+    guard let manager else { throw .failed("the database is closed") }
+    do throws(StorageError) {
+      unsafe try manager.deliver(
+        slot: group.slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
+        payload: group.payload)
+    } catch {
+      if case .full = error { throw .later }
+      throw .failed("\(error)")
+    }
+  }
+
+  func discard(from version: Version) { manager?.discardInFlight(from: version) }
+
+  func lead(term: UInt64) {
+    leads()
+    manager?.lead(term: term)
+  }
+
+  func resign(discardingFrom version: Version?) { manager?.resign(discardingFrom: version) }
+}
+
+/// The replicated log as transactions know a log, and as they ask about snapshots.
+final class ReplicatedLogAdapter: CommitLog, SnapshotGate {
+  private let log: ReplicatedLog
+
+  init(_ log: ReplicatedLog) { self.log = log }
+
+  func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(CommitError) {
+    do throws(ReplicationFailure) { unsafe try log.append(batch, version: version) } catch { throw CommitError(error) }
+  }
+
+  /// Nothing is visible before a quorum has it, so a commit that need not be durable waits as long as any other.
+  func commit(through version: Version, durable: Bool) throws(CommitError) {
+    do throws(ReplicationFailure) { try log.commit(through: version) } catch { throw CommitError(error) }
+  }
+
+  func whenDelivered(_ version: Version, _ body: @escaping @Sendable (Swift.Result<Void, CommitError>) -> Void) {
+    log.whenDelivered(version) { result in body(result.mapError { CommitError($0) }) }
+  }
+
+  func confirmSnapshot() throws(CommitError) -> SnapshotVerdict {
+    do throws(ReplicationFailure) {
+      switch try log.confirmRead() {
+      case .fresh: return .fresh
+      case .readAgain: return .stale
+      }
+    } catch { throw CommitError(error) }
+  }
+}
+
+extension CommitError {
+  fileprivate init(_ failure: ReplicationFailure) {
+    switch failure {
+    case .restarted(let message): self = .restarted(message)
+    case .notLeading(let message): self = .notLeading(message)
+    case .unknown(let message): self = .unknownOutcome(message)
+    case .closed: self = .closed
+    }
+  }
+}
