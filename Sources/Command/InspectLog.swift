@@ -83,6 +83,10 @@ struct InspectLog: ParsableCommand {
       case .checkpoint(let mark): return "CHECKPOINT slot \(mark.position.slot.rawValue), manifest \(mark.manifest)"
       case .seal(let isClean): return isClean ? "SEAL, closed in order" : "SEAL"
       case .syncAbort: return "SYNC_ABORT"
+      case .install(let mark, let keepsLog):
+        return "INSTALL slot \(mark.position.slot.rawValue)\(keepsLog ? ", what follows stays" : "")"
+      case .repair(let slot): return "REPAIR slot \(slot.rawValue)"
+      case .tail(let isCertain): return "TAIL \(isCertain ? "certain" : "uncertain")"
       }
     }
   }

@@ -15,6 +15,10 @@
 //   5 CHECKPOINT    slot (8), its chain (16), its version (8), manifest (8): the tables hold everything up to slot
 //   6 SEAL          flags (8): bit 0 = the database was closed in order. Proves what precedes it durable (Frame.swift)
 //   7 SYNC_ABORT    empty: the records since SYNC_BEGIN never were part of the log
+//   8 INSTALL       slot (8), its chain (16), its version (8), manifest (8), flags (8): the log begins behind this
+//                   checkpoint. Bit 0 = records behind it stay; otherwise there are none
+//   9 REPAIR        slot (8): the record that follows in this frame takes the place of a damaged copy of itself
+//   10 TAIL         flags (8): bit 0 = clear if records may be missing behind the last one (docs/log-format.md)
 //
 // Accepting a new leader's log (consensus.md A.5, "AcceptSync atomicity"): SYNC_BEGIN, the records first ... last,
 // SYNC_END. Only SYNC_END makes them the log, replacing every record from `first` on, and sets `accepted`. A SYNC_BEGIN
@@ -58,6 +62,9 @@ package enum ControlRecord: Hashable, Sendable {
   case checkpoint(CheckpointMark)
   case seal(isClean: Bool)
   case syncAbort
+  case install(CheckpointMark, keepsLog: Bool)
+  case repair(Slot)
+  case tail(isCertain: Bool)
 
   static let magic: UInt32 = 0x01_43_59_53  // "SYC" 1
   static let headerSizeBytes = 16
@@ -71,6 +78,9 @@ package enum ControlRecord: Hashable, Sendable {
     case .checkpoint: 5
     case .seal: 6
     case .syncAbort: 7
+    case .install: 8
+    case .repair: 9
+    case .tail: 10
     }
   }
 
@@ -83,6 +93,9 @@ package enum ControlRecord: Hashable, Sendable {
     case 5: 40
     case 6: 8
     case 7: 0
+    case 8: 48
+    case 9: 8
+    case 10: 8
     default: nil
     }
   }
@@ -115,6 +128,11 @@ package enum ControlRecord: Hashable, Sendable {
     case .checkpoint(let mark): unsafe mark.encode(into: memory, at: 16)
     case .seal(let isClean): unsafe store(isClean ? 1 : 0 as UInt64, in: memory, at: 16)
     case .syncAbort: break
+    case .install(let mark, let keepsLog):
+      unsafe mark.encode(into: memory, at: 16)
+      unsafe store(keepsLog ? 1 : 0 as UInt64, in: memory, at: 56)
+    case .repair(let slot): unsafe store(slot.rawValue, in: memory, at: 16)
+    case .tail(let isCertain): unsafe store(isCertain ? 1 : 0 as UInt64, in: memory, at: 16)
     }
     unsafe store(Self.checksum(UnsafeRawBufferPointer(memory), sizeBytes), in: memory, at: 12)
   }
@@ -159,7 +177,12 @@ package enum ControlRecord: Hashable, Sendable {
     case 4: self = unsafe .chosen(Slot(load(from: memory, at: 16)))
     case 5: self = unsafe .checkpoint(CheckpointMark(from: memory, at: 16))
     case 6: self = unsafe .seal(isClean: load(UInt64.self, from: memory, at: 16) & 1 == 1)
-    default: self = .syncAbort
+    case 7: self = .syncAbort
+    case 8:
+      self = unsafe .install(
+        CheckpointMark(from: memory, at: 16), keepsLog: load(UInt64.self, from: memory, at: 56) & 1 == 1)
+    case 9: self = unsafe .repair(Slot(load(from: memory, at: 16)))
+    default: self = unsafe .tail(isCertain: load(UInt64.self, from: memory, at: 16) & 1 == 1)
     }
   }
 }

@@ -13,7 +13,7 @@
 //   40     8    synced segment  ⎫ everything before this place was durable when this frame was written
 //   48     8    synced offset   ⎭
 //   56     4    CRC-32C of the frame before, across segments; 0 for the first
-//   60     4    zero
+//   60     4    history: what came before, should a frame be lost (FrameHistory)
 //   64     …    items
 //
 // A frame at offset X of segment N is part of the log when its checksum holds, N and the salt are those of the segment's
@@ -28,6 +28,31 @@
 package import Encoding
 internal import Platform
 
+/// What a frame says of the frames before it, so that a reader can tell what kind of thing a damaged one took away.
+///
+///     bit 31      a sync was under way
+///     bit 30      records may be missing behind the end that an earlier recovery found
+///     bits 0–29   how often the end of the log was replaced or the log begun anew, modulo 2³⁰
+package struct FrameHistory: Hashable, Sendable {
+  package var isInSync = false
+  package var isTailCertain = true
+  package var rewrites: UInt32 = 0
+
+  static let rewritesMask: UInt32 = (1 << 30) - 1
+
+  init(isInSync: Bool, isTailCertain: Bool, rewrites: UInt32) {
+    self.isInSync = isInSync
+    self.isTailCertain = isTailCertain
+    self.rewrites = rewrites & Self.rewritesMask
+  }
+
+  init(word: UInt32) {
+    self.init(isInSync: word >> 31 == 1, isTailCertain: word >> 30 & 1 == 0, rewrites: word)
+  }
+
+  var word: UInt32 { (isInSync ? 1 << 31 : 0) | (isTailCertain ? 0 : 1 << 30) | rewrites }
+}
+
 /// The head of a frame, decoded.
 package struct FrameHeader: Hashable, Sendable {
   package static let sizeBytes = 64
@@ -41,6 +66,7 @@ package struct FrameHeader: Hashable, Sendable {
   package var syncedSegment: UInt64
   package var syncedOffset: UInt64
   package var previousChecksum: UInt32
+  package var history: FrameHistory
 
   /// Header, content and padding.
   package var paddedSizeBytes: Int { roundedToBlock(Self.sizeBytes + Int(contentSizeBytes)) }
@@ -56,7 +82,7 @@ package struct FrameHeader: Hashable, Sendable {
     unsafe store(syncedSegment, in: frame, at: 40)
     unsafe store(syncedOffset, in: frame, at: 48)
     unsafe store(previousChecksum, in: frame, at: 56)
-    unsafe store(0 as UInt32, in: frame, at: 60)
+    unsafe store(history.word, in: frame, at: 60)
     let checksum = unsafe Self.checksum(UnsafeRawBufferPointer(frame))
     unsafe store(checksum, in: frame, at: 4)
     return checksum
@@ -75,12 +101,12 @@ package struct FrameHeader: Hashable, Sendable {
       segment: load(from: memory, at: 8), number: load(from: memory, at: 16), salt: load(from: memory, at: 24),
       contentSizeBytes: load(from: memory, at: 32), itemCount: load(from: memory, at: 36),
       syncedSegment: load(from: memory, at: 40), syncedOffset: load(from: memory, at: 48),
-      previousChecksum: load(from: memory, at: 56))
+      previousChecksum: load(from: memory, at: 56), history: FrameHistory(word: load(from: memory, at: 60)))
   }
 
   init(
     segment: UInt64, number: UInt64, salt: UInt64, contentSizeBytes: UInt32, itemCount: UInt32, syncedSegment: UInt64,
-    syncedOffset: UInt64, previousChecksum: UInt32
+    syncedOffset: UInt64, previousChecksum: UInt32, history: FrameHistory
   ) {
     self.segment = segment
     self.number = number
@@ -90,6 +116,7 @@ package struct FrameHeader: Hashable, Sendable {
     self.syncedSegment = syncedSegment
     self.syncedOffset = syncedOffset
     self.previousChecksum = previousChecksum
+    self.history = history
   }
 }
 
@@ -215,6 +242,16 @@ package final class FrameBuffer: @unchecked Sendable {
     unsafe UnsafeMutableRawBufferPointer(rebasing: memory.bytes[end..<end + record.count]).copyMemory(from: record)
     items.append(unsafe .record(header, chain: RecordHeader.chain(ofHeader: record), offset: end))
     finishItem(record.count)
+  }
+
+  /// Appends the bytes of a record to put in the place of a damaged copy; checks header and payload. Of a run of damaged
+  /// records the last goes first: what follows proves it, and it proves the one before.
+  package func append(repairing record: UnsafeRawBufferPointer) throws(DecodingError) {
+    append(.repair(unsafe try RecordHeader(from: record).slot))
+    do throws(DecodingError) { unsafe try append(stored: record) } catch {
+      if case .control(.repair, let offset) = items.removeLast() { end = offset }
+      throw error
+    }
   }
 
   package func append(_ control: ControlRecord) {

@@ -35,6 +35,8 @@ package final class Log: Sendable {
     var readers: [UInt64: Slot] = [:]
     var nextReader: UInt64 = 0
     var randomness: any RandomNumberGenerator & Sendable
+    /// What was found damaged when the log was opened, and reported instead of refused.
+    var damage: [LogDamage] = []
     var failure: LogError?
   }
 
@@ -148,8 +150,11 @@ package final class Log: Sendable {
     let superblock = try SuperblockFile.open(directory + "/" + Superblock.fileName, disk: disk)
     let sequences = try takeStock(files)
     let recovery = LogRecovery(files: files, identity: superblock.current.logIdentity, mutations: mutations)
-    let log = try recovery.recover(sequences)
-    guard superblock.current.logEnd <= LogEnd(segment: log.header.sequence, offset: log.end) else {
+    let log =
+      options.onDamage == .report
+      ? try recovery.recoverAround(sequences, superblock.current) : try recovery.recover(sequences)
+    let end = LogEnd(segment: log.header.sequence, offset: log.end)
+    guard superblock.current.logEnd <= end || options.onDamage == .report else {
       throw .corrupt(
         LogPlace(file: files.path(.segment(log.header.sequence)), offset: log.end),
         reason: "\(log.ending.reason), though the log reached offset \(superblock.current.logEnd.offset) of segment "
@@ -180,8 +185,9 @@ package final class Log: Sendable {
         previousChecksum: log.previousChecksum, isSealed: log.isSealed,
         control: FrameBuffer(capacitySizeBytes: logBlockSizeBytes),
         block: AlignedBuffer(sizeBytes: SegmentHeader.sizeBytes)),
-      Shared(index: log.index, segments: log.segments, randomness: source))
+      Shared(index: log.index, segments: log.segments, randomness: source, damage: log.damage))
     if log.index.head.pendingSync != nil && !mutations.contains(.skipsSyncAbort) { try result.write(.syncAbort) }
+    try result.settleDamage(log)
     return result
   }
 
@@ -264,6 +270,17 @@ package final class Log: Sendable {
   /// Why nothing can be written any more, if so.
   package var failure: LogError? { shared.withLock { $0.failure } }
 
+  /// The slots whose records cannot be read, ascending: to be fetched from a peer and written with
+  /// `FrameBuffer.append(repairing:)`, or left behind by a checkpoint.
+  package var damagedSlots: [Slot] { shared.withLock { $0.index.damaged } }
+
+  /// The places that were found damaged when the log was opened (`DamagePolicy.report`). They stay damaged until their
+  /// segments are recycled.
+  package var damage: [LogDamage] { shared.withLock { $0.damage } }
+
+  /// Notes that the record at `slot` turned out to be unreadable, so that it can be repaired.
+  package func markDamaged(_ slot: Slot) { shared.withLock { $0.index.markDamaged(slot) } }
+
   package var superblock: Superblock { superblockFile.withLock { $0.current } }
 
   /// Changes the superblock, durably. Identities cannot change.
@@ -299,6 +316,13 @@ package final class Log: Sendable {
     }
   }
 
+  /// Makes the log begin behind a checkpoint whose tables are durable: durable, and whole or not at all, on return. What is
+  /// behind it stays if `keepsLog`, which needs the log to have the checkpoint's chain there; otherwise nothing does.
+  /// The segments before it can then go (`truncate`). To change ballots in the same step, append `.install` to a frame.
+  package func install(_ mark: CheckpointMark, keepsLog: Bool) throws(LogError) {
+    try write(.install(mark, keepsLog: keepsLog))
+  }
+
   /// Writes a SEAL, unless the last frame is one: after this every frame is provably durable.
   package func seal(isClean: Bool = false) throws(LogError) {
     try writer.withLock { (writer) throws(LogError) in
@@ -312,18 +336,19 @@ package final class Log: Sendable {
 
   private func write(_ frame: FrameBuffer, _ writer: inout Writer) throws(LogError) {
     precondition(!frame.isEmpty)
-    try shared.withLock { (shared) throws(LogError) in
+    let history = try shared.withLock { (shared) throws(LogError) in
       if let failure = shared.failure { throw failure }
       do throws(LogInconsistency) { try shared.index.check(frame.items) } catch {
         throw .doesNotContinue(reason: error.reason)
       }
+      return shared.index.head.history
     }
     let size = frame.paddedSizeBytes
     if writer.header.fileSizeBytes - writer.offset < UInt64(size) { try changeSegment(&writer, need: size) }
     let header = FrameHeader(
       segment: writer.header.sequence, number: writer.nextFrame, salt: writer.header.salt, contentSizeBytes: 0,
       itemCount: 0, syncedSegment: writer.header.sequence, syncedOffset: writer.offset,
-      previousChecksum: writer.previousChecksum)
+      previousChecksum: writer.previousChecksum, history: history)
     let (bytes, checksum) = unsafe frame.seal(header)
     try unsafe writeDurably(writer.file, bytes, writer.offset)
     shared.withLock { shared in
@@ -347,6 +372,41 @@ package final class Log: Sendable {
     writer.nextFrame += 1
     writer.previousChecksum = checksum
     updateRoom(writer)
+    if options.onDamage == .report { try keepBallots() }
+  }
+
+  /// Puts ballots that changed into the superblock, too: in the log alone, one damaged frame could take them away.
+  private func keepBallots() throws(LogError) {
+    let state = state
+    let block = superblock
+    guard block.promised < state.promised || block.accepted < state.accepted,
+      !mutations.contains(.keepsBallotsInLogAlone)
+    else { return }
+    try updateSuperblock { block in
+      block.promised = max(block.promised, state.promised)
+      block.accepted = max(block.accepted, state.accepted)
+    }
+  }
+
+  /// Writes down what recovery made of a damaged end, before anything is appended to it: ballots that only the
+  /// superblock had, where the log now ends, and that more may have been there.
+  private func settleDamage(_ log: RecoveredLog) throws(LogError) {
+    try writer.withLock { (writer) throws(LogError) in
+      let frame = writer.control
+      frame.removeAll()
+      if let promised = log.promised { frame.append(.promise(promised)) }
+      if log.needsCut || log.accepted != nil {
+        let last = log.index.head.state.last
+        let ballot = max(log.accepted ?? .zero, log.index.head.state.accepted)
+        frame.append(.syncBegin(SyncBegin(ballot: ballot, before: last, end: last.slot, endChain: last.chain)))
+        frame.append(.syncEnd(ballot: ballot, end: last.slot, endChain: last.chain))
+        if !log.index.head.state.isTailCertain { frame.append(.tail(isCertain: false)) }
+      }
+      guard !frame.isEmpty else { return }
+      try write(frame, &writer)
+    }
+    let end = writer.withLock { LogEnd(segment: $0.header.sequence, offset: $0.offset) }
+    if end < superblock.logEnd { try updateSuperblock { $0.logEnd = end } }
   }
 
   private func writeDurably(_ file: any DiskFile, _ bytes: UnsafeRawBufferPointer, _ offset: UInt64) throws(LogError) {
@@ -500,7 +560,7 @@ package final class Log: Sendable {
         shared.index.pendingSyncSegment.map({ $0 > shared.segments[index].sequence }) ?? true
       else { return nil }
       let removed = shared.segments.remove(at: index)
-      shared.index.drop(throughSegment: removed.sequence)
+      shared.index.drop(throughSegment: removed.sequence, greatest: removed.greatestSlot)
       return removed
     }
   }

@@ -17,10 +17,21 @@ package struct LogOptions: Sendable {
   /// Identities of a new database.
   package var newCluster: Hash128?
   package var newNode: UInt64 = 1
+  /// What to do where bytes that were durable are not what was written.
+  package var onDamage = DamagePolicy.refuse
   /// Where salts and identities come from; nil for the system's randomness.
   package var seed: UInt64?
 
   package init() {}
+}
+
+/// What opening a log does about damage.
+package enum DamagePolicy: Hashable, Sendable {
+  /// Refuse to open: right where nobody else has the records.
+  case refuse
+  /// Open, and say which records are missing: right for a member of a cluster, which fetches them from its peers. The
+  /// ballots are then kept in the superblock, too, so that a damaged frame cannot take a vow away.
+  case report
 }
 
 /// Bugs that tests put in on purpose, to prove that the tests would find them. None outside tests.
@@ -43,4 +54,10 @@ package struct LogMutations: OptionSet, Sendable {
   package static let dropsNewestFirst = LogMutations(rawValue: 64)
   /// Nothing is written after a SYNC that was cut short.
   package static let skipsSyncAbort = LogMutations(rawValue: 128)
+  /// Where frames are missing, what they did to the log's end is not asked for.
+  package static let ignoresLostRewrites = LogMutations(rawValue: 256)
+  /// A damaged end passes for the end.
+  package static let vouchesForDamagedEnd = LogMutations(rawValue: 512)
+  /// Ballots are noted in the log alone.
+  package static let keepsBallotsInLogAlone = LogMutations(rawValue: 1024)
 }

@@ -13,6 +13,13 @@ package struct LogRecord {
   package let storedBytes: UnsafeRawBufferPointer
 }
 
+/// What is at a slot.
+package enum LogEntry {
+  case record(LogRecord)
+  /// The record cannot be read; nor is it known what it was, unless its chain is.
+  case damaged(Slot, chain: Hash128?)
+}
+
 /// Reads records in the order of slots, checking header, chain and payload of each. While it is there, nothing that it
 /// still has to read is recycled. One thread at a time.
 package final class LogReader {
@@ -40,7 +47,29 @@ package final class LogReader {
 
   /// The next record, or nil after the last that was there when the reader was made.
   package func nextRecord() throws(LogError) -> LogRecord? {
+    switch try nextEntry() {
+    case nil: return nil
+    case .record(let record): return record
+    case .damaged(let slot, _):
+      throw .corrupt(
+        LogPlace(file: log.files.directory, offset: 0),
+        reason: "the record of slot \(slot.rawValue) is damaged and not yet repaired", expected: 0, found: 0)
+    }
+  }
+
+  /// As `nextRecord`, but goes around records that are known to be damaged.
+  package func nextEntry() throws(LogError) -> LogEntry? {
     guard next <= end else { return nil }
+    let slot = next
+    if let chain = log.shared.withLock({ $0.index.damagedChain(at: slot) }) {
+      next = slot.next
+      log.advance(reader: id, to: next)
+      return .damaged(slot, chain: chain == .zero ? nil : chain)
+    }
+    return .record(try readRecord())
+  }
+
+  private func readRecord() throws(LogError) -> LogRecord {
     let (place, path, previous) = try locate(next)
     let scanner = try open(place.segment, path)
     let base = place.offset / UInt64(logBlockSizeBytes) * UInt64(logBlockSizeBytes)
@@ -55,7 +84,7 @@ package final class LogReader {
       let header = unsafe try RecordHeader(from: bytes)
       let chain = unsafe RecordHeader.chain(ofHeader: bytes)
       guard header.slot == next, header.recordSizeBytes == bytes.count, chain == place.chain,
-        header.previousChain == previous
+        header.previousChain == previous ?? header.previousChain
       else { throw .invalid(offset: 0, reason: "another record than slot \(next.rawValue)") }
       let storedPayload = unsafe UnsafeRawBufferPointer(rebasing: bytes[RecordHeader.sizeBytes...])
       unsafe try header.verify(payload: storedPayload)
@@ -66,13 +95,12 @@ package final class LogReader {
     } catch { throw damage("\(error)") }
   }
 
-  private func locate(_ slot: Slot) throws(LogError) -> (RecordPlace, String, Hash128) {
-    let found = log.shared.withLock { shared -> (RecordPlace, String, Hash128)? in
+  private func locate(_ slot: Slot) throws(LogError) -> (RecordPlace, String, Hash128?) {
+    let found = log.shared.withLock { shared -> (RecordPlace, String, Hash128?)? in
       guard let place = shared.index.place(of: slot),
-        let segment = shared.segments.first(where: { $0.sequence == place.segment }),
-        let previous = shared.index.chain(at: Slot(slot.rawValue - 1))
+        let segment = shared.segments.first(where: { $0.sequence == place.segment })
       else { return nil }
-      return (place, segment.path, previous)
+      return (place, segment.path, shared.index.chain(at: Slot(slot.rawValue - 1)))
     }
     guard let found else { throw .notInLog(slot, first: log.base.slot.next, last: log.state.last.slot) }
     return found

@@ -252,8 +252,12 @@ package struct LogVerification {
   private static func follow(
     _ frame: InspectedFrame, _ next: inout Expectation, _ damage: (UInt64, String, UInt32, UInt32) -> Void
   ) {
+    var isRepair = false
     for (offset, item) in frame.items {
       switch item {
+      case .record where isRepair: isRepair = false
+      case .control(.repair, _): isRepair = true
+      case .control(.install(let mark, let keepsLog), _): if !keepsLog { next.last = mark.position }
       case .record(let record, let chain, _):
         if let last = next.last,
           record.slot != last.slot.next || record.previousChain != last.chain

@@ -28,6 +28,15 @@ struct RecoveredLog {
   var remains: Range<UInt64>?
   /// Why the last segment's frames end where they do.
   var ending = Ending()
+  /// What is damaged, where that is reported instead of refused.
+  var damage: [LogDamage] = []
+  /// Frames are missing before the one that comes next.
+  var isInGap = false
+  /// The end is not what it was: that must be made durable before anything is appended.
+  var needsCut = false
+  /// Ballots that the superblock has and the log lost.
+  var promised: LogBallot?
+  var accepted: LogBallot?
 
   struct Ending {
     var reason = "no frame"
@@ -43,8 +52,9 @@ struct RecoveredLog {
   }
 
   /// The log at the start of a segment.
-  init(_ header: SegmentHeader, path: String) {
+  init(_ header: SegmentHeader, path: String, mutations: LogMutations = []) {
     index = LogIndex(startingAt: header)
+    index.ignoresRewrites = mutations.contains(.ignoresLostRewrites)
     segments = []
     self.header = header
     end = UInt64(SegmentHeader.sizeBytes)
@@ -69,7 +79,7 @@ struct LogRecovery {
   let identity: Hash128
   let mutations: LogMutations
 
-  private func corrupt(
+  func corrupt(
     _ path: String, _ offset: UInt64, _ reason: String, _ expected: UInt32 = 0, _ found: UInt32 = 0
   ) -> LogError { .corrupt(LogPlace(file: path, offset: offset), reason: reason, expected: expected, found: found) }
 
@@ -106,7 +116,7 @@ struct LogRecovery {
   }
 
   /// The segment's header; nil where the file was never used as this segment, if that may be.
-  private func readHeader(_ scanner: SegmentScanner, _ sequence: UInt64, _ path: String, mayBeUnused: Bool)
+  func readHeader(_ scanner: SegmentScanner, _ sequence: UInt64, _ path: String, mayBeUnused: Bool)
     throws(LogError) -> SegmentHeader?
   {
     var damage: LogError
@@ -172,7 +182,7 @@ struct LogRecovery {
   }
 
   /// Takes one frame's items.
-  private func take(_ frame: FrameHeader, _ bytes: UnsafeRawBufferPointer, _ path: String, _ log: inout RecoveredLog)
+  func take(_ frame: FrameHeader, _ bytes: UnsafeRawBufferPointer, _ path: String, _ log: inout RecoveredLog)
     throws(LogError)
   {
     var items = unsafe FrameItems(bytes, frame)

@@ -12,7 +12,8 @@
 //   16     8    sequence number, as in the name
 //   24     8    size of the file
 //   32     8    salt: random for each use of the file
-//   40     8    flags: bit 0 = the file was used before, so that what follows the frames may be stale
+//   40     8    flags: bit 0 = the file was used before, so that what follows the frames may be stale;
+//               bit 1 = records may be missing behind the end that an earlier recovery found (as of the start)
 //   48     16   identity of the log
 //   64     8    where the frames of the segment before end; 0 for the first segment
 //   72     8    number of the first frame here
@@ -24,7 +25,8 @@
 //   168    8    chosen slot (hint)       ⎪
 //   176    40   checkpoint               ⎪
 //   216    8    leader time              ⎭
-//   224    …    zero
+//   224    4    rewrites, as of the start of the segment (Frame.swift, FrameHistory)
+//   228    …    zero
 //   4096   …    frames
 //
 // 1. The header is durable before the first frame is written; a segment whose header is not valid holds no frame.
@@ -45,6 +47,11 @@ package struct LogState: Hashable, Sendable {
   package var checkpoint = CheckpointMark(position: .zero, manifest: 0)
   /// The greatest leader time in any record.
   package var leaderTime: UInt64 = 0
+  /// How often the log's end was replaced or the log begun anew, modulo 2³⁰.
+  package var rewrites: UInt32 = 0
+  /// False while records may be missing behind the last one: recovery found the end damaged, and nobody has vouched since
+  /// for what ought to be there.
+  package var isTailCertain = true
 
   package init() {}
 }
@@ -73,7 +80,7 @@ package struct SegmentHeader: Hashable, Sendable {
     unsafe store(sequence, in: memory, at: 16)
     unsafe store(fileSizeBytes, in: memory, at: 24)
     unsafe store(salt, in: memory, at: 32)
-    unsafe store(isRecycled ? 1 : 0 as UInt64, in: memory, at: 40)
+    unsafe store((isRecycled ? 1 : 0 as UInt64) | (state.isTailCertain ? 0 : 2), in: memory, at: 40)
     unsafe store(logIdentity.low, in: memory, at: 48)
     unsafe store(logIdentity.high, in: memory, at: 56)
     unsafe store(previousEnd, in: memory, at: 64)
@@ -88,6 +95,7 @@ package struct SegmentHeader: Hashable, Sendable {
     unsafe store(state.chosenHint.rawValue, in: memory, at: 168)
     unsafe state.checkpoint.encode(into: memory, at: 176)
     unsafe store(state.leaderTime, in: memory, at: 216)
+    unsafe store(state.rewrites, in: memory, at: 224)
     unsafe store(Self.checksum(UnsafeRawBufferPointer(memory)), in: memory, at: 12)
   }
 
@@ -127,6 +135,8 @@ package struct SegmentHeader: Hashable, Sendable {
     state.chosenHint = unsafe Slot(load(from: memory, at: 168))
     state.checkpoint = unsafe CheckpointMark(from: memory, at: 176)
     state.leaderTime = unsafe load(from: memory, at: 216)
+    state.rewrites = unsafe load(UInt32.self, from: memory, at: 224) & FrameHistory.rewritesMask
+    state.isTailCertain = unsafe load(UInt64.self, from: memory, at: 40) & 2 == 0
     return unsafe .header(
       SegmentHeader(
         sequence: load(from: memory, at: 16), fileSizeBytes: load(from: memory, at: 24),
