@@ -17,6 +17,6 @@ struct SynodCommand: ParsableCommand {
       the database lives in a temporary directory and ends with the shell.
       """,
     version: version,
-    subcommands: [ShellCommand.self, Bench.self, Inspect.self, Verify.self, Torture.self, Sim.self],
+    subcommands: [ShellCommand.self, ServeCommand.self, Bench.self, Inspect.self, Verify.self, Torture.self, Sim.self],
     defaultSubcommand: ShellCommand.self)
 }

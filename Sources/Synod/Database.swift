@@ -2,7 +2,7 @@ internal import Encoding
 internal import Log
 package import Platform
 package import Replication
-internal import SQL
+package import SQL
 internal import Storage
 internal import Synchronization
 internal import Transactions
@@ -185,7 +185,7 @@ public final class Database: Sendable {
   }
 
   /// The SQL side, made when it is first needed: a database of plain keys never has a catalog.
-  private func openSQL() throws(DatabaseError) -> SQLDatabase {
+  func openSQL() throws(DatabaseError) -> SQLDatabase {
     try shared.withLock { (shared) throws(DatabaseError) in
       if let sql = shared.sql { return sql }
       var sqlOptions = SQLDatabase.Options()
@@ -198,6 +198,9 @@ public final class Database: Sendable {
       } catch { throw DatabaseError(error) }
     }
   }
+
+  /// The same for the server, which makes sessions of its own.
+  package func sqlDatabase() throws(DatabaseError) -> SQLDatabase { try openSQL() }
 
   /// A session from those that wait, or a new one.
   func takeSession() throws(DatabaseError) -> Session {

@@ -68,6 +68,9 @@ extension WireBuffer {
   @inlinable
   package mutating func endRow(_ mark: Mark) throws(WireError) { try endSizedMessage(mark) }
 
+  /// Takes back a row, or another message, that was begun and not ended.
+  package mutating func cancel(_ mark: Mark) { truncate(to: mark.offset) }
+
   @inlinable
   package mutating func nullValue() { append(bigEndian: -1 as Int32) }
 

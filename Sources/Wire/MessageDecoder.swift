@@ -47,6 +47,12 @@ package struct MessageDecoder: ~Copyable {
   /// How many bytes have come beyond the frame that was given last.
   package var unread: Int { buffer.count - current }
 
+  /// The type of the message behind the frame that was given last, if its first byte has come.
+  package var nextType: UInt8? {
+    guard unread > 0 else { return nil }
+    return buffer.withBytes { span in span.integer(at: current) as UInt8 }
+  }
+
   /// Ends the life of the frame that was given last.
   package mutating func discardFrame() {
     guard current > 0 else { return }

@@ -163,6 +163,11 @@ package struct ServerSession: ~Copyable {
     output.releaseIfEmpty()
   }
 
+  /// Whether `.authenticate` waits for its completion.
+  package var isChoosing: Bool {
+    if case .choosing = state { true } else { false }
+  }
+
   // MARK: Where it stands, for limits of time
 
   package enum Phase: Equatable, Sendable {
@@ -188,6 +193,9 @@ package struct ServerSession: ~Copyable {
     case .closed: .closed
     }
   }
+
+  /// Whether the message after the running one is a Sync that has come already.
+  package var isSyncNext: Bool { input.nextType == UInt8(ascii: "S") && input.unread >= 5 }
 
   // MARK: The end
 

@@ -1,0 +1,34 @@
+package import Wire
+
+// What a connection needs of the world below it, so that a conversation can be held without a socket.
+
+/// The client's end of the line.
+package protocol ConnectionStream: AnyObject, Sendable {
+  // Whoever has the connection:
+
+  /// Sends all of `bytes`, and leaves it empty.
+  func send(_ bytes: inout WireBuffer)
+  /// What was given to `send` and has not left yet.
+  var unsentSizeBytes: Int { get }
+  /// Blocks, while others go on, until no more than `limit` bytes are unsent or the time has passed. False: the connection
+  /// is gone.
+  func awaitRoom(limit: Int, timeoutNanoseconds: UInt64) -> Bool
+  /// Blocks, while others go on, until bytes came, which `received` was given, or the time has passed. False: no more
+  /// will come.
+  func awaitBytes(timeoutNanoseconds: UInt64) -> Bool
+  /// Whether bytes that come are handed over, or left to the peer.
+  func setReading(_ isReading: Bool)
+  /// What follows is TLS. `received` is then given plain bytes, after `secured`.
+  func startTLS()
+  /// Closes, after what was sent has left.
+  func close()
+
+  // Any thread:
+
+  /// Runs `body` as whoever has the connection, when nobody else has.
+  func execute(_ body: @escaping @Sendable () -> Void)
+  /// Runs `body` after a while, whoever has the connection.
+  func schedule(afterNanoseconds: UInt64, _ body: @escaping @Sendable () -> Void)
+  /// Ends the connection at once, and every wait on it.
+  func abort()
+}

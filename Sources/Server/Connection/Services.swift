@@ -1,0 +1,34 @@
+package import Logging
+package import SQL
+internal import Synchronization
+
+/// What the connections of a server share.
+package final class ConnectionServices: Sendable {
+  package let sql: SQLDatabase
+  package let options: ServingOptions
+  package let registry: ConnectionRegistry
+  package let metrics: ServerMetrics
+  package let logger: Logger
+  /// What the salts of unknown roles are made of.
+  let dummySecret: [UInt8]
+  private let onEnd: Mutex<(@Sendable (Connection) -> Void)?> = Mutex(nil)
+
+  package var databaseName: String { sql.options.name }
+
+  package init(
+    sql: SQLDatabase, options: ServingOptions, metrics: ServerMetrics, logger: Logger, dummySecret: [UInt8]
+  ) {
+    self.sql = sql
+    self.options = options
+    self.metrics = metrics
+    self.logger = logger
+    self.dummySecret = dummySecret
+    registry = ConnectionRegistry(
+      limit: options.maximumConnections, superuserReserve: options.superuserReservedConnections)
+  }
+
+  /// Is called once for every connection that ends.
+  package func whenEnded(_ body: @escaping @Sendable (Connection) -> Void) { onEnd.withLock { $0 = body } }
+
+  func ended(_ connection: Connection) { onEnd.withLock { $0 }?(connection) }
+}

@@ -1,0 +1,60 @@
+internal import Platform
+internal import Wire
+
+/// A connection over a socket of an event loop.
+///
+/// `@unchecked Sendable`: `socket` does its own checking out; `connection` and `context` are set before the first event.
+@safe
+final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
+  private unowned let socket: StreamConnection
+  private var connection: Connection!
+
+  init(_ socket: StreamConnection, _ services: ConnectionServices) {
+    self.socket = socket
+    let address = socket.peerAddress
+    connection = Connection(
+      services: services, stream: self,
+      peer: PeerAddress(host: address.family == .unix ? "" : address.host, port: Int(address.port)))
+  }
+
+  // MARK: For the connection
+
+  func send(_ bytes: inout WireBuffer) {
+    bytes.withBytes { socket.send($0) }
+    bytes.removeAll()
+  }
+
+  var unsentSizeBytes: Int { socket.bufferedBytes }
+
+  func awaitRoom(limit: Int, timeoutNanoseconds: UInt64) -> Bool {
+    socket.waitUntilSent(toAtMost: limit, timeoutNanoseconds: timeoutNanoseconds) || !socket.isClosed
+  }
+
+  func awaitBytes(timeoutNanoseconds: UInt64) -> Bool { socket.waitForBytes(timeoutNanoseconds: timeoutNanoseconds) }
+
+  func setReading(_ isReading: Bool) { isReading ? socket.resumeReading() : socket.pauseReading() }
+
+  func startTLS() {
+  }
+
+  func close() { socket.close() }
+
+  func execute(_ body: @escaping @Sendable () -> Void) { socket.execute(body) }
+
+  func schedule(afterNanoseconds nanoseconds: UInt64, _ body: @escaping @Sendable () -> Void) {
+    socket.loop.schedule(afterNanoseconds: nanoseconds, body)
+  }
+
+  func abort() { socket.abort() }
+
+  // MARK: From the socket
+
+  func opened(_ socket: StreamConnection) { connection.opened() }
+  func received(_ bytes: RawSpan, _ socket: StreamConnection) { connection.received(bytes) }
+  func secured(_ socket: StreamConnection) { connection.secured() }
+  func inputEnded(_ socket: StreamConnection) { connection.closed() }
+  func closed(_ reason: CloseReason, _ socket: StreamConnection) {
+    connection.closed()
+    connection = nil
+  }
+}

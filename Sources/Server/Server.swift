@@ -1,1 +1,0 @@
-// Sockets, authentication, health and metrics over the library.
