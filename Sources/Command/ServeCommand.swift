@@ -1,32 +1,220 @@
 import ArgumentParser
 import Foundation
 internal import Logging
+internal import Platform
 internal import Server
 internal import Synod
 
 /// `synod serve`: a database over PostgreSQL's protocol.
 struct ServeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "serve", abstract: "Serve a database: psql, pgbench and every PostgreSQL driver can connect.")
+    commandName: "serve",
+    abstract: "Serve a database: psql, pgbench and every PostgreSQL driver can connect.",
+    discussion: """
+      Listening on loopback alone, the server trusts whoever reaches it; beyond, it asks for passwords (SCRAM-SHA-256) \
+      over TLS. SIGTERM lets running statements end and tells everybody else to go; a second one ends at once.
+      """)
 
-  @Option(help: "The database's directory. Made if it is not there.")
+  @Option(help: ArgumentHelp("The database's directory. Made if it is not there.", valueName: "dir"))
   var data: String
 
-  @Option(help: "Where clients connect.")
-  var listen = "127.0.0.1:7432"
+  @Option(
+    parsing: .singleValue,
+    help: ArgumentHelp(
+      "Where clients connect: host:port, port, or the path of a Unix socket. May be given again. (default: 127.0.0.1:7432)",
+      valueName: "address"))
+  var listen: [String] = []
+
+  @Option(help: ArgumentHelp("Where health and metrics are served: host:port, or \"off\".", valueName: "address"))
+  var http = "127.0.0.1:7434"
+
+  @Option(help: ArgumentHelp("Write a line with the URL to this file once clients can connect.", valueName: "file"))
+  var listeningUrlFile: String?
+
+  @Option(help: ArgumentHelp("Who may come in: trust or scram. (default: trust on loopback, scram beyond)"))
+  var auth: String?
+
+  @Option(help: ArgumentHelp("The server's certificate, PEM, with those that signed it.", valueName: "file"))
+  var tlsCert: String?
+
+  @Option(help: ArgumentHelp("The certificate's private key, PEM.", valueName: "file"))
+  var tlsKey: String?
+
+  @Flag(help: "Take connections in clear from beyond loopback.")
+  var insecure = false
+
+  @Option(help: "How many clients may be connected.")
+  var maxConnections = 1000
+
+  @Option(help: "How many of them are kept for superusers.")
+  var superuserReservedConnections = 3
+
+  @Option(help: "How many processors sessions use at once. (default: all)")
+  var threads: Int?
+
+  @Option(help: ArgumentHelp("How long running statements may take to end after SIGTERM.", valueName: "seconds"))
+  var drainTimeout = 30.0
+
+  @Option(help: ArgumentHelp("Log statements that take so long; -1 for none.", valueName: "milliseconds"))
+  var logMinDuration = -1
+
+  @Option(help: "What is logged: trace, debug, info, notice, warning, error, critical.")
+  var logLevel = "notice"
 
   func run() throws {
     signal(SIGPIPE, SIG_IGN)
-    let database = try Database.open(at: data)
-    let sql = try database.sqlDatabase()
+    let signals = TerminationSignals()
+    let options = try serverOptions()
+    guard let level = Logger.Level(rawValue: logLevel) else {
+      throw ValidationError("unknown log level \"\(logLevel)\"")
+    }
     LoggingSystem.bootstrap { label in
       var handler = StreamLogHandler.standardError(label: label)
-      handler.logLevel = .info
+      handler.logLevel = level
       return handler
     }
-    let services = ConnectionServices(
-      sql: sql, options: ServingOptions(), metrics: ServerMetrics(), logger: Logger(label: "synod"),
-      dummySecret: [1, 2, 3])
-    serveBlocking(services, port: UInt16(listen.split(separator: ":").last!)!)
+    let logger = Logger(label: "synod")
+    let metrics = PrometheusFactory(help: MetricNames.help)
+    metrics.bootstrap()
+
+    let database: Database
+    do throws(DatabaseError) { database = try Database.open(at: data) } catch { throw Self.failure(error) }
+    let server: Server
+    let bound: [SocketAddress]
+    do {
+      server = try Server(
+        database: database, options: options, metrics: ServerMetrics(factory: metrics), logger: logger)
+      bound = try server.start()
+    } catch {
+      try? database.close()
+      throw CommandFailure("\(error)")
+    }
+    ProcessSamples.register(metrics, version: SynodCommand.version)
+    server.registerSamples(metrics)
+    let health = try serveHTTP(server, metrics)
+    try announce(bound, health)
+    signals.wait()
+    signals.whenAgain { Foundation._exit(1) }
+    logger.notice("draining", metadata: ["connections": "\(server.services.registry.count)"])
+    let isEmpty = server.drain(timeoutNanoseconds: UInt64(max(0, drainTimeout) * 1e9))
+    if !isEmpty { logger.warning("statements were cut off", metadata: ["seconds": "\(drainTimeout)"]) }
+    health?.stop()
+    server.stop()
+    do throws(DatabaseError) { try database.close() } catch { throw Self.failure(error) }
+    logger.notice("stopped")
+  }
+
+  private static func failure(_ error: DatabaseError) -> CommandFailure {
+    CommandFailure([error.message, error.detail, error.hint].compactMap { $0 }.joined(separator: "\n  "))
+  }
+
+  private func serverOptions() throws -> Server.Options {
+    let places = try (listen.isEmpty ? ["127.0.0.1:7432"] : listen).map { try Self.address($0, defaultPort: 7432) }
+    var options = Server.Options(listen: places, loops: max(1, threads ?? ProcessInfo.processInfo.activeProcessorCount))
+    if let auth {
+      guard let method = ServingOptions.Authentication(rawValue: auth) else {
+        throw ValidationError("unknown --auth \"\(auth)\"; there are trust and scram")
+      }
+      options.serving.authentication = method
+    }
+    guard maxConnections > 0, superuserReservedConnections >= 0, superuserReservedConnections < maxConnections else {
+      throw ValidationError("--max-connections must be more than --superuser-reserved-connections")
+    }
+    options.serving.maximumConnections = maxConnections
+    options.serving.superuserReservedConnections = superuserReservedConnections
+    options.serving.isInsecure = insecure
+    options.serving.slowStatementMilliseconds = logMinDuration
+    switch (tlsCert, tlsKey) {
+    case (let certificate?, let key?):
+      do throws(TLSError) {
+        options.tls = try TLSContext(
+          server: TLSContext.Identity(certificate: .file(certificate), key: .file(key)), allowsTLS12: false)
+      } catch { throw CommandFailure("\(error)") }
+    case (nil, nil): break
+    default: throw ValidationError("--tls-cert and --tls-key go together")
+    }
+    return options
+  }
+
+  /// `host:port`, `port`, `[v6]:port` or a path.
+  private static func address(_ text: String, defaultPort: UInt16) throws -> SocketAddress {
+    do throws(NetworkError) {
+      if text.hasPrefix("/") || text.hasPrefix(".") { return try SocketAddress(path: text) }
+      var host = "127.0.0.1"
+      var port = Substring(text)
+      if let colon = text.lastIndex(of: ":") {
+        host = String(text[..<colon]).trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
+        port = text[text.index(after: colon)...]
+      }
+      guard let number = UInt16(port) else {
+        throw NetworkError(.badAddress, operation: "listen on", address: text, reason: "a port is a number up to 65535")
+      }
+      if host.isEmpty || host == "*" { host = "0.0.0.0" }
+      let found = try SocketAddress.resolve(host, port: number)
+      return found[0]
+    } catch { throw CommandFailure("\(error)") }
+  }
+
+  private func serveHTTP(_ server: Server, _ metrics: PrometheusFactory) throws -> HTTPServer? {
+    guard http != "off" else { return nil }
+    let place = try Self.address(http, defaultPort: 7434)
+    let service = HealthService(
+      live: [.init("process") { nil }],
+      ready: [
+        .init("draining") { server.isStopping ? "the server is about to stop" : nil },
+        .init("database") { server.databaseFailure() },
+      ],
+      metrics: { metrics.text() })
+    return try HTTPServer(host: place.host, port: Int(place.port)) { path, query in service.answer(path, query) }
+  }
+
+  private func announce(_ bound: [SocketAddress], _ health: HTTPServer?) throws {
+    let name = "synod"
+    var lines = bound.map { address in
+      address.family == .unix
+        ? "listening on \(address); connect with: psql 'host=\((address.host as NSString).deletingLastPathComponent) user=synod dbname=\(name)'"
+        : "listening on \(address); connect with: psql 'postgres://synod@\(address)/\(name)'"
+    }
+    if let health { lines.append("health and metrics: http://\(health.host):\(health.port)/readyz  /metrics") }
+    FileHandle.standardError.write(Data((lines.joined(separator: "\n") + "\n").utf8))
+    guard let listeningUrlFile else { return }
+    let address = bound.first { $0.family != .unix } ?? bound[0]
+    let url =
+      address.family == .unix
+      ? "postgres:///\(name)?host=\((address.host as NSString).deletingLastPathComponent)&user=synod"
+      : "postgres://synod@\(address)/\(name)"
+    var text = url + "\n"
+    if let health { text += "http://\(health.host):\(health.port)\n" }
+    try Data(text.utf8).write(to: URL(fileURLWithPath: listeningUrlFile), options: .atomic)
+  }
+}
+
+/// SIGTERM and SIGINT, waited for rather than handled. Made before any thread is, which all inherit the mask.
+struct TerminationSignals: ~Copyable {
+  private var set = sigset_t()
+
+  init() {
+    unsafe sigemptyset(&set)
+    unsafe sigaddset(&set, SIGTERM)
+    unsafe sigaddset(&set, SIGINT)
+    _ = unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+  }
+
+  /// Returns when one of them comes.
+  borrowing func wait() {
+    var caught: Int32 = 0
+    var set = self.set
+    _ = unsafe sigwait(&set, &caught)
+  }
+
+  /// Runs `body` on a thread of its own when another one comes.
+  borrowing func whenAgain(_ body: @escaping @Sendable () -> Void) {
+    let set = self.set
+    Thread.detachNewThread {
+      var caught: Int32 = 0
+      var set = set
+      _ = unsafe sigwait(&set, &caught)
+      body()
+    }
   }
 }

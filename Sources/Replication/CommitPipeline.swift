@@ -215,7 +215,9 @@ package final class CommitPipeline: Sendable {
       case .done: return
       case .run: run(through: version)
       case .sleep(let group, let seen):
-        if delivered.load(ordering: .acquiring) < version.rawValue { group.word.wait(while: seen) }
+        if delivered.load(ordering: .acquiring) < version.rawValue {
+          EventLoop.blocking { group.word.wait(while: seen) }
+        }
       }
     }
   }

@@ -71,8 +71,16 @@ extension LockTable {
     waits.wrappingAdd(1, ordering: .relaxed)
   }
 
-  /// Blocks until the wait is over, at most `timeoutNanoseconds` (0: for ever).
+  /// Blocks until the wait is over, at most `timeoutNanoseconds` (0: for ever). On an event loop others go on meanwhile.
   func awaitGrant(_ owner: LockOwner, timeoutNanoseconds: UInt64) throws(TransactionError) {
+    if unsafe owner.phase.unsafelyUnwrapped.load() == 1 {
+      EventLoop.blocking { sleep(owner, timeoutNanoseconds) }
+    }
+    unsafe owner.phase.unsafelyUnwrapped.store(0)
+    if let failure = owner.waitFailure { throw failure }
+  }
+
+  private func sleep(_ owner: LockOwner, _ timeoutNanoseconds: UInt64) {
     let phase = unsafe owner.phase.unsafelyUnwrapped
     let clock = LinuxClock()
     let deadline = timeoutNanoseconds == 0 ? 0 : clock.bootNanoseconds &+ timeoutNanoseconds
@@ -84,8 +92,6 @@ extension LockTable {
       let now = clock.bootNanoseconds
       if now < deadline { phase.wait(while: 1, timeoutNanoseconds: deadline - now) } else { expire(owner) }
     }
-    phase.store(0)
-    if let failure = owner.waitFailure { throw failure }
   }
 
   // MARK: Ending a wait

@@ -206,7 +206,7 @@ extension TransactionManager {
     let delay = engine.writePressure()
     guard delay > 0 else { return }
     var request = timespec(tv_sec: Int(delay / 1_000_000_000), tv_nsec: Int(delay % 1_000_000_000))
-    unsafe nanosleep(&request, nil)
+    EventLoop.blocking { _ = unsafe nanosleep(&request, nil) }
   }
 
   /// Steps 10 to 12. Called by the log, in its order, one group at a time. Groups of transactions that this manager did not

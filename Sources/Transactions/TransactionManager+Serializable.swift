@@ -34,7 +34,9 @@ extension TransactionManager {
       while safety.outcome.load() == SnapshotSafety.unknown {
         if transaction.isCancelled.load(ordering: .acquiring) { throw .cancelled }
         // Woken by the outcome; looks up for cancellation now and then.
-        safety.outcome.wait(while: SnapshotSafety.unknown, timeoutNanoseconds: 50_000_000)
+        EventLoop.blocking {
+          safety.outcome.wait(while: SnapshotSafety.unknown, timeoutNanoseconds: 50_000_000)
+        }
       }
       if safety.outcome.load() == SnapshotSafety.safe {
         unsafe transaction.isTracked = false

@@ -2,8 +2,8 @@ internal import CoreMetrics
 internal import Logging
 internal import Platform
 internal import SQL
-internal import Wire
 internal import Synchronization
+internal import Wire
 
 /// What a connection is doing, as pg_stat_activity shows it. Times are nanoseconds since 1970, 0 where there is none.
 package struct Activity: Sendable {

@@ -113,7 +113,7 @@ package final class Connection: @unchecked Sendable {
   }
 
   /// Ends the connection with `report`: at once if no statement runs; otherwise when it is done, or `now`.
-  package func terminate(_ report: WireReport, now: Bool) {
+  func terminate(_ report: WireReport, now: Bool) {
     shared.withLock { shared in
       if shared.termination == nil { shared.termination = report }
       if now, shared.activity.state == .active { shared.session?.session.cancel(.termination) }

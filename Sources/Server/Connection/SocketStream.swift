@@ -8,9 +8,11 @@ internal import Wire
 final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
   private unowned let socket: StreamConnection
   private var connection: Connection!
+  private let context: TLSContext?
 
-  init(_ socket: StreamConnection, _ services: ConnectionServices) {
+  init(_ socket: StreamConnection, _ services: ConnectionServices, _ context: TLSContext?) {
     self.socket = socket
+    self.context = context
     let address = socket.peerAddress
     connection = Connection(
       services: services, stream: self,
@@ -35,6 +37,8 @@ final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
   func setReading(_ isReading: Bool) { isReading ? socket.resumeReading() : socket.pauseReading() }
 
   func startTLS() {
+    guard let context else { return socket.abort() }
+    socket.startTLS(context)
   }
 
   func close() { socket.close() }

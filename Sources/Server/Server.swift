@@ -1,0 +1,135 @@
+package import Logging
+package import Platform
+internal import SQL
+internal import Synchronization
+package import Synod
+internal import Wire
+
+// The server: a database behind sockets.
+//
+//   Listener ─▶ StreamConnection ─▶ SocketStream ─▶ Connection ─▶ SQLSession ─▶ engine        (all on one loop's turn)
+//   HTTPServer ─▶ health and metrics                                                         (a thread of its own)
+//
+// Its life: init → start → (serving) → drain → stop. `drain` lets running statements end, for a limited time.
+
+/// Why the server cannot start, for a person.
+package struct ServerError: Error, CustomStringConvertible {
+  package var message: String
+  package var hint: String?
+  package init(_ message: String, hint: String? = nil) {
+    self.message = message
+    self.hint = hint
+  }
+  package var description: String { hint.map { "\(message)\n  \($0)" } ?? message }
+}
+
+/// Serves one database over PostgreSQL's protocol.
+package final class Server: Sendable {
+  package struct Options: Sendable {
+    /// Where clients connect; at least one.
+    package var listen: [SocketAddress]
+    package var serving = ServingOptions()
+    /// The certificate that TLS is spoken with.
+    package var tls: TLSContext?
+    /// How many loops, that is how many processors sessions use at once.
+    package var loops: Int
+    /// How many statements may be blocked at once, each with its thread.
+    package var maximumThreads = 4096
+    package init(listen: [SocketAddress], loops: Int) {
+      self.listen = listen
+      self.loops = loops
+    }
+  }
+
+  package let services: ConnectionServices
+  let database: Database
+  private let options: Options
+  private let tls: TLSContext?
+  private let group: EventLoopGroup
+  private let listeners = Mutex<[Listener]>([])
+  private let isDraining = Atomic(false)
+  private let departures = FutexWord()
+
+  /// Prepares to serve; nothing listens yet.
+  package init(
+    database: Database, options: Options, metrics: ServerMetrics, logger: Logger
+  ) throws {
+    self.database = database
+    let sql = try database.sqlDatabase()
+    var random = SystemRandomness()
+    var secret: [UInt8] = []
+    for _ in 0..<4 { unsafe withUnsafeBytes(of: random.next()) { unsafe secret.append(contentsOf: $0) } }
+    var serving = options.serving
+    serving.hasTLS = options.tls != nil
+    services = ConnectionServices(
+      sql: sql, options: serving, metrics: metrics, logger: logger, dummySecret: secret)
+    self.options = options
+    tls = options.tls
+    var groupOptions = EventLoopGroup.Options(loops: options.loops)
+    groupOptions.maximumThreads = options.maximumThreads
+    group = try EventLoopGroup(groupOptions)
+    services.whenEnded { [departures] _ in
+      departures.increment()
+      departures.wake()
+    }
+  }
+
+  /// Listens from now on. Returns where: with the ports that the system chose.
+  ///
+  /// - Throws: `ServerError` for what only the operator can change.
+  package func start() throws -> [SocketAddress] {
+    for address in options.listen where !address.isLoopback {
+      guard services.options.hasTLS || options.serving.isInsecure else {
+        throw ServerError(
+          "will not listen on \(address) without TLS: others could read everything",
+          hint: "Give --tls-cert and --tls-key, or --insecure if the network is yours alone.")
+      }
+    }
+    for address in options.listen {
+      let listener = try Listener.listen(on: address, group: group) { [services, tls] socket in
+        SocketStream(socket, services, tls)
+      }
+      listeners.withLock { $0.append(listener) }
+    }
+    return listeners.withLock { $0.map(\.address) }
+  }
+
+  /// Whether it is about to stop.
+  package var isStopping: Bool { isDraining.load(ordering: .acquiring) }
+
+  /// Nobody comes in any more; whoever is idle is told to go; statements that run may end, for so long. Returns whether
+  /// everybody has gone.
+  @discardableResult
+  package func drain(timeoutNanoseconds: UInt64) -> Bool {
+    isDraining.store(true, ordering: .releasing)
+    listeners.withLock { listeners in
+      for listener in listeners { listener.stop() }
+    }
+    services.registry.close()
+    let report = WireReport(
+      severity: .fatal, sqlState: "57P01", message: "terminating connection due to administrator command")
+    for (_, connection) in services.registry.all { connection.terminate(report, now: false) }
+    if awaitDepartures(timeoutNanoseconds) { return true }
+    for (_, connection) in services.registry.all { connection.terminate(report, now: true) }
+    return awaitDepartures(1_000_000_000)
+  }
+
+  private func awaitDepartures(_ timeoutNanoseconds: UInt64) -> Bool {
+    let clock = LinuxClock()
+    let deadline = clock.bootNanoseconds &+ timeoutNanoseconds
+    while true {
+      let seen = departures.load()
+      if services.registry.count == 0 { return true }
+      let now = clock.bootNanoseconds
+      if now >= deadline { return false }
+      departures.wait(while: seen, timeoutNanoseconds: deadline - now)
+    }
+  }
+
+  /// Closes every connection that is left, and ends the threads.
+  package func stop() {
+    services.registry.close()
+    for (_, connection) in services.registry.all { connection.interrupt(.termination) }
+    group.shutDown()
+  }
+}
