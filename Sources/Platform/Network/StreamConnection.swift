@@ -35,7 +35,7 @@ package final class StreamConnection: EventSource, @unchecked Sendable {
   var phase: Phase
   var descriptor: Int32
   private let descriptorLock: Mutex<Int32>
-  private let abortRequested = Atomic(false)
+  let abortRequested = Atomic(false)
   private let peerHangup = Atomic(false)
   private var makeHandler: (@Sendable (StreamConnection) -> any StreamHandler)?
 
