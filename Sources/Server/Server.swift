@@ -45,6 +45,7 @@ package final class Server: Sendable {
   let database: Database
   private let options: Options
   private let tls: TLSContext?
+  private let activity: RegistryActivity
   private let group: EventLoopGroup
   private let listeners = Mutex<[Listener]>([])
   private let isDraining = Atomic(false)
@@ -63,6 +64,8 @@ package final class Server: Sendable {
     serving.hasTLS = options.tls != nil
     services = ConnectionServices(
       sql: sql, options: serving, metrics: metrics, logger: logger, dummySecret: secret)
+    activity = RegistryActivity(services.registry)
+    sql.activityProvider = activity
     self.options = options
     tls = options.tls
     var groupOptions = EventLoopGroup.Options(loops: options.loops)

@@ -71,7 +71,8 @@ package struct ServerSession: ~Copyable {
   package var output = WireBuffer()
   package internal(set) var input: MessageDecoder
   var state = State.opening
-  var isSecure = false
+  /// Whether it speaks TLS.
+  package internal(set) var isSecure = false
   var askedForTLS = false
   var askedForGSS = false
   var isSkipping = false

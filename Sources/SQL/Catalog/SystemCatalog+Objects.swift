@@ -246,10 +246,6 @@ extension SystemCatalog {
       1214, "pg_shdepend", "dbid oid, classid oid, objid oid, objsubid int4, refclassid oid, refobjid oid, deptype char"
     ),
     (826, "pg_default_acl", "oid oid, defaclrole oid, defaclnamespace oid, defaclobjtype char, defaclacl text[]"),
-    (
-      12034, "pg_stat_activity",
-      "datid oid, datname name, pid int4, usesysid oid, usename name, application_name text, client_addr text, backend_start timestamptz, xact_start timestamptz, query_start timestamptz, state_change timestamptz, wait_event_type text, wait_event text, state text, query text, backend_type text"
-    ),
     (12038, "pg_prepared_xacts", "transaction xid, gid text, prepared timestamptz, owner name, database name"),
     (
       12042, "pg_matviews",

@@ -6,7 +6,7 @@
 /// Every relation of pg_catalog and information_schema.
 package enum SystemCatalog {
   package static let all: [SystemRelation] =
-    relations + constraintsAndTypes + rolesAndDatabase + convenience + absent + InformationSchema.all
+    relations + constraintsAndTypes + rolesAndDatabase + convenience + activity + absent + InformationSchema.all
 
   typealias Row = [Datum]
   typealias Rows = @Sendable (SystemContext) throws(SQLError) -> [Row]

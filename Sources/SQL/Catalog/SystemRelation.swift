@@ -1,3 +1,5 @@
+package import Transactions
+
 // The relations of pg_catalog and information_schema: computed from the catalog when they are read, never stored.
 
 /// A relation that the system provides.
@@ -69,4 +71,8 @@ package struct SystemContext: Sendable {
   package var user: String
   /// The session's settings as SHOW prints them, with their descriptions.
   package var settings: [(name: String, value: String, description: String)]
+  /// Who knows the sessions, where there is one.
+  package var server: (any ActivityProvider)?
+  /// Who knows the locks.
+  package var manager: TransactionManager?
 }

@@ -22,6 +22,13 @@ package final class SQLDatabase: Sendable {
   package let statistics = StatisticsStore()
   let sequences: SequenceStore
   let catalogs = CatalogCache()
+  /// Whoever knows the sessions: set by a server.
+  package var activityProvider: (any ActivityProvider)? {
+    get { provider.withLock { $0.server } }
+    set { provider.withLock { $0 = Provider(server: newValue) } }
+  }
+  private struct Provider { weak var server: (any ActivityProvider)? }
+  private let provider = Mutex(Provider(server: nil))
   private let nextSession = Atomic<UInt64>(1)
   private let nextFile = Atomic<UInt64>(1)
 

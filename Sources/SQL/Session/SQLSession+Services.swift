@@ -12,7 +12,8 @@ extension SQLSession: StatementServices {
       catalog: (try? catalog()) ?? CatalogSnapshot(version: 0, records: [:], comments: [:]),
       sequences: database.sequences, statistics: database.statistics, searchPath: searchPath,
       database: database.options.name, user: user,
-      settings: Settings.definitions.map { ($0.name, setting($0.name) ?? "", $0.description) })
+      settings: Settings.definitions.map { ($0.name, setting($0.name) ?? "", $0.description) },
+      server: database.activityProvider, manager: database.manager)
   }
 
   func setSetting(_ name: String, _ value: String, local: Bool) throws(SQLError) -> String {

@@ -53,6 +53,7 @@ extension FunctionRegistry {
     define("txid_current", [], .int8, .stable) { _, context throws(SQLError) in
       unsafe Value(Int64(bitPattern: try ExecutionState.of(context).transaction.id))
     }
+    addServerFunctions()
     addCatalogFunctions()
     define("pg_is_in_recovery", [], .bool) { _, _ throws(SQLError) in Value(false) }
   }

@@ -19,6 +19,7 @@ package struct Activity: Sendable {
   package var user = ""
   package var userID: UInt32 = 0
   package var applicationName = ""
+  package var isTLS = false
   package var backendStart: UInt64 = 0
   package var queryStart: UInt64 = 0
   package var transactionStart: UInt64 = 0

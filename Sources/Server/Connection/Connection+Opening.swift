@@ -91,6 +91,7 @@ extension Connection {
       shared.activity.applicationName = session.setting("application_name") ?? ""
       shared.activity.backendStart = now
       shared.activity.stateChange = now
+      shared.activity.isTLS = wire.isSecure
     }
     setLimit(nil, milliseconds: 0)
     services.metrics.connectionOpened()
