@@ -17,6 +17,9 @@ struct SynodCommand: ParsableCommand {
       the database lives in a temporary directory and ends with the shell.
       """,
     version: version,
-    subcommands: [ShellCommand.self, ServeCommand.self, Bench.self, Inspect.self, Verify.self, Torture.self, Sim.self],
+    subcommands: [
+      ShellCommand.self, ServeCommand.self, Bench.self, BackupCommand.self, RestoreCommand.self, DumpCommandLine.self,
+      Inspect.self, Verify.self, Torture.self, Sim.self,
+    ],
     defaultSubcommand: ShellCommand.self)
 }

@@ -124,7 +124,7 @@ package final class Log: Sendable {
     guard let first = files.takePrepared(0) else { preconditionFailure("a prepared segment is there") }
     let header = SegmentHeader(
       sequence: 1, fileSizeBytes: first.sizeBytes, salt: randomness.next(), isRecycled: first.isRecycled,
-      logIdentity: block.logIdentity, previousEnd: 0, firstFrame: 1, previousChecksum: 0, state: LogState())
+      logIdentity: block.logIdentity, previousEnd: 0, firstFrame: 1, previousChecksum: 0, state: options.newState)
     let memory = AlignedBuffer(sizeBytes: SegmentHeader.sizeBytes)
     unsafe header.encode(into: memory.bytes)
     try onDisk { () throws(DiskError) in

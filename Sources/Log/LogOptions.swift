@@ -19,6 +19,8 @@ package struct LogOptions: Sendable {
   package var newNode: UInt64 = 1
   /// What to do where bytes that were durable are not what was written.
   package var onDamage = DamagePolicy.refuse
+  /// Where a log that is made begins: behind what tables that come with it hold. Nowhere, for a new database.
+  package var newState = LogState()
   /// Where salts and identities come from; nil for the system's randomness.
   package var seed: UInt64?
 

@@ -176,6 +176,12 @@ package final class TableStore: @unchecked Sendable {
   /// The set as it is now. Holding it keeps its tables.
   package var current: TableSet { published.withLock { $0 } }
 
+  /// The set, and the state of the manifest that it belongs to.
+  func pin() -> PinnedTables {
+    // Sets are published while `installing` is held.
+    installing.withLock { PinnedTables(state: $0.manifest.state, set: current) }
+  }
+
   /// Everything up to here is in tables.
   package var flushed: FlushedPosition { installing.withLock { $0.manifest.state.flushed } }
 
