@@ -43,7 +43,15 @@ package final class Shell {
   /// The output of the next statement only (`.once`).
   var outputOnce: OutputTarget?
   var pending = ScriptReader()
+  /// The lines of the statement that is not yet whole, for completion.
+  private(set) var pendingText = ""
+  /// What was typed last, for the history.
   var lastStatement = ""
+  /// The last statement that was run, for `\g`, `\watch` and `\e`.
+  var lastQuery = ""
+  var log: StatementLog?
+  /// Whether the statement that ran last failed.
+  private(set) var hasFailedSinceMark = false
   let editor: LineEditor?
   var timing = Timing()
 
@@ -156,11 +164,28 @@ package final class Shell {
       }
       if trimmed.hasPrefix("#!") && place?.line == 1 { return }
     }
-    for statement in pending.feed(line) {
+    let (text, command) = Self.splitCommand(line)
+    defer { pendingText = pending.isEmpty ? "" : pendingText + text + "\n" }
+    for statement in pending.feed(text) {
       lastStatement = statement
+      if let command {
+        // `SELECT … \gx`: the statement is run by the command.
+        lastQuery = statement
+        lastStatement = line
+        runCommand(command, from: place)
+        continue
+      }
       execute(statement, from: place)
       if hasFailed && settings.bails && !isInteractive || connection.isLost { return }
     }
+  }
+
+  /// A statement's line that ends with `\g`, `\gx` or `\watch`: its text with a semicolon, and the command.
+  static func splitCommand(_ line: String) -> (text: String, command: String?) {
+    guard let mark = line.lastIndex(of: "\\") else { return (line, nil) }
+    let command = line[mark...].trimmingSuffix { $0.isWhitespace }
+    guard ["\\g", "\\gx", "\\watch"].contains(String(command.prefix { $0 != " " })) else { return (line, nil) }
+    return (line[..<mark] + ";", String(command))
   }
 
   /// Runs one statement and writes what comes back.
@@ -172,7 +197,11 @@ package final class Shell {
           hint: "Save the script as UTF-8."), place: place)
       return
     }
+    lastQuery = statement
+    let statement = interpolate(statement, settings.parameters)
     let sink = PrintingSink(shell: self, copySource: place?.source)
+    var outcome = "ok"
+    hasFailedSinceMark = false
     let watch = Interrupts.watch { [connection] in connection.cancel() }
     timing.start()
     do throws(DatabaseError) {
@@ -180,9 +209,12 @@ package final class Shell {
       try connection.execute(statement, into: sink)
     } catch {
       sink.abandon()
+      outcome = "\(error.sqlState) \(error.message)"
+      hasFailedSinceMark = true
       report(error, statement: statement, place: place)
     }
     timing.stop()
+    log?.note(statement, timing, outcome)
     watch.end()
     sink.finish()
     if settings.timer { writeError(timing.description + "\n") }
@@ -296,4 +328,12 @@ func milliseconds(_ nanoseconds: UInt64) -> String {
   let thousandths = nanoseconds / 1000
   let rest = String(thousandths % 1000)
   return "\(thousandths / 1000)." + String(repeating: "0", count: 3 - rest.count) + rest
+}
+
+extension Substring {
+  fileprivate func trimmingSuffix(_ isTrimmed: (Character) -> Bool) -> Substring {
+    var rest = self
+    while let last = rest.last, isTrimmed(last) { rest.removeLast() }
+    return rest
+  }
 }

@@ -48,7 +48,8 @@ struct Invocation {
 
 extension Shell {
   static let commands: [MetaCommand] =
-    outputCommands + schemaCommands + dataCommands + sessionCommands + observationCommands + shellCommands
+    outputCommands + schemaCommands + dataCommands + variableCommands + sessionCommands + observationCommands
+    + shellCommands
 
   private static let byName: [String: MetaCommand] = Dictionary(
     commands.flatMap { command in command.names.map { ($0, command) } }, uniquingKeysWith: { first, _ in first })

@@ -38,12 +38,6 @@ extension Shell {
     MetaCommand(".bail", usage: "on|off", "Whether the first error ends a script") { shell, invocation in
       shell.settings.bails = try invocation.isOn()
     },
-    MetaCommand("\\set", usage: "ON_ERROR_STOP on|off", "psql's name for .bail") { shell, invocation in
-      guard try invocation.argument(0, "ON_ERROR_STOP").uppercased() == "ON_ERROR_STOP" else {
-        throw ShellProblem("only ON_ERROR_STOP can be set")
-      }
-      shell.settings.bails = invocation.arguments.count < 2 ? true : try invocation.isOn(1)
-    },
     MetaCommand(".prompt", usage: "MAIN [CONTINUATION]", "The prompts; without arguments the usual ones") {
       shell, invocation in
       shell.settings.prompt = invocation.arguments.first

@@ -48,6 +48,12 @@ package final class LocalConnection: ShellConnection {
   }
   package func locks() -> [[String?]] { database.locks }
 
+  package func backup(to path: String, linksTables: Bool) throws(DatabaseError) -> String {
+    let summary = try database.backup(to: path, linksTables: linksTables)
+    return "backed up versions \(summary.versions.lowerBound) to \(summary.versions.upperBound): \(summary.tables) "
+      + "tables, \(summary.sizeBytes) bytes, every byte verified"
+  }
+
   package func close() throws(DatabaseError) {
     session.close()
     try database.close()

@@ -273,6 +273,12 @@ package final class RemoteConnection: ShellConnection {
       """)
   }
 
+  package func backup(to path: String, linksTables: Bool) throws(DatabaseError) -> String {
+    throw DatabaseError(
+      sqlState: "0A000", message: "a backup is written where the database is",
+      hint: "Here, .dump writes statements that make it again.")
+  }
+
   package func close() throws(DatabaseError) {
     link?.close()
     link = nil

@@ -23,6 +23,8 @@ package protocol ShellConnection: AnyObject {
   var description: String { get }
   /// True where nothing more can be run: the server is gone, and a script must not go on elsewhere.
   var isLost: Bool { get }
+  /// Writes a backup into a new directory; says what it holds.
+  func backup(to path: String, linksTables: Bool) throws(DatabaseError) -> String
   func close() throws(DatabaseError)
 }
 

@@ -235,3 +235,22 @@ final class Pipe {
 
 /// Runs a shell command and waits; returns its exit status.
 func runSystemCommand(_ command: String) -> Int32 { unsafe system(command) }
+
+/// The files whose paths begin with `prefix`; directories end with a slash.
+func fileNames(startingWith prefix: String) -> [String] {
+  let slash = prefix.lastIndex(of: "/")
+  let directory = slash.map { String(prefix[...$0]) } ?? ""
+  let part = slash.map { prefix[prefix.index(after: $0)...] } ?? prefix[...]
+  guard let stream = unsafe opendir(directory.isEmpty ? "." : directory) else { return [] }
+  defer { unsafe closedir(stream) }
+  var names: [String] = []
+  while let entry = unsafe readdir(stream) {
+    let name = unsafe withUnsafePointer(to: entry.pointee.d_name) { pointer in
+      unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+    }
+    guard name != ".", name != "..", name.hasPrefix(part), !name.hasPrefix(".") || part.hasPrefix(".") else { continue }
+    let isDirectory = unsafe Int32(entry.pointee.d_type) == Int32(DT_DIR)
+    names.append(directory + name + (isDirectory ? "/" : ""))
+  }
+  return names.sorted()
+}
