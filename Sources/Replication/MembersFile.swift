@@ -13,6 +13,7 @@ package import Platform
 //   24     16   cluster: high, low; zero while the cluster is not founded
 //   40     4    length of the checkpoint; 0 while there is none
 //   44     …    checkpoint (MessageCodec.swift): the point behind which the log is read, the configuration in force there
+//   …      4    number of founders; for each: node (8), 1 if it is a witness (1)
 //   …      4    number of peers; for each: node (8), length (2) and text of its address for peers, then for clients
 //
 // Little endian. The file is replaced whole (written aside, synced, renamed). It is written before the log gives up the
@@ -35,9 +36,21 @@ package struct Members: Hashable, Sendable {
     }
   }
 
+  /// A member of the first configuration.
+  package struct Founder: Hashable, Sendable {
+    package var node: NodeID
+    package var isWitness: Bool
+    package init(node: NodeID, isWitness: Bool) {
+      self.node = node
+      self.isWitness = isWitness
+    }
+  }
+
   package var node: NodeID
   package var cluster = ClusterID(high: 0, low: 0)
   package var checkpoint: Checkpoint?
+  /// Who founded the cluster, ascending: enough to found it again, for a founder that was away at the time.
+  package var founders: [Founder] = []
   package var peers: [Peer] = []
 
   package static let fileName = "members"
@@ -50,6 +63,26 @@ package struct Members: Hashable, Sendable {
     self.cluster = cluster
     let start = ChainPoint(slot: 0, chain: .zero)
     checkpoint = Checkpoint(point: start, configuration: configuration, epochStart: start)
+  }
+
+  /// What all founders compute alike once each knows all: the cluster's name and its first configuration.
+  package mutating func found(by founders: [Founder]) throws(ConfigurationError) {
+    let sorted = founders.sorted { $0.node < $1.node }
+    let configuration = try Configuration(
+      epoch: 1, voters: sorted.filter { !$0.isWitness }.map(\.node),
+      witnesses: sorted.filter(\.isWitness).map(\.node))
+    var bytes: [UInt8] = []
+    for founder in sorted {
+      for shift in stride(from: 0, to: 64, by: 8) {
+        bytes.append(UInt8(truncatingIfNeeded: founder.node.rawValue >> UInt64(shift)))
+      }
+      bytes.append(founder.isWitness ? 1 : 0)
+    }
+    let name = Hash128(of: bytes)
+    let peers = peers
+    self = Members(node: node, cluster: ClusterID(high: name.high, low: name.low), founding: configuration)
+    self.founders = sorted
+    self.peers = peers
   }
 
   package var isFounded: Bool { checkpoint != nil }
@@ -71,6 +104,11 @@ package struct Members: Hashable, Sendable {
     checkpoint?.encode(into: &point)
     put(UInt32(point.count))
     body += point
+    put(UInt32(founders.count))
+    for founder in founders {
+      put(founder.node.rawValue)
+      put(founder.isWitness ? 1 : 0 as UInt8)
+    }
     put(UInt32(peers.count))
     for peer in peers {
       put(peer.node.rawValue)
@@ -118,6 +156,12 @@ package struct Members: Hashable, Sendable {
       guard let point = try? Checkpoint(decoding: bytes[at..<at + length]) else { throw damage("no checkpoint") }
       checkpoint = point
       at += length
+    }
+    let founderCount = try take(UInt32.self)
+    guard founderCount <= 64 else { throw damage("impossible number of founders") }
+    for _ in 0..<founderCount {
+      let node = NodeID(try take(UInt64.self))
+      founders.append(Founder(node: node, isWitness: try take(UInt8.self) != 0))
     }
     let count = try take(UInt32.self)
     guard count <= 1024 else { throw damage("impossible number of peers") }

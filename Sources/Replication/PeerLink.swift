@@ -1,0 +1,215 @@
+internal import Encoding
+internal import Log
+internal import Paxos
+internal import Platform
+internal import Synchronization
+
+/// The stream to one address: we send, the peer listens.
+///
+/// `@unchecked Sendable`: what is not behind a lock is used on the network's loop only.
+final class PeerLink: StreamHandler, @unchecked Sendable {
+  private struct Queue {
+    var frames: [(head: [UInt8], records: [StoredRecord])] = []
+    var sizeBytes = 0
+    var isWoken = false
+    var connection: StreamConnection?
+    var isStopping = false
+  }
+
+  private unowned let network: PeerNetwork
+  let address: String
+  private let queue = Mutex(Queue())
+  private var parser = PeerFrameParser()
+  private var node: NodeID?
+  private var isOpen = false
+  private var attempts: UInt64 = 0
+  private var lastHeard: UInt64 = 0
+  /// Its own address, or another cluster's: not tried again for long.
+  private var isUseless = false
+  private var outgoing: [UInt8] = []
+  private static let gatherSizeBytes = 64 << 10
+
+  init(_ network: PeerNetwork, _ address: String) {
+    self.network = network
+    self.address = address
+  }
+
+  // MARK: From any thread
+
+  func enqueue(_ head: [UInt8], _ records: [StoredRecord], _ recordsSizeBytes: Int) {
+    let connection = queue.withLock { queue -> StreamConnection? in
+      guard let connection = queue.connection, queue.sizeBytes < network.options.queueSizeBytes else { return nil }
+      queue.frames.append((head, records))
+      queue.sizeBytes += head.count + recordsSizeBytes
+      guard !queue.isWoken else { return nil }
+      queue.isWoken = true
+      return connection
+    }
+    connection?.wake()
+  }
+
+  func sayHello() {
+    let hello = network.hello.encoded()
+    enqueue(PeerFrameHeader.frame(.hello, head: hello, recordsSizeBytes: 0), [], 0)
+  }
+
+  func stop() {
+    let connection = queue.withLock { queue in
+      queue.isStopping = true
+      return queue.connection
+    }
+    connection?.abort()
+  }
+
+  func connect() { network.loop.execute { self.dial() } }
+
+  // MARK: On the loop
+
+  private func dial() {
+    guard !queue.withLock({ $0.isStopping }) else { return }
+    do throws(NetworkError) {
+      let target = try Self.resolve(address)
+      _ = try StreamConnection.connect(to: target, on: network.loop, timeoutNanoseconds: 1_000_000_000) { _ in self }
+    } catch { again() }
+  }
+
+  static func resolve(_ address: String) throws(NetworkError) -> SocketAddress {
+    let (host, port) = try split(address)
+    if let literal = try? SocketAddress(literal: host, port: port) { return literal }
+    let found = try EventLoop.blocking { () throws(NetworkError) in try SocketAddress.resolve(host, port: port) }
+    guard let first = found.first else {
+      throw NetworkError(.badAddress, operation: "resolve", address: address, reason: "it has no address")
+    }
+    return first
+  }
+
+  /// "host:port", with an IPv6 address in brackets.
+  static func split(_ address: String) throws(NetworkError) -> (host: String, port: UInt16) {
+    guard let colon = address.lastIndex(of: ":"), let port = UInt16(address[address.index(after: colon)...]) else {
+      throw NetworkError(.badAddress, operation: "connect to", address: address, reason: "host:port is expected")
+    }
+    var host = address[..<colon]
+    if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+    return (String(host), port)
+  }
+
+  private func again() {
+    guard !queue.withLock({ $0.isStopping }) else { return }
+    attempts += 1
+    let limit: UInt64 = isUseless ? 30_000_000_000 : 1_000_000_000
+    let pause = isUseless ? limit : min(limit, 20_000_000 << min(attempts, 6))
+    var random = SystemRandomness()
+    let jitter = random.next() % (pause / 2 + 1)
+    network.loop.schedule(afterNanoseconds: pause / 2 + jitter) { self.dial() }
+  }
+
+  func opened(_ connection: StreamConnection) {
+    parser = PeerFrameParser()
+    lastHeard = LinuxClock().bootNanoseconds
+    if let context = network.options.client {
+      connection.startTLS(context, serverName: (try? Self.split(address))?.host)
+    } else {
+      greet(connection)
+    }
+    watch(connection)
+  }
+
+  func secured(_ connection: StreamConnection) { greet(connection) }
+
+  private func greet(_ connection: StreamConnection) {
+    isOpen = true
+    connection.send(PeerFrameHeader.frame(.hello, head: network.hello.encoded(), recordsSizeBytes: 0))
+  }
+
+  /// Gives a silent stream up.
+  private func watch(_ connection: StreamConnection) {
+    let limit = network.options.silenceNanoseconds
+    connection.schedule(afterNanoseconds: limit / 4) { [weak self] in
+      guard let self, !connection.isClosed else { return }
+      if LinuxClock().bootNanoseconds &- self.lastHeard > limit { return connection.abort() }
+      self.watch(connection)
+    }
+  }
+
+  func received(_ bytes: RawSpan, _ connection: StreamConnection) {
+    lastHeard = LinuxClock().bootNanoseconds
+    do throws(PeerFrameParser.Malformed) {
+      try unsafe bytes.withUnsafeBytes { (raw) throws(PeerFrameParser.Malformed) in
+        unsafe try parser.receive(raw) { frame in
+          if case .hello(let hello) = frame { self.answered(hello, connection) }
+        }
+      }
+    } catch { connection.abort() }
+  }
+
+  private func answered(_ hello: ReceivedHello, _ connection: StreamConnection) {
+    guard network.heard(hello, through: self) else {
+      isUseless = true
+      return connection.close()
+    }
+    isUseless = false
+    attempts = 0
+    node = hello.node
+    queue.withLock { if !$0.isStopping { $0.connection = connection } }
+  }
+
+  func woken(_ connection: StreamConnection) { pass(connection) }
+
+  func drained(_ connection: StreamConnection) { pass(connection) }
+
+  /// Hands to the kernel what waits, as long as it takes it.
+  private func pass(_ connection: StreamConnection) {
+    guard isOpen, !connection.isClosed else { return }
+    while connection.bufferedBytes == 0 {
+      let frames = queue.withLock { queue -> [(head: [UInt8], records: [StoredRecord])] in
+        queue.isWoken = false
+        guard !queue.frames.isEmpty else { return [] }
+        // A few at a time, so that memory is bounded by the queue and not by the kernel's patience.
+        let count = min(queue.frames.count, 32)
+        let taken = Array(queue.frames[..<count])
+        queue.frames.removeFirst(count)
+        for frame in taken {
+          queue.sizeBytes -= frame.records.reduce(frame.head.count) { $0 + $1.header.recordSizeBytes }
+        }
+        return taken
+      }
+      if frames.isEmpty { return }
+      for frame in frames { gather(frame, connection) }
+      sendGathered(connection)
+    }
+  }
+
+  /// Small pieces leave together.
+  private func gather(_ frame: (head: [UInt8], records: [StoredRecord]), _ connection: StreamConnection) {
+    outgoing += frame.head
+    for record in frame.records {
+      if record.header.recordSizeBytes > Self.gatherSizeBytes {
+        sendGathered(connection)
+        unsafe connection.send(record.bytes)
+      } else {
+        outgoing.append(contentsOf: unsafe record.bytes)
+        if outgoing.count > Self.gatherSizeBytes { sendGathered(connection) }
+      }
+    }
+  }
+
+  private func sendGathered(_ connection: StreamConnection) {
+    guard !outgoing.isEmpty else { return }
+    connection.send(outgoing)
+    outgoing.removeAll(keepingCapacity: true)
+  }
+
+  func closed(_ reason: CloseReason, _ connection: StreamConnection) {
+    isOpen = false
+    queue.withLock { queue in
+      queue.connection = nil
+      queue.frames = []
+      queue.sizeBytes = 0
+      queue.isWoken = false
+    }
+    network.lost(self, node)
+    node = nil
+    if case .tls(let error) = reason { network.note("cannot speak TLS with \(address): \(error)") }
+    again()
+  }
+}

@@ -1,0 +1,240 @@
+internal import Encoding
+internal import Log
+package import Paxos
+package import Platform
+internal import Synchronization
+
+// Peers over sockets: see PeerFrame.swift for what passes.
+//
+//   send ──▶ link's queue (bounded; what does not fit is lost) ──▶ loop ──▶ stream of this direction ──▶ peer
+//
+// A link is kept to every address that is known: those given at the start, and those that peers tell of. It reconnects with
+// a growing, jittered pause. The loop is this network's own, so that clients never delay a heartbeat.
+//
+// 1. A peer that reads slowly fills its own queue and nobody else's.
+// 2. A stream on which nothing is heard for `silenceNanoseconds` is given up: after a partition heals, the next attempt is
+//    made at once instead of when the kernel's retransmission comes round.
+// 3. Messages of another cluster, or of a node that did not say hello, are not passed on.
+
+package final class PeerNetwork: PeerTransport {
+  package struct Options: Sendable {
+    package var listen: SocketAddress
+    /// Addresses where peers may be found, "host:port".
+    package var join: [String] = []
+    /// TLS for both sides; nil only on a network that is one's own.
+    package var server: TLSContext?
+    package var client: TLSContext?
+    package var queueSizeBytes = 64 << 20
+    package var silenceNanoseconds: UInt64 = 2_000_000_000
+    package init(listen: SocketAddress) { self.listen = listen }
+  }
+
+  struct State {
+    var hello: PeerHello
+    var receiver: (any PeerReceiver)?
+    var links: [String: PeerLink] = [:]
+    /// The link by which a node is reached.
+    var byNode: [NodeID: PeerLink] = [:]
+    /// What nodes said last.
+    var heard: [NodeID: ReceivedHello] = [:]
+    /// Nodes that tests or `.demo partition` cut off.
+    var blocked: Set<NodeID> = []
+    var listener: Listener?
+    var isStopping = false
+  }
+
+  let options: Options
+  let group: EventLoopGroup
+  let loop: EventLoop
+  let state: Mutex<State>
+  let whenHeard: @Sendable (ReceivedHello) -> Void
+  private let log: @Sendable (String) -> Void
+
+  /// - Parameters:
+  ///   - hello: what this node says of itself; its addresses are filled in by `start`.
+  ///   - heard: called on the loop for every hello.
+  package init(
+    _ options: Options, hello: PeerHello, log: @escaping @Sendable (String) -> Void = { _ in },
+    heard: @escaping @Sendable (ReceivedHello) -> Void = { _ in }
+  ) throws(NetworkError) {
+    self.options = options
+    group = try EventLoopGroup(EventLoopGroup.Options(loops: 1, maximumThreads: 8))
+    loop = group.next()
+    state = Mutex(State(hello: hello))
+    self.log = log
+    whenHeard = heard
+  }
+
+  /// Listens; returns where.
+  package func listen() throws(NetworkError) -> SocketAddress {
+    let listener = try Listener.listen(on: options.listen, group: group) { [self] socket in
+      IncomingPeer(self, socket)
+    }
+    state.withLock { $0.listener = listener }
+    return listener.address
+  }
+
+  /// Begins to look for peers.
+  package func start() {
+    for address in options.join { link(to: address) }
+    for peer in state.withLock({ $0.hello.members.peers }) { link(to: peer.peerAddress) }
+  }
+
+  package func stop() {
+    let links = state.withLock { state -> [PeerLink] in
+      state.isStopping = true
+      state.receiver = nil
+      state.listener?.stop()
+      return Array(state.links.values)
+    }
+    for link in links { link.stop() }
+    group.shutDown()
+    state.withLock { state in
+      state.links = [:]
+      state.byNode = [:]
+    }
+  }
+
+  // MARK: Who is who
+
+  package var hello: PeerHello {
+    get { state.withLock { $0.hello } }
+  }
+
+  /// Changes what this node says; peers that are connected hear it at once.
+  package func changeHello(_ body: (inout PeerHello) -> Void) {
+    let links = state.withLock { state -> [PeerLink] in
+      body(&state.hello)
+      return Array(state.links.values)
+    }
+    for link in links { link.sayHello() }
+  }
+
+  /// Passes messages on from now on.
+  package func attach(_ receiver: any PeerReceiver) { state.withLock { $0.receiver = receiver } }
+
+  /// What the nodes that were heard of said last.
+  package var heardNodes: [ReceivedHello] { state.withLock { Array($0.heard.values) } }
+
+  /// Those that can be sent to now.
+  package var connectedNodes: [NodeID] { state.withLock { $0.byNode.keys.sorted() } }
+
+  /// Nothing passes to or from these nodes: a partition, for tests and demonstrations.
+  package func block(_ nodes: Set<NodeID>) { state.withLock { $0.blocked = nodes } }
+
+  func link(to address: String) {
+    guard !address.isEmpty else { return }
+    let new = state.withLock { state -> PeerLink? in
+      guard !state.isStopping, state.links[address] == nil, address != state.hello.peerAddress else { return nil }
+      let link = PeerLink(self, address)
+      state.links[address] = link
+      return link
+    }
+    new?.connect()
+  }
+
+  func note(_ text: String) { log(text) }
+
+  /// A node said hello, on a link to it (`through`) or by connecting. False: we have nothing to say to each other.
+  func heard(_ hello: ReceivedHello, through link: PeerLink?) -> Bool {
+    let (isAccepted, others, isNew) = state.withLock { state -> (Bool, [String], Bool) in
+      let own = state.hello.members
+      if hello.node == own.node { return (false, [], false) }
+      if own.isFounded, hello.isFounded, hello.cluster != own.cluster { return (false, [], false) }
+      let isNew = state.heard[hello.node] != hello
+      state.heard[hello.node] = hello
+      if let link { state.byNode[hello.node] = link }
+      return (true, [hello.peerAddress] + hello.peers.map(\.peerAddress), isNew)
+    }
+    guard isAccepted else { return false }
+    for address in others { self.link(to: address) }
+    if isNew { whenHeard(hello) }
+    return true
+  }
+
+  func lost(_ link: PeerLink, _ node: NodeID?) {
+    guard let node else { return }
+    state.withLock { if $0.byNode[node] === link { $0.byNode[node] = nil } }
+  }
+
+  // MARK: Messages
+
+  package func send(_ message: Message, records: [StoredRecord]) {
+    let link = state.withLock { state in state.blocked.contains(message.to) ? nil : state.byNode[message.to] }
+    guard let link else { return }
+    var head: [UInt8] = []
+    head.reserveCapacity(256)
+    message.encode(into: &head)
+    let size = records.reduce(0) { $0 + $1.header.recordSizeBytes }
+    guard size <= PeerFrameHeader.largestRecordsSizeBytes else { return }
+    link.enqueue(PeerFrameHeader.frame(.message, head: head, recordsSizeBytes: size), records, size)
+  }
+
+  func receive(_ message: Message, _ records: [StoredRecord], from node: NodeID) {
+    guard message.from == node else { return }
+    let receiver = state.withLock { $0.blocked.contains(node) ? nil : $0.receiver }
+    receiver?.receive(message, records: records)
+  }
+}
+
+/// A stream that a peer opened: it sends, we listen.
+///
+/// `@unchecked Sendable`: used on its connection's loop only.
+final class IncomingPeer: StreamHandler, @unchecked Sendable {
+  private unowned let network: PeerNetwork
+  private let connection: StreamConnection
+  private var parser = PeerFrameParser()
+  private var node: NodeID?
+  private var isSecure: Bool
+  static let pulseNanoseconds: UInt64 = 400_000_000
+
+  init(_ network: PeerNetwork, _ connection: StreamConnection) {
+    self.network = network
+    self.connection = connection
+    isSecure = network.options.server == nil
+  }
+
+  func opened(_ connection: StreamConnection) {
+    if let context = network.options.server { connection.startTLS(context) }
+    // Whoever does not say hello soon goes.
+    connection.schedule(afterNanoseconds: 5_000_000_000) { [weak self] in
+      if let self, self.node == nil { self.connection.abort() }
+    }
+  }
+
+  func secured(_ connection: StreamConnection) { isSecure = true }
+
+  func received(_ bytes: RawSpan, _ connection: StreamConnection) {
+    guard isSecure else { return connection.abort() }
+    do throws(PeerFrameParser.Malformed) {
+      try unsafe bytes.withUnsafeBytes { (raw) throws(PeerFrameParser.Malformed) in
+        unsafe try parser.receive(raw) { frame in self.take(frame) }
+      }
+    } catch {
+      network.note("the connection of \(connection.peerAddress) is closed: it brought \(error.reason)")
+      connection.abort()
+    }
+  }
+
+  private func take(_ frame: PeerFrameParser.Frame) {
+    switch frame {
+    case .hello(let hello):
+      guard network.heard(hello, through: nil) else { return connection.close() }
+      let isFirst = node == nil
+      node = hello.node
+      let own = network.hello
+      connection.send(PeerFrameHeader.frame(.hello, head: own.encoded(), recordsSizeBytes: 0))
+      if isFirst { pulse() }
+    case .message(let message, let records):
+      guard let node else { return connection.abort() }
+      network.receive(message, records, from: node)
+    case .pulse: break
+    }
+  }
+
+  private func pulse() {
+    guard !connection.isClosed else { return }
+    connection.send(PeerFrameHeader.frame(.pulse, head: [], recordsSizeBytes: 0))
+    connection.schedule(afterNanoseconds: Self.pulseNanoseconds) { [weak self] in self?.pulse() }
+  }
+}
