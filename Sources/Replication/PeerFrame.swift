@@ -14,7 +14,7 @@ package import Paxos
 //   24     …    head: a hello, a message (MessageCodec.swift), nothing
 //   …      …    records, one after the other, as the log stores them (Record.swift); each has its own length and hashes
 //
-//   hello   cluster high u64, low u64 (zero while not founded) · node u64 · flags u8 (1 founded, 2 witness, 4 asks to join)
+//   hello   cluster high u64, low u64 (zero while not founded) · node u64 · flags u8 (1 founded, 2 witness, 4 asks to join, 8 only to learn)
 //           two texts: address for peers, address for clients · founders: u16 count, node u64 and witness u8 each ·
 //           peers: u16 count, node u64 and two texts each                       (text: u16 length, UTF-8)
 //
@@ -84,6 +84,8 @@ package struct PeerHello: Hashable, Sendable {
   package var members: Members
   package var isWitness = false
   package var asksToJoin = false
+  /// Does not want to vote.
+  package var staysLearner = false
   package var peerAddress = ""
   package var clientAddress = ""
 
@@ -102,7 +104,7 @@ package struct PeerHello: Hashable, Sendable {
     put(members.cluster.high)
     put(members.cluster.low)
     put(members.node.rawValue)
-    put((members.isFounded ? 1 : 0) | (isWitness ? 2 : 0) | (asksToJoin ? 4 : 0) as UInt8)
+    put((members.isFounded ? 1 : 0) | (isWitness ? 2 : 0) | (asksToJoin ? 4 : 0) | (staysLearner ? 8 : 0) as UInt8)
     put(peerAddress)
     put(clientAddress)
     put(UInt16(members.founders.count))
@@ -127,6 +129,7 @@ package struct ReceivedHello: Hashable, Sendable {
   package var isFounded: Bool
   package var isWitness: Bool
   package var asksToJoin: Bool
+  package var staysLearner: Bool
   package var peerAddress: String
   package var clientAddress: String
   package var founders: [Members.Founder] = []
@@ -154,6 +157,7 @@ package struct ReceivedHello: Hashable, Sendable {
     isFounded = flags & 1 != 0
     isWitness = flags & 2 != 0
     asksToJoin = flags & 4 != 0
+    staysLearner = flags & 8 != 0
     self.peerAddress = peerAddress
     self.clientAddress = clientAddress
     for _ in 0..<founderCount {
@@ -185,7 +189,7 @@ struct PeerFrameParser {
 
   /// Takes bytes and calls `body` for each frame that is complete.
   mutating func receive(_ bytes: UnsafeRawBufferPointer, _ body: (Frame) -> Void) throws(Malformed) {
-    kept.append(contentsOf: unsafe bytes)
+    unsafe kept.append(contentsOf: bytes)
     var frames: [Frame] = []
     var failure: Malformed?
     unsafe kept.withUnsafeBytes { all in
@@ -213,7 +217,8 @@ struct PeerFrameParser {
 
   private static func decode(_ frame: UnsafeRawBufferPointer, _ header: PeerFrameHeader) throws(Malformed) -> Frame {
     let headEnd = PeerFrameHeader.sizeBytes + header.headSizeBytes
-    guard unsafe PeerFrameHeader.checksum(UnsafeRawBufferPointer(rebasing: frame[0..<headEnd])) == header.checksum else {
+    guard unsafe PeerFrameHeader.checksum(UnsafeRawBufferPointer(rebasing: frame[0..<headEnd])) == header.checksum
+    else {
       throw Malformed(reason: "a frame with a wrong checksum")
     }
     let head = unsafe UnsafeRawBufferPointer(rebasing: frame[PeerFrameHeader.sizeBytes..<headEnd])

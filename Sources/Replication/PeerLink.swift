@@ -187,7 +187,7 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
         sendGathered(connection)
         unsafe connection.send(record.bytes)
       } else {
-        outgoing.append(contentsOf: unsafe record.bytes)
+        unsafe outgoing.append(contentsOf: record.bytes)
         if outgoing.count > Self.gatherSizeBytes { sendGathered(connection) }
       }
     }

@@ -20,6 +20,10 @@ extension ReplicatedLog {
   package func confirmRead() throws(ReplicationFailure) -> ReadConfirmation {
     // The clock is read after the snapshot was taken.
     if now < leaseUntil.load(ordering: .acquiring) { return .fresh }
+    return try EventLoop.blocking { () throws(ReplicationFailure) in try confirmByRound() }
+  }
+
+  private func confirmByRound() throws(ReplicationFailure) -> ReadConfirmation {
     let deadline = clock.bootNanoseconds &+ options.readTimeoutNanoseconds
     while true {
       let seen = standingWord.load()

@@ -165,6 +165,7 @@ extension ReplicatedLog {
         switch service {
         case .serve(let notice): serve(notice)
         case .truncate(let checkpoint): truncate(checkpoint)
+        case .saveMembers: try? members.withLock { $0 }.write(log.directory, disk: disk)
         case .fetchCheckpoint: enter { $0.replica.transferProgress(failed: true, now: self.now) }
         }
       }

@@ -127,6 +127,7 @@ package final class ReplicatedLog: Sendable {
   enum Service: Sendable {
     case serve(NoticeEnvelope)
     case truncate(Checkpoint)
+    case saveMembers
     case fetchCheckpoint(from: NodeID, ChainPoint)
   }
 
@@ -292,6 +293,12 @@ package final class ReplicatedLog: Sendable {
   /// Begins a change of members.
   package func reconfigure(to next: Configuration) -> ReconfigurationRefusal? {
     enter { core in core.replica.reconfigure(to: next, now: self.now, into: &core.front) }
+  }
+
+  /// Remembers how peers are reached, for the next start.
+  package func noteAddresses(_ peers: [Members.Peer]) {
+    members.withLock { $0.peers = peers }
+    request(.saveMembers)
   }
 
   /// Everything through `slot` is in tables here; the log need not keep it for this node.

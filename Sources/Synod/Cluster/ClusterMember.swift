@@ -1,0 +1,270 @@
+internal import Encoding
+internal import Log
+package import Paxos
+package import Platform
+package import Replication
+internal import Synchronization
+
+// A node's way into a cluster, and its duties there that are not consensus.
+//
+//   no list of members ──▶ a node id at random, written down ──▶ speak with whoever answers at the join addresses
+//        ├─ all of the expected founders are heard (none founded): each computes the same cluster and configuration
+//        ├─ somebody belongs to a cluster that this node is a founder of: found it likewise, late
+//        └─ somebody belongs to a cluster of others: join it; the leader makes this node a learner, and when it has caught
+//           up a voter (or a witness)
+//
+// 1. A cluster is founded only by its whole set of founders, and everything about it is computed from their ids: two
+//    halves cannot found two.
+// 2. A node id is never used again: it is drawn at random and lives and dies with the directory.
+
+/// Why a node cannot take its place.
+package struct ClusterError: Error, CustomStringConvertible {
+  package var description: String
+  package init(_ description: String) { self.description = description }
+}
+
+/// A node of a cluster in this process: its database and its network.
+package final class ClusterMember: Sendable {
+  package enum Role: String, Sendable, CaseIterable { case voter, witness, learner }
+
+  package struct Options: Sendable {
+    package var directory: String
+    package var listen: SocketAddress
+    /// Where peers reach this node; where it listens, if empty.
+    package var advertise = ""
+    package var join: [String] = []
+    /// How many nodes found the cluster; nil: this node only joins.
+    package var founders: Int?
+    package var role = Role.voter
+    package var server: TLSContext?
+    package var client: TLSContext?
+    package var replication = ReplicatedLogOptions()
+    package var log: @Sendable (String) -> Void = { _ in }
+    /// Ends the wait for others when it returns true.
+    package var isCancelled: @Sendable () -> Bool = { false }
+
+    package init(directory: String, listen: SocketAddress) {
+      self.directory = directory
+      self.listen = listen
+    }
+  }
+
+  package let database: Database
+  package let network: PeerNetwork
+  package let replication: ReplicatedLog
+  package let peerAddress: String
+  private let options: Options
+  private let isStopping = Atomic(false)
+  private let word = FutexWord()
+  private let duty: Mutex<BackgroundThread?> = Mutex(nil)
+  /// Nodes that an operator removed: not taken in again by themselves.
+  private let removed: Mutex<Set<NodeID>> = Mutex([])
+
+  /// Listens, finds or founds the cluster, and opens the database. Blocks until then.
+  ///
+  /// - Parameter clientAddress: where clients reach this node; peers tell theirs.
+  package init(_ options: Options, clientAddress: String, database: DatabaseOptions = DatabaseOptions()) throws {
+    let disk = LinuxDisk()
+    self.options = options
+    if try disk.status(options.directory) == nil { try disk.createDirectory(options.directory) }
+    var members = try Members.read(options.directory, disk: disk) ?? Self.newcomer(options.directory, disk)
+    let heard = FutexWord()
+    var hello = PeerHello(members: members)
+    hello.isWitness = options.role == .witness
+    hello.staysLearner = options.role == .learner
+    hello.clientAddress = clientAddress
+    var networkOptions = PeerNetwork.Options(listen: options.listen)
+    networkOptions.join = options.join
+    networkOptions.server = options.server
+    networkOptions.client = options.client
+    let network = try PeerNetwork(networkOptions, hello: hello, log: options.log) { _ in
+      heard.increment()
+      heard.wake()
+    }
+    self.network = network
+    do {
+      let address = try network.listen()
+      let peerAddress = options.advertise.isEmpty ? "\(address)" : options.advertise
+      self.peerAddress = peerAddress
+      network.changeHello { $0.peerAddress = peerAddress }
+      network.start()
+      if !members.isFounded {
+        try Self.awaitCluster(&members, network, options, heard)
+        try members.write(options.directory, disk: disk)
+        let founded = members
+        network.changeHello { $0.members = founded }
+      }
+      let isMember = members.checkpoint?.configuration.isMember(members.node) ?? false
+      if !isMember { network.changeHello { $0.asksToJoin = true } }
+      var setup = ClusterNodeSetup(members: members, transport: network)
+      setup.options = options.replication
+      setup.options.seed = members.node.rawValue
+      self.database = try Database.open(
+        at: options.directory, database, disk: disk, clock: LinuxClock(), tuning: CoreTuning(), node: setup)
+      guard let replication = self.database.replication else { preconditionFailure("opened as a node") }
+      self.replication = replication
+      network.attach(replication)
+    } catch {
+      network.stop()
+      throw error
+    }
+    duty.withLock { $0 = BackgroundThread { [self] in attend() } }
+  }
+
+  /// Leaves the network and closes the database.
+  package func close() throws {
+    guard !isStopping.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    word.increment()
+    word.wake()
+    duty.withLock { $0 }?.join()
+    replication.close()
+    network.stop()
+    try database.close()
+  }
+
+  private static func newcomer(_ directory: String, _ disk: any Disk) throws -> Members {
+    if try disk.status(directory + "/" + Superblock.fileName) != nil {
+      throw ClusterError(
+        "\(directory) holds the database of a single node, without a list of members. Dump it and restore it into a new "
+          + "cluster.")
+    }
+    var random = SystemRandomness()
+    let members = Members(node: NodeID(random.next() >> 16 | 1))
+    try members.write(directory, disk: disk)
+    return members
+  }
+
+  // MARK: Founding and joining
+
+  private static func awaitCluster(
+    _ members: inout Members, _ network: PeerNetwork, _ options: Options, _ heard: FutexWord
+  ) throws {
+    if options.founders == 1 {
+      return try members.found(by: [.init(node: members.node, isWitness: false)])
+    }
+    while true {
+      let seen = heard.load()
+      let others = network.heardNodes
+      if let founded = others.first(where: { $0.isFounded }) {
+        // Either one of the founders, late, or a newcomer: the first configuration is the same.
+        try members.found(by: founded.founders)
+        guard members.cluster == founded.cluster else {
+          throw ClusterError("node \(founded.node.rawValue) tells of founders that did not found its cluster")
+        }
+        return
+      }
+      if let expected = options.founders {
+        let own = Members.Founder(node: members.node, isWitness: options.role == .witness)
+        let all = [own] + others.map { Members.Founder(node: $0.node, isWitness: $0.isWitness) }
+        if all.count > expected {
+          throw ClusterError(
+            "\(all.count) nodes want to found the cluster, and --bootstrap-expect says \(expected). Give the same number, "
+              + "and the same addresses, to each.")
+        }
+        if all.count == expected { return try members.found(by: all) }
+      }
+      if options.isCancelled() { throw ClusterError("stopped while waiting for the other nodes") }
+      heard.wait(while: seen, timeoutNanoseconds: 200_000_000)
+    }
+  }
+
+  // MARK: Duties
+
+  /// The leader takes in who asks, and promotes who has caught up.
+  private func attend() {
+    var known: Set<Members.Peer> = []
+    while !isStopping.load(ordering: .acquiring) {
+      let heard = network.heardNodes
+      let peers = Set(
+        heard.map { Members.Peer(node: $0.node, peerAddress: $0.peerAddress, clientAddress: $0.clientAddress) })
+      if peers != known {
+        known = peers
+        replication.noteAddresses(Array(peers))
+        network.changeHello { $0.members.peers = Array(peers) }
+      }
+      let status = replication.status
+      let isMember = status.configuration.isAcceptor(status.node)
+      if isMember, network.hello.asksToJoin { network.changeHello { $0.asksToJoin = false } }
+      if status.takesCommits { admit(heard, status.configuration) }
+      word.wait(while: word.load(), timeoutNanoseconds: 250_000_000)
+    }
+  }
+
+  private func admit(_ heard: [ReceivedHello], _ configuration: Configuration) {
+    let gone = removed.withLock { $0 }
+    for node in heard where node.asksToJoin && node.isFounded && !gone.contains(node.node) {
+      if !configuration.isMember(node.node) {
+        _ = change(configuration) { $0.learners.append(node.node) }
+        return
+      }
+      if configuration.learners.contains(node.node), !node.staysLearner {
+        _ = change(configuration) { lists in
+          lists.learners.removeAll { $0 == node.node }
+          if node.isWitness { lists.witnesses.append(node.node) } else { lists.voters.append(node.node) }
+        }
+        return
+      }
+    }
+  }
+
+  private struct Lists {
+    var voters: [NodeID]
+    var witnesses: [NodeID]
+    var learners: [NodeID]
+  }
+
+  private func change(_ old: Configuration, _ body: (inout Lists) -> Void) -> String? {
+    var lists = Lists(voters: old.voters, witnesses: old.witnesses, learners: old.learners)
+    body(&lists)
+    do throws(ConfigurationError) {
+      let next = try Configuration(
+        epoch: old.epoch + 1, voters: lists.voters, witnesses: lists.witnesses, learners: lists.learners)
+      return replication.reconfigure(to: next).map { "\($0)" }
+    } catch { return "\(error)" }
+  }
+
+  /// Removes a node for good. Returns why not, if so.
+  package func remove(_ node: NodeID) -> String? {
+    let configuration = replication.status.configuration
+    guard configuration.isMember(node) else { return "node \(node.rawValue) is not a member" }
+    removed.withLock { _ = $0.insert(node) }
+    return change(configuration) { lists in
+      lists.voters.removeAll { $0 == node }
+      lists.witnesses.removeAll { $0 == node }
+      lists.learners.removeAll { $0 == node }
+    }
+  }
+
+  /// Hands leadership to `target`, or to the voter that is furthest; waits until somebody else leads. Returns why not, if so.
+  package func transferLeadership(to target: NodeID? = nil, timeoutNanoseconds: UInt64 = 3_000_000_000) -> String? {
+    let status = replication.status
+    guard status.role == .leader else { return "this node does not lead" }
+    let connected = Set(network.connectedNodes)
+    let candidates =
+      target.map { [$0] } ?? status.configuration.voters.filter { $0 != status.node && connected.contains($0) }
+    guard !candidates.isEmpty else { return "no other voter is connected" }
+    let clock = LinuxClock()
+    let deadline = clock.bootNanoseconds &+ timeoutNanoseconds
+    var last = "no voter could take over"
+    for candidate in candidates {
+      if let refusal = replication.transferLeadership(to: candidate) {
+        last = "\(refusal)"
+        continue
+      }
+      while clock.bootNanoseconds < deadline {
+        let seen = replication.standingWord.load()
+        let now = replication.status
+        if now.role != .leader, now.leader != nil, now.leader != now.node { return nil }
+        replication.standingWord.wait(while: seen, timeoutNanoseconds: 10_000_000)
+      }
+      return "node \(candidate.rawValue) did not take over in time"
+    }
+    return last
+  }
+
+  /// Where clients reach a node, as it told.
+  package func clientAddress(of node: NodeID) -> String? {
+    if node == replication.node { return network.hello.clientAddress }
+    return network.heardNodes.first { $0.node == node }?.clientAddress
+  }
+}
