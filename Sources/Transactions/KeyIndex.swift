@@ -86,6 +86,9 @@ struct KeyIndex {
   func find(_ key: UnsafeRawBufferPointer, in source: borrowing some KeySource) -> UInt32? {
     guard unsafe count > 0 else { return nil }
     let head = unsafe head(key)
+    // Keys that arrive in ascending order are not searched for.
+    let last = unsafe directory[directory.count - 1].leaf
+    if unsafe isGreater(key, head, than: last, last.count - 1, source) { return nil }
     let leafIndex = unsafe leafIndex(key, head, source)
     let leaf = unsafe directory[leafIndex].leaf
     let slot = unsafe leaf.lowerBound(key, head, source)
@@ -172,6 +175,7 @@ struct KeyIndex {
     unsafe insert(head, identifier, at: Position(leaf: index, slot: slot))
   }
 
+  @inline(__always)
   private func isGreater(
     _ key: UnsafeRawBufferPointer, _ head: UInt64, than leaf: Leaf, _ slot: Int, _ source: borrowing some KeySource
   ) -> Bool {

@@ -121,6 +121,12 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       case .value(let value): return unsafe value
       }
     }
+    return unsafe try getFromSnapshot(key)
+  }
+
+  /// The snapshot's value of a key that the transaction itself says nothing about.
+  @inline(__always)
+  private func getFromSnapshot(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
     let snapshot = try currentSnapshot()
     let value: UnsafeRawBufferPointer?
     do throws(StorageError) { unsafe value = unsafe try manager.engine.get(key, at: snapshot, &pin) } catch {
@@ -141,7 +147,17 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       case .value(let value): return unsafe value
       }
     }
-    if isolation == .serializable { return unsafe try get(key) }
+    return unsafe try getNewest(key)
+  }
+
+  /// The newest committed value of a key that the transaction itself says nothing about.
+  private func getNewest(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
+    if isolation == .serializable { return unsafe try getFromSnapshot(key) }
+    if let hold = unsafe hold, hold.version == manager.engine.visibleVersion {
+      do throws(StorageError) {
+        return unsafe try manager.engine.get(key, at: hold.version, &pin)
+      } catch { throw .storage(error) }
+    }
     // A hold of its own for the moment: the newest snapshot is never collected while it is the newest, but it may not be
     // for long.
     let latest = manager.engine.retainVisible()
@@ -185,6 +201,37 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   package func put(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws(TransactionError) {
     unsafe try checkWritable(key, value.count)
     let entry = unsafe try lockForWriting(key)
+    unsafe writes.put(entry, value, &arena)
+  }
+
+  /// Puts `value` under `key` if the key does not exist, and returns whether it did so. Does what `lock` for updating,
+  /// `getLatest` and `put` do in this order, and looks for the key's place once.
+  package func insert(
+    _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer
+  ) throws(TransactionError) -> Bool {
+    unsafe try checkWritable(key, value.count)
+    let snapshot = try currentSnapshot()
+    prepareWriting()
+    let entry = unsafe writes.findOrAdd(key, &arena)
+    _ = try lock(entry, LockStrength.update.rawValue, .wait, snapshot)
+    switch unsafe writes.own(entry, key) {
+    case .value: return false
+    case .deleted: break
+    case .nothing: if unsafe try getNewest(key) != nil { return false }
+    }
+    unsafe writes.put(entry, value, &arena)
+    return true
+  }
+
+  /// Puts `value` under a key that no other transaction may write now, so that it needs no lock: one that was made of a
+  /// number which is given out once, or is guarded by the lock of another key.
+  package func putUnshared(
+    _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer
+  ) throws(TransactionError) {
+    unsafe try checkWritable(key, value.count)
+    _ = try currentSnapshot()
+    prepareWriting()
+    let entry = unsafe writes.findOrAdd(key, &arena)
     unsafe writes.put(entry, value, &arena)
   }
 
@@ -362,6 +409,16 @@ extension Transaction {
   package func put(_ key: [UInt8], _ value: [UInt8]) throws(TransactionError) {
     unsafe try withBytes(key) { (key) throws(TransactionError) in
       unsafe try withBytes(value) { (value) throws(TransactionError) in unsafe try self.put(key, value) }
+    }
+  }
+  package func insert(_ key: [UInt8], _ value: [UInt8]) throws(TransactionError) -> Bool {
+    unsafe try withBytes(key) { (key) throws(TransactionError) in
+      unsafe try withBytes(value) { (value) throws(TransactionError) in unsafe try self.insert(key, value) }
+    }
+  }
+  package func putUnshared(_ key: [UInt8], _ value: [UInt8]) throws(TransactionError) {
+    unsafe try withBytes(key) { (key) throws(TransactionError) in
+      unsafe try withBytes(value) { (value) throws(TransactionError) in unsafe try self.putUnshared(key, value) }
     }
   }
   package func delete(_ key: [UInt8]) throws(TransactionError) {

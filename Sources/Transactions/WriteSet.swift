@@ -138,11 +138,16 @@ struct WriteSet {
 
   @inline(__always)
   func get(_ key: UnsafeRawBufferPointer) -> Own {
-    if let found = unsafe find(key) {
-      let entry = unsafe entries.pointer(found)
-      if unsafe entry.pointee.kind == WriteBatch.Kind.put.rawValue { return unsafe .value(entry.pointee.valueBytes) }
-      if unsafe entry.pointee.kind != WriteEntry.none { return unsafe .deleted }
-    }
+    if let found = unsafe find(key) { return unsafe own(found, key) }
+    return unsafe !ranges.isEmpty && isRangeDeleted(key, asOf: sequence) ? .deleted : .nothing
+  }
+
+  /// The same for the entry of `key`.
+  @inline(__always)
+  func own(_ identifier: Int, _ key: UnsafeRawBufferPointer) -> Own {
+    let entry = unsafe entries.pointer(identifier)
+    if unsafe entry.pointee.kind == WriteBatch.Kind.put.rawValue { return unsafe .value(entry.pointee.valueBytes) }
+    if unsafe entry.pointee.kind != WriteEntry.none { return unsafe .deleted }
     return unsafe !ranges.isEmpty && isRangeDeleted(key, asOf: sequence) ? .deleted : .nothing
   }
 

@@ -63,9 +63,17 @@ import Transactions
     _ random: inout SeededRandomness, _ spread: Int, _ transaction: Transaction, _ model: inout Model, value: [UInt8]
   ) throws {
     switch random.below(20) {
-    case 0..<8:
+    case 0..<6:
       let key = key(&random, spread)
       try transaction.put(key, value)
+      model.state[key] = value
+    case 6:
+      let key = key(&random, spread)
+      #expect(try transaction.insert(key, value) == (model.state[key] == nil))
+      model.state[key] = model.state[key] ?? value
+    case 7:
+      let key = key(&random, spread)
+      try transaction.putUnshared(key, value)
       model.state[key] = value
     case 8..<11:
       let key = key(&random, spread)
@@ -149,6 +157,35 @@ import Transactions
     cursor.close()
     #expect(seen == count)
     reader.rollback()
+    database.expectEmpty()
+  }
+
+  /// `isUnchanged` never says that a key is what it was when a commit in between wrote it, and says so where none did.
+  @Test func unchangedKeysAreKnown() throws {
+    var random = SeededRandomness(seed: 9)
+    let database = try TestDatabase(memtableSizeBytes: 4096)
+    let keys = (0..<6).map { [UInt8(2), UInt8($0)] }
+    var lastWrite = [Version](repeating: .zero, count: keys.count)
+    for round in 0..<300 {
+      let writer = try database.begin()
+      let index = random.below(keys.count)
+      if random.oneIn(3) {
+        try writer.deleteRange(keys[index], keys[index] + [0])
+      } else {
+        try writer.put(keys[index], [UInt8](repeating: UInt8(truncatingIfNeeded: round), count: 50))
+      }
+      lastWrite[index] = try #require(try writer.commit())
+      if random.oneIn(10) { try database.engine.flush() }
+      let reader = try database.begin(random.oneIn(2) ? .repeatableRead : .serializable)
+      let snapshot = try reader.snapshot
+      for (index, key) in keys.enumerated() {
+        let since = Version(snapshot.rawValue - UInt64(random.below(min(20, Int(snapshot.rawValue) + 1))))
+        #expect(try reader.isUnchanged(key, since: since) == (lastWrite[index] <= since), "round \(round)")
+      }
+      try reader.put(keys[0], [1])
+      #expect(try !reader.isUnchanged(keys[0], since: snapshot))
+      reader.rollback()
+    }
     database.expectEmpty()
   }
 }

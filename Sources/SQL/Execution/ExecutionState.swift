@@ -51,7 +51,9 @@ final class ExecutionState: EvaluationHost {
   private let frameBuffer: ValueBuffer
   let parameters: ValueBuffer
   private let parameterArena = Arena(initialBytes: 256)
-  unowned let services: any StatementServices
+  // Unsafe: the session owns its statements and their states. A checked reference would be counted at every use.
+  private unowned(unsafe) let session: any StatementServices
+  var services: any StatementServices { unsafe session }
   /// Set before every execution.
   @exclusivity(unchecked) var transaction: Transaction!
   @exclusivity(unchecked) var base: EvaluationContext
@@ -69,7 +71,7 @@ final class ExecutionState: EvaluationHost {
     _ plan: PlannedStatement, services: any StatementServices, instrumented: Bool = false
   ) throws(SQLError) {
     self.plan = plan
-    self.services = services
+    unsafe session = services
     isInstrumented = instrumented
     frameBuffer = ValueBuffer(plan.slotTypes.count)
     frame = frameBuffer.frame
@@ -158,11 +160,13 @@ final class ExecutionState: EvaluationHost {
 ///
 /// `open` may be called again at any time and starts over; slots that the operator reads of others are as they are then.
 class RowSource {
-  unowned let state: ExecutionState
+  // Unsafe: operators are kept by the runner that keeps the state, or by the state itself, and end with it.
+  private unowned(unsafe) let owningState: ExecutionState
+  final var state: ExecutionState { unsafe owningState }
   let frame: Frame
 
   init(_ state: ExecutionState) {
-    self.state = state
+    unsafe owningState = state
     frame = state.frame
   }
 

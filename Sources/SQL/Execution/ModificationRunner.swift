@@ -9,8 +9,13 @@ internal import Transactions
 
 /// Runs one INSERT, UPDATE or DELETE.
 final class ModificationRunner {
+  private enum Kind { case insert, update, delete }
   private let planned: PlannedModification
-  private unowned let state: ExecutionState
+  private let kind: Kind
+  private let conflict: BoundInsert.Conflict?
+  // Unsafe: the statement's runner keeps both.
+  private unowned(unsafe) let owningState: ExecutionState
+  private var state: ExecutionState { unsafe owningState }
   private let source: RowSource
   private let writer: TableWriter
   private let evaluator: EvaluatingSource
@@ -30,7 +35,7 @@ final class ModificationRunner {
 
   init(_ planned: PlannedModification, _ state: ExecutionState) throws(SQLError) {
     self.planned = planned
-    self.state = state
+    unsafe owningState = state
     let bound = planned.bound
     base = bound.base
     source = try SourceBuilder(state).build(planned.source)
@@ -42,21 +47,27 @@ final class ModificationRunner {
     old = ValueBuffer(bound.table.columns.count)
     recheck = try bound.recheck.map { (e) throws(SQLError) in try CompiledExpression(e, asCondition: true) }
     var update: BoundUpdate?
+    var conflict: BoundInsert.Conflict?
     switch bound.kind {
     case .insert(let insert):
+      kind = .insert
+      conflict = insert.conflict
       values = try compile(insert.values)
       update = insert.conflict?.update
       conflictCondition = try insert.conflict?.condition.map { (e) throws(SQLError) in
         try CompiledExpression(e, asCondition: true)
       }
     case .update(let given):
+      kind = .update
       values = []
       update = given
       conflictCondition = nil
     case .delete:
+      kind = .delete
       values = []
       conflictCondition = nil
     }
+    self.conflict = conflict
     updatePlaces = update?.assignments.map(\.place) ?? []
     updateValues = try compile(update?.assignments.map(\.value) ?? [])
     if case .update = bound.kind, !writer.changesKey(Set(updatePlaces)) {
@@ -115,8 +126,8 @@ final class ModificationRunner {
   /// Changes what stands in the frame; false if nothing was to be done.
   private func change() throws(SQLError) -> Bool {
     evaluator.arena.reset()
-    switch planned.bound.kind {
-    case .insert(let insert): return try self.insert(insert)
+    switch kind {
+    case .insert: return try insert()
     case .update: return try update()
     case .delete: return try delete()
     }
@@ -128,9 +139,9 @@ final class ModificationRunner {
 
   // MARK: Insert
 
-  private func insert(_ insert: BoundInsert) throws(SQLError) -> Bool {
+  private func insert() throws(SQLError) -> Bool {
     for place in values.indices { new[place] = unsafe try values[place].value(state.frame, &evaluator.context) }
-    guard let conflict = insert.conflict else {
+    guard let conflict else {
       unsafe try writer.insert(new, state.transaction, &evaluator.context)
       if !returning.isEmpty { show(new, at: base) }
       return true
@@ -157,7 +168,7 @@ final class ModificationRunner {
       _ = unsafe try transaction.lock(key.bytes.buffer, .update, .wait)
       return unsafe try transaction.getLatest(key.bytes.buffer)
     }
-    guard let latest = unsafe latest else { return try self.insert(insert) }
+    guard let latest = unsafe latest else { return try insert() }
     try loadOld(unsafe Bytes(latest))
     show(old, at: base)
     show(new, at: conflict.excluded)

@@ -132,7 +132,7 @@ final class TableWriter {
   private let primary: IndexWriter?
   private let indexes: [IndexWriter]
   private let checks: [(name: String, expression: CompiledExpression)]
-  private let notNull: [ColumnDescriptor]
+  private let notNullPlaces: [Int]
   private let generated: [(place: Int, expression: CompiledExpression)]
   private let referencing: [CatalogSnapshot.Reference]
   private let sequences: SequenceStore
@@ -162,7 +162,7 @@ final class TableWriter {
       checks.append((check.name, try CompiledExpression(bound.withoutPositions)))
     }
     self.checks = checks
-    notNull = table.live.filter(\.notNull)
+    notNullPlaces = table.live.filter(\.notNull).map(\.place)
     var generated: [(place: Int, expression: CompiledExpression)] = []
     for column in table.live {
       guard let stored = column.generated else { continue }
@@ -191,11 +191,12 @@ final class TableWriter {
 
   private func check(_ row: ValueBuffer, _ context: inout EvaluationContext) throws(SQLError) {
     for (place, expression) in generated { row[place] = try expression.value(row.frame, &context) }
-    for column in notNull where row[column.place].isNull {
+    for place in notNullPlaces where row[place].isNull {
+      let name = table.columns[place].name
       throw SQLError(
         .notNullViolation,
-        "null value in column \"\(column.name)\" of relation \"\(table.name)\" violates not-null constraint",
-        detail: failingRow(row, context), table: table.name, column: column.name)
+        "null value in column \"\(name)\" of relation \"\(table.name)\" violates not-null constraint",
+        detail: failingRow(row, context), table: table.name, column: name)
     }
     for (name, expression) in checks {
       let result = try expression.value(row.frame, &context)
@@ -246,11 +247,17 @@ final class TableWriter {
   ) throws(SQLError) {
     try check(row, &context)
     try rowKey(row, &context)
-    if let primary, !(try claims(transaction, key.bytes)) { throw duplicate(primary, row, &context) }
     rowBytes.removeAll()
     try unsafe layout.encode(row.pointer, into: &rowBytes)
-    try sqlErrors { () throws(TransactionError) in
-      unsafe try transaction.put(key.bytes.buffer, rowBytes.bytes.buffer)
+    if let primary {
+      let isNew = try sqlErrors { () throws(TransactionError) in
+        unsafe try transaction.insert(key.bytes.buffer, rowBytes.bytes.buffer)
+      }
+      guard isNew else { throw duplicate(primary, row, &context) }
+    } else {
+      try sqlErrors { () throws(TransactionError) in
+        unsafe try transaction.putUnshared(key.bytes.buffer, rowBytes.bytes.buffer)
+      }
     }
     for index in indexes { try addEntry(index, row, transaction, &context) }
     for foreign in table.foreignKeys { try require(foreign, row) }
@@ -262,10 +269,16 @@ final class TableWriter {
   ) throws(SQLError) {
     guard try index.covers(row, &context) else { return }
     let isUnique = try index.entry(row, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
-    if isUnique, !(try claims(transaction, entryKey.bytes)) { throw duplicate(index, row, &context) }
-    try sqlErrors { () throws(TransactionError) in
-      unsafe try transaction.put(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    guard isUnique else {
+      // Who writes this entry has the lock of the row, whose key is part of it.
+      return try sqlErrors { () throws(TransactionError) in
+        unsafe try transaction.putUnshared(entryKey.bytes.buffer, entryValue.bytes.buffer)
+      }
     }
+    let isNew = try sqlErrors { () throws(TransactionError) in
+      unsafe try transaction.insert(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    }
+    guard isNew else { throw duplicate(index, row, &context) }
   }
 
   /// Adds the entries of an index that is being built, for a row that is there already.

@@ -1,3 +1,5 @@
+internal import Glibc
+
 // The options of COPY, and its text and CSV formats as PostgreSQL writes and reads them.
 
 /// The options of one COPY.
@@ -107,19 +109,24 @@ struct CopyReader: ~Copyable {
   private var at = 0
   private var isAtEnd = false
   private var fields = ByteBuffer(capacity: 1024)
-  private var ends: [Int] = []
-  private var nulls: [Bool] = []
+  /// Where each field of the row lies in `fields`.
+  private var spans: [Span] = []
+  private struct Span {
+    var start: Int
+    var end: Int
+    var isNull: Bool
+  }
   /// The current line, from 1.
   private(set) var line = 0
 
   init(_ options: CopyOptions) { self.options = options }
 
-  var count: Int { ends.count }
+  var count: Int { spans.count }
   /// Field `index` of the row; nil for null.
+  @inline(__always)
   func field(_ index: Int) -> Bytes? {
-    if nulls[index] { return nil }
-    let start = index == 0 ? 0 : ends[index - 1]
-    return fields.bytes[start..<ends[index]]
+    let span = spans[index]
+    return span.isNull ? nil : fields.bytes[span.start..<span.end]
   }
 
   private mutating func fill(_ sink: any ResultSink) throws(SQLError) -> Bool {
@@ -184,14 +191,18 @@ struct CopyReader: ~Copyable {
   }
 
   private func endOfLine(from position: inout Int) -> Int? {
-    let newline = UInt8(ascii: "\n")
-    let count = input.count
-    return unsafe input.withUnsafeBufferPointer { bytes in
-      while position < count {
-        if unsafe bytes[position] == newline { return position }
-        position += 1
-      }
-      return nil
+    let found = find(UInt8(ascii: "\n"), from: position, to: input.count)
+    position = found ?? input.count
+    return found
+  }
+
+  /// The first `byte` in a part of the input.
+  private func find(_ byte: UInt8, from start: Int, to end: Int) -> Int? {
+    precondition(start >= 0 && start <= end && end <= input.count)
+    return unsafe input.withUnsafeBytes { bytes in
+      guard start < end, let base = bytes.baseAddress, let found = unsafe memchr(base + start, Int32(byte), end - start)
+      else { return nil }
+      return unsafe UnsafeRawPointer(found) - base
     }
   }
 
@@ -203,6 +214,15 @@ struct CopyReader: ~Copyable {
     let escape = options.escape
     let count = input.count
     if position == at { isInQuotes = false }
+    // Up to the first quote a newline ends the record.
+    if !isInQuotes {
+      let line = find(newline, from: position, to: count)
+      guard let first = find(quote, from: position, to: line ?? count) else {
+        position = line ?? count
+        return line
+      }
+      position = first
+    }
     var inside = isInQuotes
     let found: Int? = unsafe input.withUnsafeBufferPointer { bytes in
       while position < count {
@@ -224,14 +244,40 @@ struct CopyReader: ~Copyable {
 
   private mutating func split(_ start: Int, _ end: Int) throws(SQLError) {
     fields.removeAll()
-    ends.removeAll(keepingCapacity: true)
-    nulls.removeAll(keepingCapacity: true)
-    if options.format == .csv { try splitCSV(start, end) } else { try splitText(start, end) }
+    spans.removeAll(keepingCapacity: true)
+    let special = options.format == .csv ? options.quote : UInt8(ascii: "\\")
+    if find(special, from: start, to: end) == nil {
+      splitPlainly(start, end)
+    } else if options.format == .csv {
+      try splitCSV(start, end)
+    } else {
+      try splitText(start, end)
+    }
   }
 
   private mutating func endField(_ begin: Int, isNull: Bool) {
-    ends.append(fields.count)
-    nulls.append(isNull)
+    spans.append(Span(start: begin, end: fields.count, isNull: isNull))
+  }
+
+  @inline(__always)
+  private func isNull(_ field: Bytes) -> Bool {
+    field.count == options.null.count && Bytes.with(options.null) { $0.equals(field) }
+  }
+
+  /// A row without quotes or backslashes: its bytes as they are, cut at the delimiters.
+  private mutating func splitPlainly(_ start: Int, _ end: Int) {
+    unsafe input.withUnsafeBytes { bytes in
+      unsafe fields.append(Bytes(UnsafeRawBufferPointer(rebasing: bytes[start..<end])))
+    }
+    let row = fields.bytes
+    var begin = 0
+    while true {
+      let stop = row.firstIndex(of: options.delimiter, from: begin) ?? row.count
+      let isNull = isNull(row[begin..<stop])
+      spans.append(Span(start: begin, end: stop, isNull: isNull))
+      if stop == row.count { return }
+      begin = stop + 1
+    }
   }
 
   private mutating func splitText(_ start: Int, _ end: Int) throws(SQLError) {
@@ -323,8 +369,7 @@ struct CopyReader: ~Copyable {
           throw SQLError(.badCopyFormat, "unterminated CSV quoted field", detail: "COPY, line \(line)")
         }
       }
-      let raw = fields.bytes[begin..<fields.count]
-      let isNull = !wasQuoted && raw.count == options.null.count && raw.array == options.null
+      let isNull = !wasQuoted && isNull(fields.bytes[begin..<fields.count])
       if isNull { fields.truncate(to: begin) }
       endField(begin, isNull: isNull)
       if position >= end { return }

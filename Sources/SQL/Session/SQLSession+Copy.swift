@@ -121,8 +121,14 @@ final class BulkInsert {
   private let condition: CompiledExpression?
   private let format: TextFormat
   private(set) var count = 0
-  private let forceNotNull: [Bool]
-  private let forceNull: [Bool]
+  /// What a row needs of each column.
+  private struct Target {
+    var place: Int
+    var type: SQLType
+    var forceNotNull: Bool
+    var forceNull: Bool
+  }
+  private let targets: [Target]
   private let nullText: [UInt8]
 
   init(
@@ -172,8 +178,11 @@ final class BulkInsert {
     state.begin(session, [])
     evaluator = EvaluatingSource(state)
     evaluator.refresh()
-    forceNotNull = columns.map { options.forceNotNull.contains($0.name) }
-    forceNull = columns.map { options.forceNull.contains($0.name) }
+    targets = columns.map {
+      Target(
+        place: $0.place, type: $0.type, forceNotNull: options.forceNotNull.contains($0.name),
+        forceNull: options.forceNull.contains($0.name))
+    }
     nullText = options.null
   }
 
@@ -185,31 +194,31 @@ final class BulkInsert {
   /// Gives column `index` its text; nil is null.
   @inline(__always)
   func set(_ index: Int, _ text: Bytes?) throws(SQLError) {
-    let column = columns[index]
+    let target = targets[index]
     var text = text
-    if text == nil, forceNotNull[index] { text = evaluator.arena.copy(nullText) }
-    if let given = text, forceNull[index], given.array == nullText { text = nil }
+    if text == nil, target.forceNotNull { text = evaluator.arena.copy(nullText) }
+    if let given = text, target.forceNull, given.array == nullText { text = nil }
     guard let text else { return }
-    switch column.type.id {
+    switch target.type.id {
     case .int4, .int8, .int2:
-      if let number = BulkInsert.integer(text, column.type.id) {
-        row[column.place] = Value(number)
+      if let number = BulkInsert.integer(text, target.type.id) {
+        row[target.place] = Value(number)
         return
       }
     case .text:
       if BulkInsert.isPlainText(text) {
-        row[column.place] = Value(text)
+        row[target.place] = Value(text)
         return
       }
     default: break
     }
     try TextScan.checkUTF8(text)
     let base = try TypeCodec.parse(
-      text, SQLType(column.type.id, modifier: column.type.id == .interval ? column.type.modifier : -1),
+      text, SQLType(target.type.id, modifier: target.type.id == .interval ? target.type.modifier : -1),
       evaluator.arena, format)
-    row[column.place] =
-      column.type.modifier < 0
-      ? base : try TypeModifier.apply(base, column.type, explicit: false, evaluator.arena)
+    row[target.place] =
+      target.type.modifier < 0
+      ? base : try TypeModifier.apply(base, target.type, explicit: false, evaluator.arena)
   }
 
   /// Gives column `index` its binary form.
@@ -253,7 +262,17 @@ final class BulkInsert {
   /// ASCII without NUL needs no look at its encoding.
   @inline(__always)
   private static func isPlainText(_ text: Bytes) -> Bool {
-    for byte in text where byte == 0 || byte >= 0x80 { return false }
+    var index = 0
+    while index &+ 8 <= text.count {
+      let word = text.load(index, as: UInt64.self)
+      // The high bit of a byte is set where it is not ASCII, or was zero and borrowed.
+      if (word | (word &- 0x0101_0101_0101_0101)) & 0x8080_8080_8080_8080 != 0 { return false }
+      index &+= 8
+    }
+    while index < text.count {
+      if text[index] == 0 || text[index] >= 0x80 { return false }
+      index &+= 1
+    }
     return true
   }
 

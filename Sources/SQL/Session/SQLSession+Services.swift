@@ -116,12 +116,16 @@ extension PendingCheck {
 
 /// Names of relations and roles for reg* types, through the session's catalog.
 final class SessionNames: ObjectNames, @unchecked Sendable {
-  // Unchecked: used by the session's thread alone; the reference goes when the session goes.
-  private weak var session: SQLSession?
-  init(_ session: SQLSession) { self.session = session }
+  // Unchecked: used by the session's thread alone. The session takes its address back when it goes (`forget`); a weak
+  // reference would make every retain of the session, several for each statement, go through a side table.
+  private unowned(unsafe) var session: SQLSession?
+  init(_ session: SQLSession) { unsafe self.session = session }
+  func forget() { unsafe session = nil }
 
   func name(of oid: UInt32, _ kind: TypeID) -> String? {
-    guard let session, session.transaction != nil, let catalog = try? session.catalog() else { return nil }
+    guard let session = unsafe session, session.transaction != nil, let catalog = try? session.catalog() else {
+      return nil
+    }
     switch kind {
     case .regclass:
       guard let relation = catalog.relation(ObjectID(oid)) else { return nil }
@@ -136,7 +140,7 @@ final class SessionNames: ObjectNames, @unchecked Sendable {
   }
 
   func oid(named text: String, _ kind: TypeID) throws(SQLError) -> UInt32 {
-    guard let session, session.transaction != nil else {
+    guard let session = unsafe session, session.transaction != nil else {
       throw SQLError(.featureNotSupported, "names of objects cannot be looked up here")
     }
     let catalog = try session.catalog()

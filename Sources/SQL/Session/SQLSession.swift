@@ -46,6 +46,7 @@ package final class SQLSession {
   var statementStart: Int64 = 0
   private var modes = Syntax.TransactionModes()
   private var cachedFormat = TextFormat()
+  private var names: SessionNames?
   private var cachedSearchPath: [String] = []
   /// The settings that the cached format and search path were made of.
   private var cachedGeneration = UInt64.max
@@ -82,7 +83,10 @@ package final class SQLSession {
     settings.set("session_authorization", user)
   }
 
-  deinit { transaction?.rollback() }
+  deinit {
+    transaction?.rollback()
+    names?.forget()
+  }
 
   /// Ends the session: an open transaction is rolled back.
   package func close() {
@@ -156,7 +160,8 @@ package final class SQLSession {
 
   @inline(never)
   private func readSettings() {
-    let names = cachedFormat.names ?? SessionNames(self)
+    let names = self.names ?? SessionNames(self)
+    self.names = names
     cachedFormat = settings.textFormat()
     cachedFormat.names = names
     cachedSearchPath = settings.searchPath(user: user)

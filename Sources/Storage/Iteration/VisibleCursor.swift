@@ -79,6 +79,8 @@ package final class VisibleCursor<Base: InternalCursor> {
         return
       }
       unsafe state = .ended
+      // Nothing before it is gone back to, also when the next call is another seek.
+      unsafe lastKey.assign(key)
       unsafe try base.seek(key, snapshot)
     } else {
       if case .new = unsafe state {
@@ -87,6 +89,7 @@ package final class VisibleCursor<Base: InternalCursor> {
         return
       }
       unsafe state = .ended
+      unsafe lastKey.assign(key)
       // The first key after `key` is `key` and a zero byte.
       let after = unsafe OwnedBytes(Array(key) + [0])
       unsafe try base.seekBefore(after.bytes)

@@ -115,7 +115,8 @@ final class EngineDriver {
     let cursor = try engine.makeCursor(range, at: snapshot, direction: direction)
     var left = direction == .forward ? expected[...] : expected.reversed()[...]
     for _ in 0..<10 {
-      if random.oneIn(2) {
+      // Also several in a row, none of which may go back.
+      for _ in 0..<random.below(4) {
         let key = key()
         try key.withUnsafeBytes { try cursor.seek(to: $0) }
         left = left.drop { direction == .forward ? precedes($0.key, key) : precedes(key, $0.key) }
