@@ -124,6 +124,7 @@ extension Binder {
 
   private func column(_ parts: [String], _ scope: Scope, at position: Int) throws(SQLError) -> TypedExpression {
     func placed(_ column: ScopeColumn) -> TypedExpression {
+      note(column)
       var expression = column.expression
       expression.position = place(position)
       return expression
@@ -131,6 +132,7 @@ extension Binder {
     if parts.count == 1 {
       if let column = try scope.column(parts[0], at: position) { return placed(column) }
       if let item = try scope.item(parts[0], schema: nil, at: position) {
+        for column in item.columns { note(column) }
         return TypedExpression(.row(item.columns.map(\.expression)), .record, at: place(position))
       }
       throw SQLError(

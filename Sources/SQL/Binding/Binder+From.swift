@@ -78,6 +78,7 @@ extension Binder {
           .featureNotSupported, "AS OF applies to tables only", position: place(reference.asOf?.position ?? 0))
       }
     }
+    use(relation) { $0.isRead = true }
     switch relation {
     case .table(let table):
       relationsUsed.insert(table.id)
@@ -127,12 +128,16 @@ extension Binder {
     _ view: ViewDescriptor, _ reference: Syntax.RelationReference
   ) throws(SQLError) -> (LogicalPlan, RangeItem) {
     relationsUsed.insert(view.id)
-    viewDepth += 1
-    defer { viewDepth -= 1 }
-    guard viewDepth <= 32 else {
+    try StackGuard.check()
+    guard expanding.insert(view.id).inserted else {
       throw SQLError(.invalidObjectDefinition, "infinite recursion detected in rules for relation \"\(view.name)\"")
     }
-    let bound = try bind(view.query, parent: nil)
+    defer { expanding.remove(view.id) }
+    // Its query means what it meant when it was written, and its owner asks.
+    let outerPath = searchPath
+    searchPath = view.searchPath
+    defer { searchPath = outerPath }
+    let bound = try asOwner(of: view) { () throws(SQLError) in try bind(view.query, parent: nil) }
     guard bound.columns.count >= view.columns.count else {
       throw SQLError(
         .objectNotInState, "view \"\(view.name)\" no longer matches what it reads",
@@ -372,6 +377,7 @@ extension Binder {
             .undefinedColumn, "column \"\(name.text)\" specified in USING clause does not exist in \(side) table",
             position: place(name.position))
         }
+        note(column)
         return column
       }
       let l = try find(left, "left")

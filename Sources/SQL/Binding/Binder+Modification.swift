@@ -29,6 +29,7 @@ extension Binder {
     if let with = insert.with { try self.with(with, scope) }
     let table = try table(insert.table, for: "insert into")
     let columns = try insertColumns(insert, table)
+    use(.table(table)) { $0.inserted.formUnion(columns.map(\.number)) }
     var values = try defaults(table)
     var source = LogicalPlan.oneRow
     if case .query(let query) = insert.source {
@@ -275,6 +276,7 @@ extension Binder {
           .syntaxError, "multiple assignments to same column \"\(column.name)\"", position: place(position))
       }
       result.append((column.place, value))
+      use(.table(table)) { $0.updated.insert(column.number) }
     }
     for assignment in list {
       switch assignment {
@@ -322,6 +324,7 @@ extension Binder {
 
   private func update(_ update: Syntax.Update, _ parent: Scope?) throws(SQLError) -> BoundModification {
     let table = try table(update.table.name, for: "update")
+    use(.table(table)) { _ in }
     var bound = try changed(
       table, update.alias, update.with, update.from, update.condition, parent,
       kind: { (scope) throws(SQLError) in
@@ -333,6 +336,7 @@ extension Binder {
 
   private func delete(_ delete: Syntax.Delete, _ parent: Scope?) throws(SQLError) -> BoundModification {
     let table = try table(delete.table.name, for: "delete from")
+    use(.table(table)) { $0.required.insert(.delete) }
     return try changed(
       table, delete.alias, delete.with, delete.using, delete.condition, parent,
       kind: { (_) throws(SQLError) in .delete }, returning: delete.returning)

@@ -264,6 +264,7 @@ extension Binder {
         guard let clause = clauses.last(where: { $0.tables.isEmpty || $0.tables.contains { $0.name == scan.alias } })
         else { return plan }
         scan.keySlot = newSlot(.bytea)
+        use(.table(scan.table)) { $0.isLocked = true }
         targets.append(
           LockNode.Target(
             table: scan.table, base: scan.base, keySlot: scan.keySlot!, strength: clause.strength, wait: clause.wait))

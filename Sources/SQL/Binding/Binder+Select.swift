@@ -119,6 +119,7 @@ extension Binder {
       guard !scope.namespace.items.isEmpty else {
         throw SQLError(.syntaxError, "SELECT * with no tables specified is not valid", position: place(position))
       }
+      for column in scope.namespace.columns { note(column) }
       return scope.namespace.columns
     }
     let name = qualifier[qualifier.count - 1]
@@ -127,6 +128,7 @@ extension Binder {
       throw SQLError(
         .undefinedTable, "missing FROM-clause entry for table \"\(name)\"", position: place(position))
     }
+    for column in item.columns { note(column) }
     return item.columns
   }
 

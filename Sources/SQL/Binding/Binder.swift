@@ -8,7 +8,7 @@ package final class Binder {
   package let catalog: CatalogSnapshot
   package let resolver: Resolver
   /// The schemas in which unqualified names are looked up, in order.
-  let searchPath: [String]
+  var searchPath: [String]
   /// The type of every slot; its count is the frame's size.
   private(set) var slotTypes: [SQLType] = []
   var subqueries: [BoundSubquery] = []
@@ -23,7 +23,10 @@ package final class Binder {
   /// Relations that the statement names: for locks, and for the dependencies of views.
   var relationsUsed: Set<ObjectID> = []
   /// Views being expanded, against endless recursion.
-  var viewDepth = 0
+  var expanding: Set<ObjectID> = []
+  /// Whose rights the statement needs; nil: nobody's.
+  var rights: Rights?
+  var uses = RelationUses()
   /// Whether data-modifying common tables may stand here: only at the statement's top.
   var allowsModifyingCommonTables = true
 
@@ -67,6 +70,7 @@ package final class Binder {
   ///
   /// - Throws: undefined_table (42P01), invalid_schema_name (3F000).
   func relation(_ name: Syntax.QualifiedName) throws(SQLError) -> Relation {
+    try checkSchema(name)
     if let relation = try catalog.relation(name, searchPath: searchPath) { return relation }
     throw Binder.undefinedRelation(name)
   }

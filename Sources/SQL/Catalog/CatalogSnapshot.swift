@@ -6,6 +6,8 @@ package final class CatalogSnapshot: Sendable {
   package let version: UInt64
   package let records: [ObjectID: CatalogRecord]
   package let comments: [CommentKey: String]
+  /// Access lists; what has none has the initial one.
+  package let access: [AccessKey: AccessList]
   package let tables: [ObjectID: TableDescriptor]
   /// Foreign keys that point at a table, by that table's id.
   package let referencing: [ObjectID: [Reference]]
@@ -32,11 +34,12 @@ package final class CatalogSnapshot: Sendable {
 
   package init(
     version: UInt64, records: [ObjectID: CatalogRecord], comments: [CommentKey: String],
-    like old: CatalogSnapshot? = nil
+    access: [AccessKey: AccessList] = [:], like old: CatalogSnapshot? = nil
   ) {
     self.version = version
     self.records = records
     self.comments = comments
+    self.access = access
     var indexes: [ObjectID: [IndexDescriptor]] = [:]
     var names: [Name: ObjectID] = [:]
     var schemas: [String: SchemaDescriptor] = [:]
@@ -132,7 +135,9 @@ package final class CatalogSnapshot: Sendable {
     return found?.id == relation.id
   }
 
-  package func role(named name: String) -> RoleDescriptor? { roles.first { $0.name == name } }
+  package func role(named name: String) -> RoleDescriptor? {
+    roles.first { $0.name == name } ?? PredefinedRole.all.first { $0.name == name }
+  }
   package var roles: [RoleDescriptor] {
     records.values.compactMap { if case .role(let role) = $0 { role } else { nil } }.sorted { $0.id < $1.id }
   }

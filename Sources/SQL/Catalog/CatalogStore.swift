@@ -81,7 +81,11 @@ package enum CatalogStore {
       let words = [2, 6].map { start in key[start..<start + 4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) } }
       comments[.init(ObjectID(words[0]), Int(words[1]))] = String(decoding: value, as: UTF8.self)
     }
-    return CatalogSnapshot(version: version, records: records, comments: comments, like: old)
+    var access: [AccessKey: AccessList] = [:]
+    try forEach(transaction, KeySpace.accessLists) { (key, value) throws(SQLError) in
+      access[try AccessKey(key: key)] = try AccessList(value)
+    }
+    return CatalogSnapshot(version: version, records: records, comments: comments, access: access, like: old)
   }
 
   private static func forEach(
@@ -115,7 +119,8 @@ package struct CatalogChanges: Sendable {
   package private(set) var records: [ObjectID: CatalogRecord?] = [:]
   package private(set) var removed: [CatalogRecord] = []
   package private(set) var comments: [CatalogSnapshot.CommentKey: String?] = [:]
-  package var isEmpty: Bool { records.isEmpty && comments.isEmpty }
+  package private(set) var access: [AccessKey: AccessList?] = [:]
+  package var isEmpty: Bool { records.isEmpty && comments.isEmpty && access.isEmpty }
 
   package init() {}
   package mutating func put(_ record: CatalogRecord) { records[record.id] = .some(record) }
@@ -126,17 +131,32 @@ package struct CatalogChanges: Sendable {
   }
   package mutating func comment(_ key: CatalogSnapshot.CommentKey, _ text: String?) { comments[key] = .some(text) }
 
+  package mutating func access(_ key: AccessKey, _ list: AccessList?) { access[key] = .some(list) }
+
+  /// The access lists with these changes; those of removed objects go with them.
+  private func accessLists(over old: CatalogSnapshot) -> [AccessKey: AccessList] {
+    var all = old.access
+    if !removed.isEmpty, !all.isEmpty {
+      let gone = Set(removed.map(\.id))
+      all = all.filter { !gone.contains($0.key.object) && !($0.key.kind != 0 && gone.contains(ObjectID($0.key.sub))) }
+    }
+    for (key, list) in access { all[key] = list }
+    return all
+  }
+
   /// The catalog with these changes, at the next version.
   package func applied(to old: CatalogSnapshot) -> CatalogSnapshot {
     var all = old.records
     for (id, record) in records { all[id] = record }
     var texts = old.comments
     for (key, text) in comments { texts[key] = text }
-    return CatalogSnapshot(version: old.version + 1, records: all, comments: texts, like: old)
+    return CatalogSnapshot(
+      version: old.version + 1, records: all, comments: texts, access: accessLists(over: old), like: old)
   }
 
   /// Writes the changes, and the version after that of `old`.
   package func write(_ transaction: Transaction, over old: CatalogSnapshot) throws(SQLError) {
+    let lists = accessLists(over: old)
     try sqlErrors { () throws(TransactionError) in
       for record in removed { try transaction.delete(record.key) }
       for (_, record) in records { if let record { try transaction.put(record.key, record.encoded()) } }
@@ -148,6 +168,8 @@ package struct CatalogChanges: Sendable {
           try transaction.delete(bytes)
         }
       }
+      for (key, list) in lists where old.access[key] != list { try transaction.put(key.bytes, list.encoded()) }
+      for key in old.access.keys where lists[key] == nil { try transaction.delete(key.bytes) }
       try transaction.put(KeySpace.catalogVersion, CatalogStore.encode(old.version + 1))
     }
   }

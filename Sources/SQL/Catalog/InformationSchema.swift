@@ -1,15 +1,15 @@
 /// information_schema: the standard's views, those that tools read.
 enum InformationSchema {
-  private static func make(
+  static func make(
     _ number: UInt32, _ name: String, _ columns: String, _ rows: @escaping SystemCatalog.Rows
   ) -> SystemRelation {
     SystemRelation(
       id: ObjectID(13000 + number), name: name, schema: .informationSchema, columns: SystemCatalog.columns(columns),
       rows: rows)
   }
-  private static func text(_ string: String?) -> Datum { SystemCatalog.text(string) }
+  static func text(_ string: String?) -> Datum { SystemCatalog.text(string) }
   private static func int(_ number: Int?) -> Datum { number.map { SystemCatalog.int($0) } ?? .null }
-  private static func yes(_ value: Bool) -> Datum { text(value ? "YES" : "NO") }
+  static func yes(_ value: Bool) -> Datum { text(value ? "YES" : "NO") }
 
   static let all: [SystemRelation] = [
     make(1, "schemata", "catalog_name text, schema_name text, schema_owner text, default_character_set_name text") {

@@ -8,6 +8,7 @@ package import Storage
 //   02 00        –                                                    the catalog's version, u64 big endian
 //   02 01        object kind, u8 · object id, u32 big endian          the object's record (CatalogCodec)
 //   02 02        object id, u32 · sub-object, u32 (0: the object)     comment, UTF-8
+//   02 03        kind, u8 · object id, u32 · sub-object, u32          access list (AccessList)
 //   03           storage id, u32 big endian · row or index key        a row (RowCodec), or what is said below
 //   04           object id, u32 big endian                            sequence state (SequenceStore)
 //   05           table id, u32 big endian                             statistics (TableStatistics)
@@ -42,11 +43,17 @@ package enum KeySpace {
   /// All comments.
   package static let comments = KeyRange(lower: [catalog, 2], upper: [catalog, 3])
 
+  /// All access lists.
+  package static let accessLists = KeyRange(lower: [catalog, 3], upper: [catalog, 4])
+
   package static func object(_ kind: CatalogObjectKind, _ id: ObjectID) -> [UInt8] {
     [catalog, 1, kind.rawValue] + bigEndian(id.rawValue)
   }
   package static func comment(_ id: ObjectID, _ subobject: Int) -> [UInt8] {
     [catalog, 2] + bigEndian(id.rawValue) + bigEndian(UInt32(truncatingIfNeeded: subobject))
+  }
+  static func access(_ kind: UInt8, _ id: ObjectID, _ sub: UInt32) -> [UInt8] {
+    [catalog, 3, kind] + bigEndian(id.rawValue) + bigEndian(sub)
   }
   package static func sequence(_ id: ObjectID) -> [UInt8] { [sequence] + bigEndian(id.rawValue) }
   package static func statistics(_ id: ObjectID) -> [UInt8] { [statistics] + bigEndian(id.rawValue) }

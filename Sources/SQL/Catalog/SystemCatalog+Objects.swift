@@ -12,7 +12,8 @@ extension SystemCatalog {
       [
         [
           int(5), text(context.database), oid(.bootstrapRole), int(6), text("c"), flag(false), flag(true), int(-1),
-          int(0), int(0), int(1663), text("C"), text("C"), .null, .null, .null,
+          int(0), int(0), int(1663), text("C"), text("C"), .null, .null,
+          try context.accessList(.object(.database)),
         ]
       ]
     },
@@ -24,13 +25,16 @@ extension SystemCatalog {
       rolconfig text[], oid oid
       """
     ) { context throws(SQLError) in
-      context.catalog.roles.map {
-        [
-          text($0.name), flag($0.isSuperuser), flag($0.inherits), flag($0.canCreateRole), flag($0.canCreateDatabase),
-          flag($0.canLogin), flag($0.isReplication), int($0.connectionLimit), text("********"), .null,
-          flag($0.bypassesRowSecurity), .null, oid($0.id),
-        ]
+      var rows: [Row] = []
+      for role in context.catalog.allRoles {
+        rows.append([
+          text(role.name), flag(role.isSuperuser), flag(role.inherits), flag(role.canCreateRole),
+          flag(role.canCreateDatabase), flag(role.canLogin), flag(role.isReplication), int(role.connectionLimit),
+          text("********"), try context.validUntil(role), flag(role.bypassesRowSecurity),
+          try context.settings(of: role), oid(role.id),
+        ])
       }
+      return rows
     },
     make(
       1260, "pg_authid",
@@ -39,13 +43,16 @@ extension SystemCatalog {
       rolreplication bool, rolbypassrls bool, rolconnlimit int4, rolpassword text, rolvaliduntil timestamptz
       """
     ) { context throws(SQLError) in
-      context.catalog.roles.map {
-        [
-          oid($0.id), text($0.name), flag($0.isSuperuser), flag($0.inherits), flag($0.canCreateRole),
-          flag($0.canCreateDatabase), flag($0.canLogin), flag($0.isReplication), flag($0.bypassesRowSecurity),
-          int($0.connectionLimit), .null, .null,
-        ]
+      var rows: [Row] = []
+      for role in context.catalog.allRoles {
+        rows.append([
+          oid(role.id), text(role.name), flag(role.isSuperuser), flag(role.inherits), flag(role.canCreateRole),
+          flag(role.canCreateDatabase), flag(role.canLogin), flag(role.isReplication),
+          flag(role.bypassesRowSecurity), int(role.connectionLimit), text(role.verifier),
+          try context.validUntil(role),
+        ])
       }
+      return rows
     },
     make(
       12004, "pg_user",
@@ -61,8 +68,35 @@ extension SystemCatalog {
     make(1261, "pg_auth_members", "roleid oid, member oid, grantor oid, admin_option bool") {
       context throws(SQLError) in
       context.catalog.roles.flatMap { role in
-        role.memberOf.map { [oid($0), oid(role.id), oid(.bootstrapRole), flag(false)] }
+        role.memberOf.map { parent in
+          let entry = context.catalog.access[.object(parent)]?.entries.first { $0.grantee == role.id }
+          return [
+            oid(parent), oid(role.id), oid(entry?.grantor ?? .bootstrapRole),
+            flag(entry?.grantable.contains(.member) ?? false),
+          ]
+        }
       }
+    },
+    make(2964, "pg_db_role_setting", "setdatabase oid, setrole oid, setconfig text[]") { context throws(SQLError) in
+      var rows: [Row] = []
+      for role in context.catalog.roles where !role.settings.isEmpty {
+        rows.append([int(0), oid(role.id), try context.settings(of: role)])
+      }
+      return rows
+    },
+    make(
+      826, "pg_default_acl",
+      "oid oid, defaclrole oid, defaclnamespace oid, defaclobjtype char, defaclacl text[]"
+    ) { context throws(SQLError) in
+      var rows: [Row] = []
+      let keys = context.catalog.access.keys.filter { $0.kind != 0 }
+      for (index, key) in keys.sorted(by: { $0.bytes.lexicographicallyPrecedes($1.bytes) }).enumerated() {
+        rows.append([
+          int(9000 + index), oid(key.object), int(Int(key.sub)),
+          text(String(UnicodeScalar(key.kind))), try context.accessList(key),
+        ])
+      }
+      return rows
     },
     make(1213, "pg_tablespace", "oid oid, spcname name, spcowner oid, spcacl text[], spcoptions text[]") {
       _ throws(SQLError) in
@@ -240,12 +274,10 @@ extension SystemCatalog {
     ),
     (2600, "pg_aggregate", "aggfnoid regproc, aggkind char, aggnumdirectargs int2"),
     (2605, "pg_cast", "oid oid, castsource oid, casttarget oid, castfunc oid, castcontext char, castmethod char"),
-    (2964, "pg_db_role_setting", "setdatabase oid, setrole oid, setconfig text[]"),
     (3592, "pg_shseclabel", "objoid oid, classoid oid, provider text, label text"),
     (
       1214, "pg_shdepend", "dbid oid, classid oid, objid oid, objsubid int4, refclassid oid, refobjid oid, deptype char"
     ),
-    (826, "pg_default_acl", "oid oid, defaclrole oid, defaclnamespace oid, defaclobjtype char, defaclacl text[]"),
     (12038, "pg_prepared_xacts", "transaction xid, gid text, prepared timestamptz, owner name, database name"),
     (
       12042, "pg_matviews",
@@ -260,5 +292,37 @@ extension SystemCatalog {
 }
 
 extension SystemContext {
-  func roleName(_ id: ObjectID) -> String? { catalog.roles.first { $0.id == id }?.name }
+  func roleName(_ id: ObjectID) -> String? { catalog.role(id)?.name }
+
+  /// An access list as `aclitem[]`: `grantee=rights/grantor`; null for what has the initial one.
+  func accessList(_ key: AccessKey) throws(SQLError) -> Datum {
+    guard let list = catalog.access[key] else { return .null }
+    return try SystemCatalog.array(list.entries.map { .text(accessItem($0)) }, .text)
+  }
+
+  private func accessItem(_ entry: AccessEntry) -> String {
+    func name(_ id: ObjectID) -> String { SQLWriter.quoted(roleName(id) ?? "\(id)") }
+    var text = entry.grantee.map(name) ?? ""
+    text += "="
+    for (privilege, letter, _) in Privileges.named where entry.privileges.contains(privilege) {
+      text.append(letter)
+      if entry.grantable.contains(privilege) { text += "*" }
+    }
+    return text + "/" + name(entry.grantor)
+  }
+
+  func validUntil(_ role: RoleDescriptor) throws(SQLError) -> Datum {
+    guard let text = role.validUntil else { return .null }
+    let arena = Arena()
+    defer { withExtendedLifetime(arena) {} }
+    return try Bytes.with(text) { (bytes) throws(SQLError) in
+      Datum(try TypeCodec.parse(bytes, .timestamptz, arena, TextFormat()))
+    }
+  }
+
+  func settings(of role: RoleDescriptor) throws(SQLError) -> Datum {
+    guard !role.settings.isEmpty else { return .null }
+    return try SystemCatalog.array(
+      role.settings.sorted { $0.key < $1.key }.map { .text("\($0.key)=\($0.value)") }, .text)
+  }
 }

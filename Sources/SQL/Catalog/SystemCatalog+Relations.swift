@@ -2,7 +2,11 @@ extension SystemCatalog {
   /// Schemas, relations, columns, indexes, constraints, types.
   static let relations: [SystemRelation] = [
     make(2615, "pg_namespace", "oid oid, nspname name, nspowner oid, nspacl text[]") { context throws(SQLError) in
-      context.catalog.schemas.sorted { $0.id < $1.id }.map { [oid($0.id), text($0.name), oid($0.owner), .null] }
+      var rows: [Row] = []
+      for schema in context.catalog.schemas.sorted(by: { $0.id < $1.id }) {
+        rows.append([oid(schema.id), text(schema.name), oid(schema.owner), try context.accessList(.object(schema.id))])
+      }
+      return rows
     },
     make(
       1259, "pg_class",
@@ -15,20 +19,22 @@ extension SystemCatalog {
       reloptions text[], relpartbound pg_node_tree
       """
     ) { context throws(SQLError) in
-      context.classes().map { row in
+      var rows: [Row] = []
+      for row in context.classes() {
         let tuples = row.table.map { context.rowCount($0) } ?? -1
         let hasTriggers =
           row.table.map { !$0.foreignKeys.isEmpty || context.catalog.referencing[$0.id] != nil } ?? false
-        return [
+        rows.append([
           oid(row.id), text(row.name), oid(row.schema), int(0), int(0), oid(row.owner),
           int(row.kind == "i" ? 403 : row.kind == "r" ? 2 : 0), oid(row.id), int(0),
           int(tuples > 0 ? Int(tuples / 100) + 1 : 0), .double(tuples), int(0), int(0),
           flag(!(row.table?.indexes.isEmpty ?? true)), flag(false), text("p"), text(row.kind), int(row.columns.count),
           int(row.table?.checks.count ?? 0), flag(row.kind == "v"), flag(hasTriggers), flag(false), flag(false),
-          flag(false), flag(true), text(row.kind == "r" ? "d" : "n"), flag(false), int(0), int(0), int(0), .null, .null,
-          .null,
-        ]
+          flag(false), flag(true), text(row.kind == "r" ? "d" : "n"), flag(false), int(0), int(0), int(0),
+          try context.accessList(.object(row.id)), .null, .null,
+        ])
       }
+      return rows
     },
     make(
       1249, "pg_attribute",
@@ -52,7 +58,8 @@ extension SystemCatalog {
             flag(described?.defaultValue != nil || described?.generated != nil), flag(false),
             text(described?.identity == .always ? "a" : described?.identity == .byDefault ? "d" : ""),
             text(described?.generated != nil ? "s" : ""), flag(false), flag(true), int(0),
-            int(info.category == .string ? (info.id == .name ? 950 : 100) : 0), .null, .null, .null,
+            int(info.category == .string ? (info.id == .name ? 950 : 100) : 0),
+            try context.accessList(.column(relation.id, column.number)), .null, .null,
           ])
         }
       }

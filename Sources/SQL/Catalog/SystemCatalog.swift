@@ -7,6 +7,7 @@
 package enum SystemCatalog {
   package static let all: [SystemRelation] =
     relations + constraintsAndTypes + rolesAndDatabase + convenience + activity + absent + InformationSchema.all
+    + InformationSchema.privileges
 
   typealias Row = [Datum]
   typealias Rows = @Sendable (SystemContext) throws(SQLError) -> [Row]

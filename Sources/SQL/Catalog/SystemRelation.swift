@@ -69,6 +69,7 @@ package struct SystemContext: Sendable {
   package var searchPath: [String]
   package var database: String
   package var user: String
+  package var sessionUser: String
   /// The session's settings as SHOW prints them, with their descriptions.
   package var settings: [(name: String, value: String, description: String)]
   /// Who knows the sessions, where there is one.

@@ -2,8 +2,11 @@
 
 extension FunctionRegistry {
   mutating func addSystem() {
-    for name in ["current_user", "session_user", "user", "current_role"] {
+    for name in ["current_user", "user", "current_role"] {
       scalar(name, [], .name, .stable) { (_, c) throws(SQLError) in Value(c.arena.copy(c.user)) }
+    }
+    scalar("session_user", [], .name, .stable) { (_, c) throws(SQLError) in
+      Value(c.arena.copy(unsafe c.host?.setting("session_authorization") ?? c.user))
     }
     for name in ["current_database", "current_catalog"] {
       scalar(name, [], .name, .stable) { (_, c) throws(SQLError) in Value(c.arena.copy(c.database)) }

@@ -43,7 +43,7 @@ extension FunctionRegistry {
     }
     define("pg_get_userbyid", [.oid], .name, .stable) { a, c throws(SQLError) in
       let id = CatalogCall.id(a[0])
-      let role = try CatalogCall.context(c).catalog.roles.first { $0.id == id }
+      let role = try CatalogCall.context(c).catalog.role(id)
       return Value(c.arena.copy(role?.name ?? "unknown (OID=\(id))"))
     }
     define("pg_get_serial_sequence", [.text, .text], .text, .stable) { a, c throws(SQLError) in
@@ -119,24 +119,6 @@ extension FunctionRegistry {
     define("pg_my_temp_schema", [], .oid, .stable) { _, _ throws(SQLError) in Value(0) }
     define("pg_is_other_temp_schema", [.oid], .bool, .stable) { _, _ throws(SQLError) in Value(false) }
     define("pg_relation_filenode", [.regclass], .oid, .stable) { a, _ throws(SQLError) in a[0] }
-  }
-
-  /// Every role may do everything: the answers are true for what exists.
-  private mutating func addPrivileges() {
-    for name in ["has_table_privilege", "has_sequence_privilege", "has_any_column_privilege"] {
-      for arguments in [[TypeID.regclass, .text], [.name, .regclass, .text]] {
-        define(name, arguments, .bool, .stable, again: true) { _, _ throws(SQLError) in Value(true) }
-      }
-    }
-    for name in ["has_schema_privilege", "has_database_privilege", "has_function_privilege"] {
-      for arguments in [[TypeID.oid, .text], [.text, .text], [.name, .oid, .text], [.name, .text, .text]] {
-        define(name, arguments, .bool, .stable, again: true) { _, _ throws(SQLError) in Value(true) }
-      }
-    }
-    for arguments in [[TypeID.name, .oid, .text], [.oid, .text], [.name, .name, .text], [.name, .text]] {
-      define("pg_has_role", arguments, .bool, .stable, again: true) { _, _ throws(SQLError) in Value(true) }
-    }
-    define("row_security_active", [.regclass], .bool, .stable) { _, _ throws(SQLError) in Value(false) }
   }
 
   private mutating func addSessionState() {

@@ -31,6 +31,8 @@ extension SQLSession {
       binder = try makeBinder()
       table = try binder.table(name, for: "copy to")
     }
+    let given = names.isEmpty ? table.live.map(\.name) : names.map(\.text)
+    try require(.insert, on: table, columns: given.compactMap { table.column(named: $0)?.number })
     let insert = try BulkInsert(self, table, names.map { ($0.text, $0.position) }, binder, options, copy.condition)
     try sink.copyIn(CopyDescription(format: options.format, columnCount: insert.columns.count))
     if options.format == .binary { return "COPY \(try copyBinary(insert, sink))" }

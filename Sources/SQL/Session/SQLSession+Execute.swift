@@ -158,6 +158,7 @@ extension SQLSession {
         prepared.runner = runner
         prepared.catalogVersion = catalog.version
         prepared.searchPath = searchPath
+        prepared.user = user
         prepared.settingsGeneration = settings.generation
       }
       return runner
@@ -169,14 +170,14 @@ extension SQLSession {
   /// Whether the statement was planned for the search path of now: compared only when a setting has changed.
   private func isPlannedForPath(_ prepared: PreparedStatement) -> Bool {
     if prepared.settingsGeneration == settings.generation { return true }
-    guard prepared.searchPath == searchPath else { return false }
+    guard prepared.searchPath == searchPath, prepared.user == user else { return false }
     prepared.settingsGeneration = settings.generation
     return true
   }
 
   /// Plans a statement over rows.
   func plan(_ prepared: PreparedStatement) throws(SQLError) -> PlannedStatement {
-    let binder = try makeBinder(parameterTypes: prepared.givenTypes)
+    let binder = try makeBinder(parameterTypes: prepared.givenTypes, checksRights: !prepared.isInternal)
     let planner = makePlanner(binder)
     guard let statement = prepared.statement else { preconditionFailure("nothing to plan") }
     let planned = try SQLSession.plan(statement, binder, planner)
@@ -196,10 +197,12 @@ extension SQLSession {
         bound.columns[index].expression = try binder.resolver.settle(bound.columns[index].expression)
       }
       try settleParameters(binder)
+      try binder.checkRights()
       return try finished(planner.plan(bound), planner)
     case .insert, .update, .delete:
       let bound = try binder.modification(statement, nil)
       try settleParameters(binder)
+      try binder.checkRights()
       return try finished(planner.plan(bound), planner)
     default: preconditionFailure("not a statement over rows")
     }

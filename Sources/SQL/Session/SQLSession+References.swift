@@ -193,6 +193,7 @@ extension SQLSession {
       let all = parameters.count > types.count ? types + types : types
       guard let parsed = try SQLParser.parseStatement(text) else { return 0 }
       statement = PreparedStatement(text: text, statement: parsed.statement, position: 0, parameterTypes: all)
+      statement.isInternal = true
       if referenceStatements.count > 256 { referenceStatements.removeAll() }
       referenceStatements[text] = statement
     }

@@ -11,7 +11,7 @@ extension SQLSession: StatementServices {
     SystemContext(
       catalog: (try? catalog()) ?? CatalogSnapshot(version: 0, records: [:], comments: [:]),
       sequences: database.sequences, statistics: database.statistics, searchPath: searchPath,
-      database: database.options.name, user: user,
+      database: database.options.name, user: user, sessionUser: sessionUser,
       settings: Settings.definitions.map { ($0.name, setting($0.name) ?? "", $0.description) },
       server: database.activityProvider, manager: database.manager)
   }
@@ -59,6 +59,8 @@ extension SQLSession: StatementServices {
         throw SQLError(.readOnlyTransaction, "cannot execute nextval() in a read-only transaction")
       }
       let sequence = try sequence(id)
+      // The sequence of an identity column is part of its table: who may insert may number.
+      if !sequence.isIdentity { try require(anyOf: [.usage, .update], on: .sequence(sequence)) }
       let value = try database.sequences.next(
         sequence.storage, SequenceStore.Rule(sequence), name: sequence.name)
       currentValues[id] = value
@@ -66,6 +68,7 @@ extension SQLSession: StatementServices {
       return value
     case .current(let id):
       let sequence = try sequence(id)
+      try require(anyOf: [.usage, .select], on: .sequence(sequence))
       guard let value = currentValues[id] else {
         throw SQLError(
           .objectNotInState, "currval of sequence \"\(sequence.name)\" is not yet defined in this session")
@@ -78,6 +81,7 @@ extension SQLSession: StatementServices {
       return value
     case .set(let id, let value, let isCalled):
       let sequence = try sequence(id)
+      try require(anyOf: .update, on: .sequence(sequence))
       guard value >= sequence.minimum, value <= sequence.maximum else {
         throw SQLError(
           .numericOutOfRange,
@@ -134,7 +138,7 @@ final class SessionNames: ObjectNames, @unchecked Sendable {
       return SQLWriter.quoted(catalog.schema(relation.schema)?.name ?? "?") + "." + name
     case .regtype: return TypeID(oid).exists ? SQLType(TypeID(oid)).description : nil
     case .regnamespace: return catalog.schema(ObjectID(oid)).map { SQLWriter.quoted($0.name) }
-    case .regrole: return catalog.roles.first { $0.id.rawValue == oid }.map { SQLWriter.quoted($0.name) }
+    case .regrole: return catalog.role(ObjectID(oid)).map { SQLWriter.quoted($0.name) }
     default: return nil
     }
   }

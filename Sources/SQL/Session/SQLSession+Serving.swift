@@ -3,6 +3,9 @@
 extension SQLSession {
   /// Sets a setting as the client's start-up message asks: RESET goes back to it.
   package func setStartup(_ name: String, to value: String) throws(SQLError) {
+    if name.lowercased() == "role" || name.lowercased() == "session_authorization" {
+      throw SQLError(.featureNotSupported, "parameter \"\(name)\" cannot be set at start-up")
+    }
     settings.setInitial(name, try Settings.normalised(name, value))
   }
 

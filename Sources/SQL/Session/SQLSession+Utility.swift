@@ -13,7 +13,7 @@ extension SQLSession {
       if let name = reset.name {
         try change(name, to: nil, local: false)
       } else {
-        for definition in Settings.definitions where !definition.isFixed {
+        for definition in Settings.definitions where !definition.isFixed && definition.name != "role" {
           try change(definition.name, to: nil, local: false)
         }
       }
@@ -71,10 +71,6 @@ extension SQLSession {
         switch set.name {
         case "transaction_isolation", "transaction_read_only", "transaction_deferrable":
           throw SQLError(.featureNotSupported, "use SET TRANSACTION to change \(set.name)")
-        case "role", "session_authorization":
-          guard value == user || value == "none" || value == "default" else {
-            throw SQLError(.featureNotSupported, "SET ROLE and SET SESSION AUTHORIZATION are not supported")
-          }
         default: try change(set.name, to: value, local: set.scope == .local)
         }
       }

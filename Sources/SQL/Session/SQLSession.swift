@@ -22,7 +22,8 @@ package import Transactions
 package final class SQLSession {
   package let database: SQLDatabase
   package let id: UInt64
-  package private(set) var user: String
+  /// Who authenticated; see SQLSession+Rights.
+  package let loginUser: String
   /// Called with name and value when a setting that clients follow changes.
   package var onReportedSetting: ((String, String) -> Void)?
   /// Where notices go; set while a call with a sink runs.
@@ -48,7 +49,9 @@ package final class SQLSession {
   private var cachedFormat = TextFormat()
   private var names: SessionNames?
   private var cachedSearchPath: [String] = []
-  /// The settings that the cached format and search path were made of.
+  private var cachedUser = ""
+  var knownRights: Rights?
+  /// The settings that the cached format, user and search path were made of.
   private var cachedGeneration = UInt64.max
 
   var prepared: [String: PreparedStatement] = [:]
@@ -78,9 +81,9 @@ package final class SQLSession {
   init(_ database: SQLDatabase, id: UInt64, user: String) {
     self.database = database
     self.id = id
-    self.user = user
+    loginUser = user
     settings = Settings(database.options.settings)
-    settings.set("session_authorization", user)
+    settings.setInitial("session_authorization", user)
   }
 
   deinit {
@@ -140,6 +143,9 @@ package final class SQLSession {
 
   /// Sets a setting for the session, as SET does: for start-up parameters.
   package func set(_ name: String, to value: String) throws(SQLError) {
+    if name.lowercased() == "role" || name.lowercased() == "session_authorization" {
+      throw SQLError(.featureNotSupported, "parameter \"\(name)\" cannot be set at start-up")
+    }
     let normal = try Settings.normalised(name, value)
     settings.set(name, normal)
     report(name)
@@ -164,7 +170,9 @@ package final class SQLSession {
     self.names = names
     cachedFormat = settings.textFormat()
     cachedFormat.names = names
-    cachedSearchPath = settings.searchPath(user: user)
+    let role = settings.value("role") ?? "none"
+    cachedUser = role == "none" ? sessionUser : role
+    cachedSearchPath = settings.searchPath(user: cachedUser)
     cachedGeneration = settings.generation
   }
 
@@ -177,8 +185,10 @@ package final class SQLSession {
 
   func change(_ name: String, to value: String?, local: Bool) throws(SQLError) {
     let old = settings.values[name.lowercased()]
+    let isUser = name.lowercased() == "role" || name.lowercased() == "session_authorization"
     if let value {
-      settings.set(name, try Settings.normalised(name, value))
+      let allowed = try authorize(name, value)
+      settings.set(name, isUser ? allowed : try Settings.normalised(name, value))
     } else {
       if Settings.byName[name.lowercased()] == nil, !name.contains(".") {
         throw SQLError(.undefinedObject, "unrecognized configuration parameter \"\(name)\"")
@@ -188,7 +198,20 @@ package final class SQLSession {
     if local, localSettings[name.lowercased()] == nil { localSettings[name.lowercased()] = old ?? "" }
     if !local { localSettings[name.lowercased()] = nil }
     report(name)
+    if isUser {
+      if name.lowercased() != "role" { settings.reset("role") }
+      try userChanged()
+      report("is_superuser")
+    }
   }
+
+  /// Whose rights count: SET ROLE changes it.
+  package var user: String {
+    if cachedGeneration != settings.generation { readSettings() }
+    return cachedUser
+  }
+  /// SET SESSION AUTHORIZATION changes it.
+  package var sessionUser: String { settings.value("session_authorization") ?? loginUser }
 
   var searchPath: [String] {
     if cachedGeneration != settings.generation { readSettings() }
@@ -394,10 +417,13 @@ package final class SQLSession {
     localCatalog = changes.applied(to: old)
   }
 
-  func makeBinder(parameterTypes: [SQLType] = []) throws(SQLError) -> Binder {
-    Binder(
-      catalog: try catalog(), registry: database.registry, searchPath: searchPath, format: textFormat,
+  /// `checksRights` false: for statements of the system's own.
+  func makeBinder(parameterTypes: [SQLType] = [], checksRights: Bool = true) throws(SQLError) -> Binder {
+    let binder = Binder(
+      catalog: try catalog(), registry: database.registry, searchPath: try usableSearchPath(), format: textFormat,
       parameterTypes: parameterTypes)
+    if checksRights { binder.rights = try rights() }
+    return binder
   }
 
   func makePlanner(_ binder: Binder) -> Planner {

@@ -110,6 +110,7 @@ struct Settings: Sendable {
       make(
         "server_version_num", .integer(150008...150008, unit: ""), "150008", "Shows the server version as an integer.",
         fixed: true),
+      make("role", .text, "none", "Sets the current role."),
       make("session_authorization", .text, "synod", "Sets the session user name.", fixed: true, reported: true),
       make(
         "standard_conforming_strings", .choice(["on"]), "on", "Causes '...' strings to treat backslashes literally.",

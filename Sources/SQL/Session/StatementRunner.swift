@@ -125,6 +125,10 @@ package final class PreparedStatement {
   var runner: StatementRunner?
   var catalogVersion: UInt64 = .max
   var searchPath: [String] = []
+  /// Whose rights were checked when it was planned.
+  var user = ""
+  /// Made by the system itself: nobody's rights are asked.
+  var isInternal = false
   /// The session's settings for which the search path was last found to be the same.
   var settingsGeneration: UInt64 = .max
   let prepareTime: Int64

@@ -90,6 +90,14 @@ extension Syntax {
     @SourcePosition package var position: Int = 0
   }
 
+  /// `ALTER DEFAULT PRIVILEGES [FOR ROLE …] [IN SCHEMA …] GRANT … | REVOKE …`; the grant's objects have a kind and no names.
+  package struct AlterDefaultPrivileges: Hashable, Sendable {
+    package var roles: [RoleName] = []
+    package var schemas: [Name] = []
+    package var grant: Grant
+    @SourcePosition package var position: Int = 0
+  }
+
   /// GRANT and REVOKE of membership.
   package struct GrantRole: Hashable, Sendable {
     package var isGrant: Bool

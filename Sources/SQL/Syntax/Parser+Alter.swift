@@ -20,6 +20,10 @@ extension SQLParser {
     case .database: return try parseAlterDatabase(position)
     case .user where peek().keyword == .mapping: throw unsupported("ALTER USER MAPPING", at: position)
     case .role, .user, .group: return try parseAlterRole(position)
+    case .default:
+      advance()
+      try expect(.privileges)
+      return try parseAlterDefaultPrivileges(position)
     default: throw refusedObject("ALTER", position)
     }
   }

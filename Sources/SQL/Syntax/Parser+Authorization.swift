@@ -198,6 +198,61 @@ extension SQLParser {
     return .grant(grant)
   }
 
+  /// After `ALTER DEFAULT PRIVILEGES`.
+  mutating func parseAlterDefaultPrivileges(_ position: Int) throws(SyntaxError) -> Statement {
+    var roles: [Syntax.RoleName] = []
+    var schemas: [Name] = []
+    while true {
+      if take(.for) {
+        guard take(.role) || take(.user) else { throw unexpected() }
+        roles = try parseRoleList()
+      } else if take(.in) {
+        try expect(.schema)
+        schemas = try list { (parser) throws(SyntaxError) in try parser.parseName() }
+      } else {
+        break
+      }
+    }
+    let start = here
+    let isGrant = at(.grant)
+    guard take(.grant) || take(.revoke) else { throw unexpected() }
+    var option = false
+    if !isGrant, take(.grant) {
+      try expect(.option)
+      try expect(.for)
+      option = true
+    }
+    var privileges: [Syntax.Privilege] = []
+    if take(.all) {
+      _ = take(.privileges)
+    } else {
+      privileges = try list { (parser) throws(SyntaxError) in try parser.parsePrivilege() }
+    }
+    try expect(.on)
+    let kind: Syntax.ObjectKind
+    switch token.keyword {
+    case .tables: kind = .table
+    case .sequences: kind = .sequence
+    case .schemas: kind = .schema
+    case .functions, .routines: throw unsupported("default privileges of functions")
+    case .types: throw unsupported("default privileges of types")
+    default: throw unexpected()
+    }
+    advance()
+    if !take(isGrant ? .to : .from) { throw unexpected() }
+    var grant = Syntax.Grant(
+      isGrant: isGrant, privileges: privileges, objects: .named(kind, []), roles: try parseRoleList(),
+      grantOption: option, position: start)
+    if isGrant, take(.with) {
+      try expect(.grant)
+      try expect(.option)
+      grant.grantOption = true
+    }
+    if !isGrant { grant.behavior = parseDropBehavior() }
+    return .alterDefaultPrivileges(
+      Syntax.AlterDefaultPrivileges(roles: roles, schemas: schemas, grant: grant, position: position))
+  }
+
   private mutating func parsePrivilege() throws(SyntaxError) -> Syntax.Privilege {
     let position = here
     let name: String

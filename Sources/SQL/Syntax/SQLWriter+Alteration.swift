@@ -207,6 +207,7 @@ extension SQLWriter {
       roles(drop.roles)
     case .grant(let grant): self.grant(grant)
     case .grantRole(let grant): grantRole(grant)
+    case .alterDefaultPrivileges(let alter): alterDefaultPrivileges(alter)
     default: session(statement)
     }
   }
@@ -255,6 +256,7 @@ extension SQLWriter {
     }
     word("ON")
     switch grant.objects {
+    case .named(let kind, let names) where names.isEmpty: word(kind.rawValue.uppercased() + "S")
     case .named(let kind, let names):
       word(kind.rawValue.uppercased() + " ")
       list(names) { $0.name($1) }
@@ -267,6 +269,19 @@ extension SQLWriter {
     if grant.isGrant, grant.grantOption { word("WITH GRANT OPTION") }
     grantedBy(grant.grantedBy)
     behavior(grant.behavior)
+  }
+
+  private mutating func alterDefaultPrivileges(_ alter: Syntax.AlterDefaultPrivileges) {
+    word("ALTER DEFAULT PRIVILEGES")
+    if !alter.roles.isEmpty {
+      word("FOR ROLE")
+      roles(alter.roles)
+    }
+    if !alter.schemas.isEmpty {
+      word("IN SCHEMA ")
+      list(alter.schemas) { $0.name($1) }
+    }
+    grant(alter.grant)
   }
 
   private mutating func grantedBy(_ role: Syntax.RoleName?) {

@@ -28,6 +28,7 @@ extension Syntax {
     case comment(Comment)
     case grant(Grant)
     case grantRole(GrantRole)
+    case alterDefaultPrivileges(AlterDefaultPrivileges)
     // Transactions and sessions.
     case transaction(TransactionStatement)
     case lock(LockTable)

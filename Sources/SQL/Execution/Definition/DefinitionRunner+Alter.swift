@@ -12,7 +12,9 @@ extension DefinitionRunner {
     guard case .table(let table) = relation else {
       for action in alter.actions {
         switch action.kind {
-        case .owner, .setOptions, .resetOptions, .setStatistics: continue
+        case .owner(let role):
+          _ = try alterOwner(Syntax.AlterOwner(kind: .view, name: alter.relation.name, owner: role))
+        case .setOptions, .resetOptions, .setStatistics: continue
         default:
           throw SQLError(
             .wrongObjectType, "\"\(relation.name)\" is not a table", position: place(action.position))
@@ -60,7 +62,11 @@ extension DefinitionRunner {
     case .dropConstraint(let name, let ifExists, let behavior):
       try dropConstraint(name, table, ifExists: ifExists, cascade: behavior == .cascade)
     case .validateConstraint(let name): try validateConstraint(name, table)
-    case .owner, .setOptions, .resetOptions, .setStatistics, .clusterOn, .setLogged: break
+    case .owner(let role):
+      let schema = try catalog().schema(table.schema)?.name ?? "public"
+      _ = try alterOwner(
+        Syntax.AlterOwner(kind: .table, name: Syntax.QualifiedName([schema, table.name]), owner: role))
+    case .setOptions, .resetOptions, .setStatistics, .clusterOn, .setLogged: break
     case .dropExpression(let name, _): try change(name, table) { $0.generated = nil }
     case .addIdentity, .setIdentity, .dropIdentity:
       throw SQLError(

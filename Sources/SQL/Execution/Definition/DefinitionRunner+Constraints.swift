@@ -252,6 +252,7 @@ extension DefinitionRunner {
           position: place(constraint.position))
       }
     }
+    try session.require(.references, on: parent, columns: referenced)
     var key = ForeignKey(
       id: try newID(), name: name, columns: columns, referencedTable: parent.id, referencedColumns: referenced,
       referencedIndex: index.id)

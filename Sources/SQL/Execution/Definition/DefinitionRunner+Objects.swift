@@ -46,6 +46,7 @@ extension DefinitionRunner {
       columns.append(ViewColumn(name: name, type: try binder.resolver.settle(column.expression).type))
     }
     var id: ObjectID?
+    var owner = try newOwner()
     if let existing = try catalog().relation(create.name.name, in: schema.id) {
       guard create.orReplace else {
         throw SQLError(.duplicateTable, "relation \"\(create.name.name)\" already exists")
@@ -53,17 +54,22 @@ extension DefinitionRunner {
       guard case .view(let old) = existing else {
         throw SQLError(.wrongObjectType, "\"\(create.name.name)\" is not a view")
       }
+      guard try session.rights().owns(old.owner) else { throw Rights.notOwner("view", old.name) }
       try checkReplaceable(old, columns)
       id = old.id
+      owner = old.owner
     }
     var writer = SQLWriter()
     writer.query(query)
     var final = ObjectID(0)
     if let id { final = id } else { final = try newID() }
     let view = ViewDescriptor(
-      id: final, name: create.name.name, schema: schema.id, columns: columns, text: writer.text,
+      id: final, name: create.name.name, schema: schema.id, owner: owner, columns: columns, text: writer.text,
       query: query, searchPath: session.searchPath, dependencies: binder.relationsUsed.sorted())
-    try put(.view(view))
+    try apply { changes throws(SQLError) in
+      changes.put(.view(view))
+      if id == nil { try applyDefaultAccess(.table, final, owner: owner, schema: schema.id, &changes) }
+    }
     return "CREATE VIEW"
   }
 
@@ -97,9 +103,14 @@ extension DefinitionRunner {
       return "CREATE SEQUENCE"
     }
     let id = try newID()
-    var sequence = SequenceDescriptor(id: id, name: create.name.name, schema: schema.id, storage: id)
+    var sequence = SequenceDescriptor(
+      id: id, name: create.name.name, schema: schema.id, owner: try newOwner(), storage: id)
     try configure(&sequence, create.options, isNew: true)
-    try put(.sequence(sequence))
+    let final = sequence
+    try apply { changes throws(SQLError) in
+      changes.put(.sequence(final))
+      try applyDefaultAccess(.sequence, id, owner: final.owner, schema: schema.id, &changes)
+    }
     return "CREATE SEQUENCE"
   }
 
@@ -249,7 +260,21 @@ extension DefinitionRunner {
       throw SQLError(
         .featureNotSupported, "CREATE SCHEMA with elements is not supported", position: place(create.position))
     }
-    try put(.schema(SchemaDescriptor(id: try newID(), name: final)))
+    var owner = try newOwner()
+    if let authorization = create.authorization {
+      let role = try find(authorization)
+      let rights = try session.rights()
+      guard
+        rights.isSuperuser
+          || rights.role.map({ try? catalog().memberships($0, inheritedOnly: false) })??.contains(role.id) == true
+      else { throw SQLError(.insufficientPrivilege, "must be member of role \"\(role.name)\"") }
+      owner = role.id
+    }
+    let schema = SchemaDescriptor(id: try newID(), name: final, owner: owner)
+    try apply { changes throws(SQLError) in
+      changes.put(.schema(schema))
+      try applyDefaultAccess(.schema, schema.id, owner: owner, schema: nil, &changes)
+    }
     return "CREATE SCHEMA"
   }
 

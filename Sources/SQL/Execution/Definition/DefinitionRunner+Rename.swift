@@ -176,8 +176,6 @@ extension DefinitionRunner {
     }
     return tag
   }
-
-  func alterOwner(_ alter: Syntax.AlterOwner) throws(SQLError) -> String { "ALTER \(alter.kind.rawValue.uppercased())" }
 }
 
 extension StoredExpression {

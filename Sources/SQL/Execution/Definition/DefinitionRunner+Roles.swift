@@ -2,12 +2,13 @@ extension DefinitionRunner {
   private func name(_ role: Syntax.RoleName) throws(SQLError) -> String {
     switch role {
     case .named(let name): return name.text
-    case .currentRole, .currentUser, .sessionUser: return session.user
+    case .currentRole, .currentUser: return session.user
+    case .sessionUser: return session.sessionUser
     case .everyone: throw SQLError(.reservedName, "role name \"public\" is reserved")
     }
   }
 
-  private func find(_ role: Syntax.RoleName) throws(SQLError) -> RoleDescriptor {
+  func find(_ role: Syntax.RoleName) throws(SQLError) -> RoleDescriptor {
     let name = try name(role)
     guard let found = try catalog().role(named: name) else {
       throw SQLError(.undefinedObject, "role \"\(name)\" does not exist")
@@ -49,14 +50,35 @@ extension DefinitionRunner {
         }
         role.connectionLimit = limit
       case .password(let text): role.verifier = try text.map { (t) throws(SQLError) in try ScramVerifier.make(t) }
-      case .validUntil(let text): role.validUntil = text
+      case .validUntil(let text):
+        // Kept in one form, whatever it was written in; a nonsense is an error now and not at the next login.
+        let arena = Arena()
+        defer { withExtendedLifetime(arena) {} }
+        let format = session.textFormat
+        let until = try Bytes.with(text) { (bytes) throws(SQLError) in
+          try TypeCodec.parse(bytes, .timestamptz, arena, format)
+        }
+        var utc = TextFormat()
+        utc.timeZone = .utc
+        role.validUntil = until.int == Int64.max ? nil : try TypeCodec.string(until, .timestamptz, utc)
       case .inRole(let roles):
-        for parent in roles { role.memberOf.append(try find(parent).id) }
+        for parent in roles {
+          let id = try find(parent).id
+          if !role.memberOf.contains(id) { role.memberOf.append(id) }
+        }
       case .members(let roles), .administrators(let roles):
+        var isAdministrator = false
+        if case .administrators = option.kind { isAdministrator = true }
         for member in roles {
           var changed = try find(member)
+          changed.memberOf.removeAll { $0 == role.id }
           changed.memberOf.append(role.id)
           try put(.role(changed))
+          let key = AccessKey.object(role.id)
+          var list = try catalog().access[key] ?? AccessList()
+          list.grant(.member, to: changed.id, by: try session.rights().id, grantable: isAdministrator)
+          let final = list
+          try apply { $0.access(key, final) }
         }
       case .systemIdentifier: notice(.successfulCompletion, "SYSID can no longer be specified")
       }
@@ -104,30 +126,87 @@ extension DefinitionRunner {
       guard role.id != .bootstrapRole else {
         throw SQLError(.dependentObjects, "cannot drop role \(role.name) because it is required by the database system")
       }
-      guard role.name != session.user else {
+      guard role.name != session.user, role.name != session.sessionUser else {
         throw SQLError(SQLState(rawValue: "55006"), "current user cannot be dropped")
       }
-      try apply { $0.remove(.role(role)) }
+      let dependents = try dependents(of: role)
+      guard dependents.isEmpty else {
+        throw SQLError(
+          .dependentObjects, "role \"\(role.name)\" cannot be dropped because some objects depend on it",
+          detail: dependents.joined(separator: "\n"))
+      }
+      let members = try catalog().roles.filter { $0.memberOf.contains(role.id) }
+      let lists = try catalog().access.filter { _, list in list.entries.contains { $0.grantee == role.id } }
+      try apply { changes in
+        for var member in members {
+          member.memberOf.removeAll { $0 == role.id }
+          changes.put(.role(member))
+        }
+        for (key, list) in lists {
+          var left = list
+          left.entries.removeAll { $0.grantee == role.id }
+          changes.access(key, left.entries.isEmpty ? nil : left)
+        }
+        changes.remove(.role(role))
+      }
     }
     return "DROP ROLE"
   }
 
-  /// Privileges are not enforced: every role may do everything, so granting is refused rather than ignored.
-  func grant(_ grant: Syntax.Grant) throws(SQLError) -> String {
-    throw SQLError(
-      .featureNotSupported, "\(grant.isGrant ? "GRANT" : "REVOKE") of privileges is not supported",
-      hint: "Every role that may connect may do everything.", position: place(grant.position))
-  }
-
+  /// GRANT role TO role. Who granted what, and with ADMIN OPTION, is the granted role's access list.
   func grantRole(_ grant: Syntax.GrantRole) throws(SQLError) -> String {
+    let rights = try session.rights()
     for granted in grant.granted {
       let parent = try find(.named(granted))
+      let key = AccessKey.object(parent.id)
+      var list = try catalog().access[key] ?? AccessList()
+      let mayGrant =
+        rights.isSuperuser || (rights.role?.canCreateRole == true && !parent.isSuperuser)
+        || list.grantable(by: rights.roles).contains(.member) || rights.id == parent.id
+      guard mayGrant, !parent.isSuperuser || rights.isSuperuser else {
+        throw SQLError(.insufficientPrivilege, "must have admin option on role \"\(parent.name)\"")
+      }
       for member in grant.roles {
         var role = try self.find(member)
+        if PredefinedRole.all.contains(where: { $0.id == role.id }) {
+          throw SQLError(.featureNotSupported, "predefined role \"\(role.name)\" cannot be a member of another role")
+        }
+        let isMember = role.memberOf.contains(parent.id)
+        if grant.isGrant {
+          guard try !catalog().memberships(parent, inheritedOnly: false).contains(role.id) else {
+            throw SQLError(
+              SQLState(rawValue: "0LP01"), "role \"\(parent.name)\" is a member of role \"\(role.name)\"")
+          }
+          if isMember, !grant.adminOption || list.grantable(by: [role.id]).contains(.member) {
+            notice(
+              .duplicateObject, "role \"\(role.name)\" is already a member of role \"\(parent.name)\"")
+          }
+          list.entries.removeAll { $0.grantee == role.id }
+          list.grant(.member, to: role.id, by: rights.id, grantable: grant.adminOption)
+        } else {
+          guard isMember else {
+            sink.notice(
+              SQLNotice(
+                .warning,
+                SQLError(
+                  SQLState(rawValue: "01000"),
+                  "role \"\(role.name)\" is not a member of role \"\(parent.name)\"")))
+            continue
+          }
+          if grant.adminOption {
+            for index in list.entries.indices where list.entries[index].grantee == role.id {
+              list.entries[index].grantable = []
+            }
+            continue
+          }
+          list.entries.removeAll { $0.grantee == role.id }
+        }
         role.memberOf.removeAll { $0 == parent.id }
         if grant.isGrant { role.memberOf.append(parent.id) }
         try put(.role(role))
       }
+      let final = list
+      try apply { $0.access(key, final.entries.isEmpty ? nil : final) }
     }
     return grant.isGrant ? "GRANT ROLE" : "REVOKE ROLE"
   }

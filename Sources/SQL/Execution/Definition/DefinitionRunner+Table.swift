@@ -14,7 +14,8 @@ extension DefinitionRunner {
       try isFree(create.name.name, schema, ifNotExists: create.ifNotExists, at: create.name.position)
     else { return "CREATE TABLE" }
     let id = try newID()
-    var record = TableRecord(id: id, name: create.name.name, schema: schema.id, storage: id)
+    var record = TableRecord(
+      id: id, name: create.name.name, schema: schema.id, owner: try newOwner(), storage: id)
     var constraints: [Syntax.TableConstraint] = []
     var sequences: [SequenceDescriptor] = []
     for element in create.elements {
@@ -30,7 +31,11 @@ extension DefinitionRunner {
     try checkExpressions(record)
     try apply { changes throws(SQLError) in
       changes.put(.table(record))
-      for sequence in sequences { changes.put(.sequence(sequence)) }
+      try applyDefaultAccess(.table, id, owner: record.owner, schema: schema.id, &changes)
+      for sequence in sequences {
+        changes.put(.sequence(sequence))
+        try applyDefaultAccess(.sequence, sequence.id, owner: record.owner, schema: schema.id, &changes)
+      }
     }
     try addConstraints(constraints, to: id, isNew: true)
     return "CREATE TABLE"
@@ -151,7 +156,8 @@ extension DefinitionRunner {
     let id = try newID()
     let name = try freeName(
       record.name, column.name, "seq", record.schema, taken: Set(sequences.map(\.name)))
-    var sequence = SequenceDescriptor(id: id, name: name, schema: record.schema, storage: id, type: column.type)
+    var sequence = SequenceDescriptor(
+      id: id, name: name, schema: record.schema, owner: record.owner, storage: id, type: column.type)
     sequence.ownerTable = record.id
     sequence.ownerColumn = column.number
     sequence.isIdentity = isIdentity
@@ -256,7 +262,8 @@ extension DefinitionRunner {
       throw SQLError(.syntaxError, "too many column names were specified")
     }
     let id = try newID()
-    var record = TableRecord(id: id, name: create.name.name, schema: schema.id, storage: id)
+    var record = TableRecord(
+      id: id, name: create.name.name, schema: schema.id, owner: try newOwner(), storage: id)
     for (index, column) in plan.columns.enumerated() {
       let name = index < create.columns.count ? create.columns[index].text : column.name
       guard !record.columns.contains(where: { $0.name == name }) else {
@@ -266,7 +273,10 @@ extension DefinitionRunner {
     }
     let runner = try StatementRunner(plan, session)
     let table = TableDescriptor(record, indexes: [])
-    try put(.table(record))
+    try apply { changes throws(SQLError) in
+      changes.put(.table(table.record))
+      try applyDefaultAccess(.table, id, owner: table.owner, schema: schema.id, &changes)
+    }
     guard create.withData else { return "CREATE TABLE AS" }
     let writer = try TableWriter(table, try session.makeBinder(), sequences: session.database.sequences)
     let (_, evaluator) = try makeEvaluator()

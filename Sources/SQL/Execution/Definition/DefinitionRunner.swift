@@ -25,6 +25,7 @@ final class DefinitionRunner {
 
   func run(_ statement: Syntax.Statement) throws(SQLError) -> String {
     _ = try session.catalogForChange()
+    try checkRights(statement)
     session.forgetWriters()
     defer { session.forgetWriters() }
     switch statement {
@@ -48,6 +49,7 @@ final class DefinitionRunner {
     case .comment(let comment): return try self.comment(comment)
     case .grant(let grant): return try self.grant(grant)
     case .grantRole(let grant): return try grantRole(grant)
+    case .alterDefaultPrivileges(let alter): return try alterDefaultPrivileges(alter)
     case .reindex(let reindex): return try self.reindex(reindex)
     default: throw SQLError(.featureNotSupported, "this statement is not supported")
     }
@@ -71,6 +73,14 @@ final class DefinitionRunner {
 
   /// The schema in which `name` is to be made.
   func schema(for name: Syntax.QualifiedName) throws(SQLError) -> SchemaDescriptor {
+    let schema = try namedSchema(for: name)
+    guard try session.rights().privileges(onSchema: schema.id).contains(.create) else {
+      throw Rights.denied("schema", schema.name).at(place(name.position))
+    }
+    return schema
+  }
+
+  private func namedSchema(for name: Syntax.QualifiedName) throws(SQLError) -> SchemaDescriptor {
     let catalog = try catalog()
     if let given = name.schema {
       guard let schema = catalog.schema(named: given) else {
@@ -83,7 +93,7 @@ final class DefinitionRunner {
       }
       return schema
     }
-    for candidate in session.searchPath {
+    for candidate in try session.usableSearchPath() {
       if let schema = catalog.schema(named: candidate), schema.id != .systemSchema, schema.id != .informationSchema {
         return schema
       }

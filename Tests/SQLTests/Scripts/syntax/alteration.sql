@@ -158,7 +158,7 @@ error 0A000 at 1: ALTER SYSTEM is not supported
 
 alter default privileges grant select on tables to joe
 ----
-error 0A000 at 1: ALTER DEFAULT PRIVILEGES is not supported
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO joe
 
 alter function f() owner to joe
 ----
