@@ -152,3 +152,11 @@ static inline const char *synod_tls_cipher(const SSL *session) { return SSL_CIPH
 static inline int synod_x509_print_name(BIO *bio, const X509_NAME *name) {
   return X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0;
 }
+/// A serial number of 159 random bits, as RFC 5280 asks for one that nobody guesses; 1 on success.
+static inline int synod_x509_random_serial(X509 *certificate) {
+  BIGNUM *number = BN_new();
+  int done = number && BN_rand(number, 159, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) &&
+             BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) != NULL;
+  BN_free(number);
+  return done;
+}

@@ -363,7 +363,7 @@ int synod_signal_restore(int signal) {
 
 int synod_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0 ? 0 : errno; }
 
-int synod_write_private_file(const char *path, const void *bytes, size_t count, unsigned mode) {
+int synod_write_new_file(const char *path, const void *bytes, size_t count, unsigned mode) {
   int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
   if (descriptor < 0) return errno;
   int code = 0;

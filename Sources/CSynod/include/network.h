@@ -93,8 +93,8 @@ int synod_signal_forward(int signal, int descriptor);
 int synod_signal_restore(int signal);
 /// A pipe, both ends non-blocking and close-on-exec; 0 or the error number.
 int synod_pipe(int ends[2]);
-/// Writes all bytes into a new file with the permissions 0600; 0 or the error number (EEXIST: it is not replaced).
-int synod_write_private_file(const char *path, const void *bytes, size_t count, unsigned mode);
+/// Writes and syncs all bytes into a new file with these permissions; 0 or the error number (EEXIST: it is not replaced).
+int synod_write_new_file(const char *path, const void *bytes, size_t count, unsigned mode);
 
 #ifdef __cplusplus
 }

@@ -47,6 +47,16 @@ enum CertificateFile {
     }
   }
 
+  /// A new file, synced; an error where there is one already.
+  static func write(_ bytes: [UInt8], to path: String, isSecret: Bool) throws(TLSError) {
+    let code = unsafe bytes.withUnsafeBytes {
+      unsafe synod_write_new_file(path, $0.baseAddress, $0.count, isSecret ? 0o600 : 0o644)
+    }
+    guard code != 0 else { return }
+    if code == EEXIST { throw TLSError(.configuration, "\(path) is there already, and is not replaced") }
+    throw TLSError(.configuration, "cannot write \(path): \(unsafe String(cString: strerror(code)))")
+  }
+
   /// A key that others can read is no secret.
   static func refuseIfOthersCanRead(_ path: String) throws(TLSError) {
     var status = stat()

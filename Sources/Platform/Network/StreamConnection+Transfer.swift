@@ -22,6 +22,7 @@ extension StreamConnection {
     } else if count == -Int64(EAGAIN) {
       canRead = false
       sawHangup = false
+      if let brokenOutput { end(.failed(brokenOutput)) }
     } else {
       canRead = false
       end(.failed(NetworkError(errno: Int32(-count), operation: "read from", address: "\(peerAddress)")))
@@ -39,6 +40,7 @@ extension StreamConnection {
   func endInput() {
     guard phase == .open, !hasInputEnded else { return }
     hasInputEnded = true
+    if let brokenOutput { return end(.failed(brokenOutput)) }
     if let session, !session.isEstablished {
       return end(.tls(TLSError(.closedEarly, "the peer closed the connection during the handshake")))
     }
@@ -47,12 +49,15 @@ extension StreamConnection {
 
   /// Sends bytes after everything sent before. Copies only what the kernel does not take now; ignored once closed.
   package func send(_ bytes: UnsafeRawBufferPointer) {
-    guard bytes.count > 0, phase == .open || phase == .connecting else { return }
+    guard bytes.count > 0, phase == .open || phase == .connecting, brokenOutput == nil else { return }
     if let session {
       if let failure = unsafe session.encrypt(bytes) { return end(.tls(failure)) }
       return flush()
     }
-    guard pending.isEmpty, phase == .open else { return unsafe pending.append(bytes) }
+    guard pending.isEmpty, phase == .open else {
+      wasFull = true
+      return unsafe pending.append(bytes)
+    }
     let count = unsafe synod_socket_send(descriptor, bytes.baseAddress!, bytes.count)
     guard let sent = accept(count), sent < bytes.count else { return }
     unsafe pending.append(UnsafeRawBufferPointer(rebasing: bytes[sent...]))
@@ -67,7 +72,7 @@ extension StreamConnection {
 
   /// Sends two pieces, one after the other, by one system call.
   package func send(_ head: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer) {
-    guard head.count > 0, body.count > 0, session == nil, pending.isEmpty, phase == .open else {
+    guard head.count > 0, body.count > 0, session == nil, pending.isEmpty, phase == .open, brokenOutput == nil else {
       unsafe send(head)
       return unsafe send(body)
     }
@@ -83,9 +88,17 @@ extension StreamConnection {
   private func accept(_ count: Int64) -> Int? {
     if count >= 0 { return Int(count) }
     if count == -Int64(EAGAIN) || count == -Int64(ENOBUFS) { return 0 }
-    // The peer may have said why before it closed: what it sent is read first.
-    end(.failed(NetworkError(errno: Int32(-count), operation: "write to", address: "\(peerAddress)")))
+    breakOutput(NetworkError(errno: Int32(-count), operation: "write to", address: "\(peerAddress)"))
     return nil
+  }
+
+  /// Nothing more can be sent. The peer may have said why before it closed, so what it sent is read first, if it is wanted.
+  private func breakOutput(_ error: NetworkError) {
+    pending.removeAll()
+    session?.dropOutput()
+    guard phase == .open, !isPaused, !hasInputEnded else { return end(.failed(error)) }
+    brokenOutput = error
+    canRead = true
   }
 
   /// Hands what is kept to the kernel, as far as it takes it.
@@ -112,21 +125,21 @@ extension StreamConnection {
       _ = synod_poll_change(
         loop.poller, descriptor, synod_poll_in | synod_poll_read_hangup | synod_poll_edge, token)
     }
-    if phase == .open { handler?.drained(self) }
+    if phase == .open && !isWaitingForRoom { handler?.drained(self) }
   }
 
   /// Blocks until at most `limit` bytes are kept, handing the loop over: for a handler that produces more than memory
   /// should hold. The handler's `drained` is not called meanwhile.
   /// - Returns: false where the connection broke or was aborted, or the time was up.
   package func waitUntilSent(toAtMost limit: Int = 0, timeoutNanoseconds: UInt64 = .max) -> Bool {
-    guard bufferedBytes > limit else { return phase == .open }
+    guard bufferedBytes > limit else { return phase == .open && brokenOutput == nil }
     let deadline = synod_boot_nanoseconds().addingReportingOverflow(timeoutNanoseconds)
     return EventLoop.blocking {
-      let kept = handler
-      handler = nil
-      defer { if phase != .closed { handler = kept } }
+      isWaitingForRoom = true
+      defer { isWaitingForRoom = false }
       while phase == .open {
         flush()
+        if brokenOutput != nil { return false }
         if phase == .open && bufferedBytes <= limit { return true }
         let now = synod_boot_nanoseconds()
         if !deadline.overflow && now >= deadline.partialValue { return false }

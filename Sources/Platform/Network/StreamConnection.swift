@@ -45,6 +45,8 @@ package final class StreamConnection: EventSource, @unchecked Sendable {
   var hasInputEnded = false
   var watchesForRoom = false
   var wasFull = false
+  var isWaitingForRoom = false
+  var brokenOutput: NetworkError?
   var pending = PendingOutput()
   var session: TLSSession?
   var earlyInput: [UInt8] = []
@@ -207,6 +209,7 @@ package final class StreamConnection: EventSource, @unchecked Sendable {
   /// The end of a turn: closes, watches for room, or asks for the next turn.
   private func settle() {
     if abortRequested.load(ordering: .acquiring) { end(.aborted) }
+    if let brokenOutput, isPaused { end(.failed(brokenOutput)) }
     if phase == .closing && bufferedBytes == 0 { return finish() }
     if bufferedBytes > 0 && !watchesForRoom && phase != .connecting {
       watchesForRoom = true

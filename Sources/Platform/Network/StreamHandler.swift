@@ -53,7 +53,8 @@ extension StreamHandler {
 
 /// How a connection behaves.
 package struct StreamOptions: Sendable {
-  /// Reading pauses by itself while more than this is kept for a peer that does not read, and goes on below it.
+  /// Reading pauses by itself while more than this is kept for a peer that does not read, and goes on below it. `.max` on a
+  /// side that sends without waiting for answers: two sides that both stop reading never start again.
   package var pauseReadingAboveBytes = 256 * 1024
   /// A closing connection has this long to take its last bytes, in nanoseconds.
   package var closeTimeoutNanoseconds: UInt64 = 10_000_000_000

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// What `EventLoop.schedule` returns, to take the timer back with.
 package struct TimerToken: Hashable, Sendable {
   let slot: Int
@@ -106,4 +108,33 @@ struct TimerHeap: ~Copyable {
     slots[heap[a].slot].place = a
     slots[heap[b].slot].place = b
   }
+}
+
+/// The heap by itself, with numbers for bodies: for tests of its order.
+package struct TimerQueue: ~Copyable {
+  private var heap = TimerHeap()
+  private let popped = Popped()
+
+  private final class Popped: Sendable {
+    let numbers = Mutex<[Int]>([])
+  }
+
+  package init() {}
+
+  package mutating func insert(deadline: UInt64, number: Int) -> TimerToken {
+    heap.insert(deadline: deadline) { [popped] in popped.numbers.withLock { $0.append(number) } }
+  }
+
+  package mutating func remove(_ token: TimerToken) -> Bool { heap.remove(token) }
+
+  /// The numbers of what is due, in order.
+  package mutating func popDue(_ now: UInt64) -> [Int] {
+    while let body = heap.popDue(now) { body() }
+    return popped.numbers.withLock { numbers in
+      defer { numbers.removeAll() }
+      return numbers
+    }
+  }
+
+  package var earliest: UInt64? { heap.count == 0 ? nil : heap.earliest }
 }
