@@ -29,6 +29,9 @@ package final class Server: Sendable {
     /// Where clients connect; at least one.
     package var listen: [SocketAddress]
     package var serving = ServingOptions()
+    /// Where sessions run, in a cluster, and how they are relayed.
+    package var cluster: (any ClusterRouting)?
+    package var relayTLS: TLSContext?
     /// The certificate that TLS is spoken with.
     package var tls: TLSContext?
     /// How many loops, that is how many processors sessions use at once.
@@ -63,7 +66,8 @@ package final class Server: Sendable {
     var serving = options.serving
     serving.hasTLS = options.tls != nil
     services = ConnectionServices(
-      sql: sql, options: serving, metrics: metrics, logger: logger, dummySecret: secret)
+      sql: sql, options: serving, metrics: metrics, logger: logger, dummySecret: secret,
+      cluster: options.cluster, relayTLS: options.relayTLS)
     activity = RegistryActivity(services.registry)
     sql.activityProvider = activity
     self.options = options
@@ -115,6 +119,15 @@ package final class Server: Sendable {
     if awaitDepartures(timeoutNanoseconds) { return true }
     for (_, connection) in services.registry.all { connection.terminate(report, now: true) }
     return awaitDepartures(1_000_000_000)
+  }
+
+  /// This node leads no longer: its clients' sessions end, each when its statement does, and clients connect again.
+  package func leadershipLost() {
+    let report = WireReport(
+      severity: .fatal, sqlState: "57P01", message: "terminating connection: this node does not lead any more")
+    for (_, connection) in services.registry.all where connection.readsLocally == nil {
+      connection.terminate(report, now: false)
+    }
   }
 
   private func awaitDepartures(_ timeoutNanoseconds: UInt64) -> Bool {

@@ -78,6 +78,11 @@ package final class SQLSession {
   /// work, so that it gets through in the end (`TransactionOptions.attempts`).
   private var failures = 0
 
+  /// Reads this node's state, whoever leads; see SQLSession+Local.swift.
+  package internal(set) var isLocal = false
+  /// Asked before each transaction of a local session.
+  package var beforeLocalRead: (() throws(SQLError) -> Void)?
+
   init(_ database: SQLDatabase, id: UInt64, user: String) {
     self.database = database
     self.id = id
@@ -250,6 +255,7 @@ package final class SQLSession {
       options.asOf = try constantVersion(asOf)
       options.isReadOnly = true
     }
+    if isLocal { try readLocally(&options) }
     let database = self.database
     let begun = try sqlErrors { () throws(TransactionError) in try database.manager.begin(options) }
     transaction = begun

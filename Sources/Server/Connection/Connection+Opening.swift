@@ -9,6 +9,7 @@ internal import Wire
 extension Connection {
   /// Says how the client shows who it is.
   func authenticate(_ startup: StartupMessage) {
+    if isElsewhere(startup) { return }
     let name = startup["user"] ?? ""
     roleName = name
     let role: RoleDescriptor?
@@ -58,7 +59,10 @@ extension Connection {
     guard role.canLogin else { return refuse("28000", "role \"\(roleName)\" is not permitted to log in") }
     isSuperuser = role.isSuperuser
     let session = services.sql.makeSession(user: roleName)
-    do throws(SQLError) { try configure(session, startup, role) } catch {
+    do throws(SQLError) {
+      try configure(session, startup, role)
+      if let readsLocally { readLocally(session, readsLocally) }
+    } catch {
       session.close()
       var report = WireReport(error)
       report.severity = .fatal
@@ -108,7 +112,7 @@ extension Connection {
     for (name, value) in try StartupOptions.parse(startup["options"] ?? "") { try session.setStartup(name, to: value) }
     for parameter in startup.parameters {
       switch parameter.name {
-      case "user", "database", "options", "replication": continue
+      case "user", "database", "options", "replication", Self.relayedName: continue
       default: try session.setStartup(parameter.name, to: StartupOptions.value(parameter))
       }
     }

@@ -55,6 +55,9 @@ package final class Connection: @unchecked Sendable {
   var roleName = ""
   var isSuperuser = false
   var processID: UInt32 = 0
+  /// The session reads this node's state, whoever leads.
+  var readsLocally: ReadConsistency?
+  var waitsForLeaderSince: UInt64 = 0
   var statementStart: UInt64 = 0
   let limit = TimeLimit()
   let decoder = ParameterDecoder()

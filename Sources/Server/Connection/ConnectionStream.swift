@@ -1,3 +1,4 @@
+package import Platform
 package import Wire
 
 // What a connection needs of the world below it, so that a conversation can be held without a socket.
@@ -20,6 +21,8 @@ package protocol ConnectionStream: AnyObject, Sendable {
   func setReading(_ isReading: Bool)
   /// What follows is TLS. `received` is then given plain bytes, after `secured`.
   func startTLS()
+  /// What follows is another node's: the client's bytes go there, and its answers to the client.
+  func relay(to address: SocketAddress, opening: [UInt8], tls: TLSContext?)
   /// Closes, after what was sent has left.
   func close()
 

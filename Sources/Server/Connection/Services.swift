@@ -1,4 +1,5 @@
 package import Logging
+package import Platform
 package import SQL
 internal import Synchronization
 
@@ -11,13 +12,19 @@ package final class ConnectionServices: Sendable {
   package let logger: Logger
   /// What the salts of unknown roles are made of.
   let dummySecret: [UInt8]
+  /// Where sessions run, in a cluster, and how the leader is spoken to.
+  let cluster: (any ClusterRouting)?
+  let relayTLS: TLSContext?
   private let onEnd: Mutex<(@Sendable (Connection) -> Void)?> = Mutex(nil)
 
   package var databaseName: String { sql.options.name }
 
   package init(
-    sql: SQLDatabase, options: ServingOptions, metrics: ServerMetrics, logger: Logger, dummySecret: [UInt8]
+    sql: SQLDatabase, options: ServingOptions, metrics: ServerMetrics, logger: Logger, dummySecret: [UInt8],
+    cluster: (any ClusterRouting)? = nil, relayTLS: TLSContext? = nil
   ) {
+    self.cluster = cluster
+    self.relayTLS = relayTLS
     self.sql = sql
     self.options = options
     self.metrics = metrics

@@ -9,6 +9,7 @@ final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
   private unowned let socket: StreamConnection
   private var connection: Connection!
   private let context: TLSContext?
+  private var relay: Relay?
 
   init(_ socket: StreamConnection, _ services: ConnectionServices, _ context: TLSContext?) {
     self.socket = socket
@@ -41,6 +42,12 @@ final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
     socket.startTLS(context)
   }
 
+  func relay(to address: SocketAddress, opening: [UInt8], tls: TLSContext?) {
+    let relay = Relay(socket, to: address, opening: opening, tls: tls)
+    self.relay = relay
+    relay.start()
+  }
+
   func close() { socket.close() }
 
   func execute(_ body: @escaping @Sendable () -> Void) { socket.execute(body) }
@@ -54,10 +61,14 @@ final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
   // MARK: From the socket
 
   func opened(_ socket: StreamConnection) { connection.opened() }
-  func received(_ bytes: RawSpan, _ socket: StreamConnection) { connection.received(bytes) }
+  func received(_ bytes: RawSpan, _ socket: StreamConnection) {
+    if let relay { relay.received(fromClient: bytes) } else { connection.received(bytes) }
+  }
+  func drained(_ socket: StreamConnection) { relay?.clientDrained() }
   func secured(_ socket: StreamConnection) { connection.secured() }
   func inputEnded(_ socket: StreamConnection) { connection.closed() }
   func closed(_ reason: CloseReason, _ socket: StreamConnection) {
+    relay?.clientClosed()
     connection.closed()
     connection = nil
   }

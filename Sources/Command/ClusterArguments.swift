@@ -1,0 +1,143 @@
+import ArgumentParser
+import Foundation
+internal import Logging
+internal import Paxos
+internal import Platform
+internal import Replication
+internal import Server
+internal import Synchronization
+internal import Synod
+
+/// The options of `synod serve` by which a node takes its place in a cluster.
+struct ClusterArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Where other nodes may be found: host:port,host:port. The same list may be given to every node.",
+      valueName: "addresses"))
+  var join: String?
+
+  @Option(help: ArgumentHelp("Found the cluster when so many nodes, this one included, have met.", valueName: "nodes"))
+  var bootstrapExpect: Int?
+
+  @Option(help: ArgumentHelp("What this node does: voter, witness or learner.", valueName: "role"))
+  var role = "voter"
+
+  @Option(help: ArgumentHelp("Where peers connect.", valueName: "address"))
+  var peerListen = "127.0.0.1:7433"
+
+  @Option(help: ArgumentHelp("Where peers are told to connect. (default: where this node listens)", valueName: "address"))
+  var advertise: String?
+
+  @Option(help: ArgumentHelp("Where clients of other nodes are relayed to. (default: the first --listen)", valueName: "address"))
+  var advertiseClients: String?
+
+  @Option(help: ArgumentHelp("Whose certificates peers must have, PEM.", valueName: "file"))
+  var peerCa: String?
+  @Option(help: ArgumentHelp("This node's certificate toward peers, PEM.", valueName: "file"))
+  var peerCert: String?
+  @Option(help: ArgumentHelp("Its private key, PEM.", valueName: "file"))
+  var peerKey: String?
+
+  var isAsked: Bool { join != nil || bootstrapExpect != nil }
+
+  func validate() throws {
+    if let bootstrapExpect, bootstrapExpect < 1 || bootstrapExpect > 15 {
+      throw ValidationError("--bootstrap-expect is between 1 and 15")
+    }
+    guard ClusterMember.Role(rawValue: role) != nil else {
+      throw ValidationError("unknown --role \"\(role)\"; there are voter, witness and learner")
+    }
+  }
+
+  /// Opens the node's database; waits for the other nodes as long as it takes.
+  func open(
+    _ directory: String, clientAddress: String, insecure: Bool, logger: Logger, signals: borrowing TerminationSignals
+  ) throws -> ClusterMember {
+    let place = try ServeCommand.address(peerListen, defaultPort: 7433)
+    var options = ClusterMember.Options(directory: directory, listen: place)
+    options.join = (join ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+    options.founders = bootstrapExpect
+    options.advertise = advertise ?? ""
+    options.role = ClusterMember.Role(rawValue: role) ?? .voter
+    switch (peerCa, peerCert, peerKey) {
+    case (let authority?, let certificate?, let key?):
+      let identity = TLSContext.Identity(certificate: .file(certificate), key: .file(key))
+      do throws(TLSError) {
+        options.server = try TLSContext(server: identity, authorities: .file(authority), clients: .required)
+        options.client = try TLSContext(client: .verifyFull, authorities: .file(authority), identity: identity)
+      } catch { throw CommandFailure("\(error)") }
+    case (nil, nil, nil):
+      guard place.isLoopback || insecure else {
+        throw CommandFailure(
+          "will not speak with peers on \(place) in clear: others could read and forge everything\n"
+            + "  Give --peer-ca, --peer-cert and --peer-key (synod cert makes them), or --insecure if the network is yours alone."
+        )
+      }
+    default: throw ValidationError("--peer-ca, --peer-cert and --peer-key go together")
+    }
+    options.log = { text in logger.notice("\(text)") }
+    let pending = signals.pending
+    options.isCancelled = { pending.arePending }
+    logger.notice("looking for the cluster", metadata: ["peers": "\(options.join.joined(separator: ","))"])
+    do {
+      return try ClusterMember(options, clientAddress: clientAddress)
+    } catch let error as DatabaseError {
+      throw CommandFailure([error.message, error.detail, error.hint].compactMap { $0 }.joined(separator: "\n  "))
+    } catch { throw CommandFailure("\(error)") }
+  }
+}
+
+/// What the server needs to know of the cluster, and what it must be told.
+final class ClusterServing: ClusterRouting {
+  private let member: ClusterMember
+  private let isStopping = Atomic(false)
+  private let addresses: Mutex<[String: SocketAddress]> = Mutex([:])
+
+  init(_ member: ClusterMember) { self.member = member }
+
+  func route() -> SessionRoute {
+    let status = member.replication.status
+    if status.takesCommits { return .here }
+    guard let leader = status.leader, leader != status.node, let text = member.clientAddress(of: leader),
+      let address = resolve(text)
+    else { return .nowhere }
+    return .relay(address)
+  }
+
+  private func resolve(_ text: String) -> SocketAddress? {
+    if let known = addresses.withLock({ $0[text] }) { return known }
+    guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+    let host = text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
+    guard let found = try? SocketAddress.resolve(host, port: port).first else { return nil }
+    addresses.withLock { $0[text] = found }
+    return found
+  }
+
+  func stalenessMilliseconds() -> UInt64? {
+    let status = member.replication.status
+    return status.takesCommits ? 0 : status.stalenessMicroseconds.map { $0 / 1000 }
+  }
+
+  /// Tells the server when this node stops leading.
+  func watch(_ server: Server, _ logger: Logger) {
+    let member = member
+    Thread.detachNewThread { [self] in
+      var led = false
+      var leader: NodeID?
+      while !isStopping.load(ordering: .acquiring) {
+        let seen = member.replication.standingWord.load()
+        let status = member.replication.status
+        if led, !status.takesCommits { server.leadershipLost() }
+        if status.leader != leader {
+          leader = status.leader
+          let who = leader.map { $0 == status.node ? "this node" : "node \($0.rawValue)" } ?? "nobody"
+          logger.notice("\(who) leads", metadata: ["ballot": "\(status.ballot)"])
+        }
+        led = status.takesCommits
+        member.replication.standingWord.wait(while: seen, timeoutNanoseconds: 1_000_000_000)
+      }
+    }
+  }
+
+  func stop() { isStopping.store(true, ordering: .releasing) }
+}
