@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+internal import Log
 internal import Logging
 internal import Paxos
 internal import Platform
@@ -25,10 +26,13 @@ struct ClusterArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Where peers connect.", valueName: "address"))
   var peerListen = "127.0.0.1:7433"
 
-  @Option(help: ArgumentHelp("Where peers are told to connect. (default: where this node listens)", valueName: "address"))
+  @Option(
+    help: ArgumentHelp("Where peers are told to connect. (default: where this node listens)", valueName: "address"))
   var advertise: String?
 
-  @Option(help: ArgumentHelp("Where clients of other nodes are relayed to. (default: the first --listen)", valueName: "address"))
+  @Option(
+    help: ArgumentHelp(
+      "Where clients of other nodes are relayed to. (default: the first --listen)", valueName: "address"))
   var advertiseClients: String?
 
   @Option(help: ArgumentHelp("Whose certificates peers must have, PEM.", valueName: "file"))
@@ -49,9 +53,16 @@ struct ClusterArguments: ParsableArguments {
     }
   }
 
+  /// Whether the directory is a node's, so that it must not be opened alone.
+  static func isNode(_ directory: String) throws -> Bool {
+    do throws(LogError) { return try Members.read(directory, disk: LinuxDisk())?.isFounded ?? false } catch {
+      throw CommandFailure("\(error)")
+    }
+  }
+
   /// Opens the node's database; waits for the other nodes as long as it takes.
   func open(
-    _ directory: String, clientAddress: String, insecure: Bool, logger: Logger, signals: borrowing TerminationSignals
+    _ directory: String, clientAddress: String, insecure: Bool, logger: Logger
   ) throws -> ClusterMember {
     let place = try ServeCommand.address(peerListen, defaultPort: 7433)
     var options = ClusterMember.Options(directory: directory, listen: place)
@@ -76,8 +87,7 @@ struct ClusterArguments: ParsableArguments {
     default: throw ValidationError("--peer-ca, --peer-cert and --peer-key go together")
     }
     options.log = { text in logger.notice("\(text)") }
-    let pending = signals.pending
-    options.isCancelled = { pending.arePending }
+    options.isCancelled = { TerminationSignals.arePending }
     logger.notice("looking for the cluster", metadata: ["peers": "\(options.join.joined(separator: ","))"])
     do {
       return try ClusterMember(options, clientAddress: clientAddress)
@@ -137,6 +147,42 @@ final class ClusterServing: ClusterRouting {
         member.replication.standingWord.wait(while: seen, timeoutNanoseconds: 1_000_000_000)
       }
     }
+  }
+
+  // MARK: Health
+
+  func leaderFailure() -> String? {
+    let status = member.replication.status
+    if status.diskFailed { return "this node's disk failed" }
+    return status.leader == nil ? "no leader is known" : nil
+  }
+
+  /// `/primary` and `/replica?lag=` for load balancers: 200 where a node is what is asked for.
+  func answer(_ path: String, _ query: String) -> HTTPAnswer? {
+    let status = member.replication.status
+    switch path {
+    case "/primary":
+      return HTTPAnswer(status.takesCommits ? 200 : 503, status.takesCommits ? "leader\n" : "not the leader\n")
+    case "/replica":
+      guard !status.takesCommits, !status.diskFailed, let age = stalenessMilliseconds() else {
+        return HTTPAnswer(503, "not a replica that can be read\n")
+      }
+      let bound = query.split(separator: "&").first { $0.hasPrefix("lag=") }.flatMap {
+        Self.milliseconds($0.dropFirst(4))
+      }
+      if let bound, age > bound { return HTTPAnswer(503, "\(age) ms behind\n") }
+      return HTTPAnswer(200, "replica, \(age) ms behind\n")
+    case "/read-only":
+      return HTTPAnswer(status.leader == nil ? 503 : 200, status.leader == nil ? "no leader\n" : "ok\n")
+    default: return nil
+    }
+  }
+
+  /// `500ms`, `2s`, or a number of milliseconds.
+  private static func milliseconds(_ text: Substring) -> UInt64? {
+    if text.hasSuffix("ms") { return UInt64(text.dropLast(2)) }
+    if text.hasSuffix("s") { return UInt64(text.dropLast()).map { $0 &* 1000 } }
+    return UInt64(text)
   }
 
   func stop() { isStopping.store(true, ordering: .releasing) }

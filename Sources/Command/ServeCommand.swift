@@ -1,7 +1,9 @@
 import ArgumentParser
 import Foundation
 internal import Logging
+internal import Paxos
 internal import Platform
+internal import Replication
 internal import Server
 internal import Synod
 
@@ -61,10 +63,12 @@ struct ServeCommand: ParsableCommand {
   @Option(help: "What is logged: trace, debug, info, notice, warning, error, critical.")
   var logLevel = "notice"
 
+  @OptionGroup(title: "Cluster") var cluster: ClusterArguments
+
   func run() throws {
     signal(SIGPIPE, SIG_IGN)
     let signals = TerminationSignals()
-    let options = try serverOptions()
+    var options = try serverOptions()
     guard let level = Logger.Level(rawValue: logLevel) else {
       throw ValidationError("unknown log level \"\(logLevel)\"")
     }
@@ -78,28 +82,50 @@ struct ServeCommand: ParsableCommand {
     metrics.bootstrap()
 
     let database: Database
-    do throws(DatabaseError) { database = try Database.open(at: data) } catch { throw Self.failure(error) }
+    var member: ClusterMember?
+    var serving: ClusterServing?
+    if try cluster.isAsked || ClusterArguments.isNode(data) {
+      let opened = try cluster.open(
+        data, clientAddress: cluster.advertiseClients ?? "", insecure: insecure, logger: logger)
+      member = opened
+      serving = ClusterServing(opened)
+      options.cluster = serving
+      database = opened.database
+    } else {
+      do throws(DatabaseError) { database = try Database.open(at: data) } catch { throw Self.failure(error) }
+    }
     let server: Server
     let bound: [SocketAddress]
     do {
+      try member?.awaitCatalog()
       server = try Server(
         database: database, options: options, metrics: ServerMetrics(factory: metrics), logger: logger)
       bound = try server.start()
     } catch {
+      try? member?.close()
       try? database.close()
       throw CommandFailure("\(error)")
     }
+    if let member, cluster.advertiseClients == nil, let first = bound.first(where: { $0.family != .unix }) {
+      member.network.changeHello { $0.clientAddress = "\(first)" }
+    }
+    serving?.watch(server, logger)
     ProcessSamples.register(metrics, version: SynodCommand.version)
     server.registerSamples(metrics)
-    let health = try serveHTTP(server, metrics)
+    let health = try serveHTTP(server, metrics, serving)
     try announce(bound, health)
     signals.wait()
     signals.whenAgain { Foundation._exit(1) }
+    if let member, member.replication.status.role == .leader, let refusal = member.transferLeadership() {
+      logger.warning("leadership was not handed over", metadata: ["reason": "\(refusal)"])
+    }
     logger.notice("draining", metadata: ["connections": "\(server.services.registry.count)"])
     let isEmpty = server.drain(timeoutNanoseconds: UInt64(max(0, drainTimeout) * 1e9))
     if !isEmpty { logger.warning("statements were cut off", metadata: ["seconds": "\(drainTimeout)"]) }
     health?.stop()
     server.stop()
+    serving?.stop()
+    try? member?.close()
     do throws(DatabaseError) { try database.close() } catch { throw Self.failure(error) }
     logger.notice("stopped")
   }
@@ -137,7 +163,7 @@ struct ServeCommand: ParsableCommand {
   }
 
   /// `host:port`, `port`, `[v6]:port` or a path.
-  private static func address(_ text: String, defaultPort: UInt16) throws -> SocketAddress {
+  static func address(_ text: String, defaultPort: UInt16) throws -> SocketAddress {
     do throws(NetworkError) {
       if text.hasPrefix("/") || text.hasPrefix(".") { return try SocketAddress(path: text) }
       var host = "127.0.0.1"
@@ -155,7 +181,9 @@ struct ServeCommand: ParsableCommand {
     } catch { throw CommandFailure("\(error)") }
   }
 
-  private func serveHTTP(_ server: Server, _ metrics: PrometheusFactory) throws -> HTTPServer? {
+  private func serveHTTP(
+    _ server: Server, _ metrics: PrometheusFactory, _ cluster: ClusterServing?
+  ) throws -> HTTPServer? {
     guard http != "off" else { return nil }
     let place = try Self.address(http, defaultPort: 7434)
     let service = HealthService(
@@ -163,9 +191,12 @@ struct ServeCommand: ParsableCommand {
       ready: [
         .init("draining") { server.isStopping ? "the server is about to stop" : nil },
         .init("database") { server.databaseFailure() },
+        .init("leader") { cluster?.leaderFailure() },
       ],
       metrics: { metrics.text() })
-    return try HTTPServer(host: place.host, port: Int(place.port)) { path, query in service.answer(path, query) }
+    return try HTTPServer(host: place.host, port: Int(place.port)) { path, query in
+      cluster?.answer(path, query) ?? service.answer(path, query)
+    }
   }
 
   private func announce(_ bound: [SocketAddress], _ health: HTTPServer?) throws {
@@ -198,6 +229,13 @@ struct TerminationSignals: ~Copyable {
     unsafe sigaddset(&set, SIGTERM)
     unsafe sigaddset(&set, SIGINT)
     _ = unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+  }
+
+  /// Whether one of them has come and was not waited for.
+  static var arePending: Bool {
+    var pending = sigset_t()
+    unsafe sigpending(&pending)
+    return unsafe sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1
   }
 
   /// Returns when one of them comes.

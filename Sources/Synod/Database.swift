@@ -35,8 +35,11 @@ public final class Database: Sendable {
   }
   private let shared = Mutex(Shared())
 
-  init(core: Core, options: DatabaseOptions) {
+  private let link: DatabaseLink
+
+  init(core: Core, options: DatabaseOptions, link: DatabaseLink = DatabaseLink()) {
     self.core = core
+    self.link = link
     self.options = options
   }
 
@@ -64,11 +67,9 @@ public final class Database: Sendable {
   ) throws(DatabaseError) -> Database {
     let link = DatabaseLink()
     let core = try Core(path: path, disk: disk, clock: clock, options: options, tuning: tuning, node: node) {
-      link.database?.shared.withLock { $0.sql }?.leadershipChanged()
+      link.sql?.leadershipChanged()
     }
-    let database = Database(core: core, options: options)
-    link.database = database
-    return database
+    return Database(core: core, options: options, link: link)
   }
 
   /// This node's log among the others'; nil where there is one node.
@@ -194,6 +195,7 @@ public final class Database: Sendable {
       do throws(SQLError) {
         let sql = try SQLDatabase(manager: core.manager, options: sqlOptions)
         shared.sql = sql
+        link.sql = sql
         return sql
       } catch { throw DatabaseError(error) }
     }

@@ -119,8 +119,9 @@ final class Relay: StreamHandler, @unchecked Sendable {
     body.append(0)
     let size = UInt32(body.count + 4)
     let head: [UInt8] = [UInt8(ascii: "E")] + (0..<4).map { UInt8(truncatingIfNeeded: size >> UInt32(24 - 8 * $0)) }
+    let message = head + body
     client.execute { [client] in
-      client.send(head + body)
+      client.send(message)
       client.close()
     }
   }

@@ -1,6 +1,7 @@
 internal import Encoding
 internal import Log
 package import Replication
+internal import SQL
 internal import Storage
 internal import Synchronization
 internal import Transactions
@@ -20,15 +21,13 @@ package struct ClusterNodeSetup: Sendable {
   }
 }
 
-/// How a core's hook reaches the database that is made around it.
+/// How a core's hook reaches the SQL side, which is made later. A lock of its own: the hook runs under the replica's lock,
+/// for which whoever opens the SQL side may be waiting.
 final class DatabaseLink: Sendable {
-  private struct State {
-    weak var database: Database?
-  }
-  private let state = Mutex(State())
-  var database: Database? {
-    get { state.withLock { $0.database } }
-    set { state.withLock { $0.database = newValue } }
+  private let state: Mutex<SQLDatabase?> = Mutex(nil)
+  var sql: SQLDatabase? {
+    get { state.withLock { $0 } }
+    set { state.withLock { $0 = newValue } }
   }
 }
 

@@ -134,6 +134,23 @@ package final class ClusterMember: Sendable {
     return members
   }
 
+  /// Waits until this node has the catalog, which the first leader makes.
+  package func awaitCatalog() throws {
+    var isTold = false
+    while true {
+      do throws(DatabaseError) {
+        _ = try database.sqlDatabase()
+        return
+      } catch {
+        guard error.sqlState == "57P03" || error.sqlState == "40001" else { throw error }
+        if options.isCancelled() { throw ClusterError("stopped while waiting for a leader") }
+        if !isTold { options.log("waiting for a leader: \(error.message)") }
+        isTold = true
+      }
+      word.wait(while: word.load(), timeoutNanoseconds: 50_000_000)
+    }
+  }
+
   // MARK: Founding and joining
 
   private static func awaitCluster(
