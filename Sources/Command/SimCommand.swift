@@ -37,10 +37,12 @@ struct Sim: ParsableCommand {
   var pace: UInt64 = 400
   @Option(help: ArgumentHelp("Put a known bug in, to see it found.", visibility: .hidden))
   var mutation: String?
-  @Flag(help: "Keep records in the real log over a simulated disk; without damage, amnesia and checkpoints.")
+  @Flag(help: "Keep records in the real log over a simulated disk.")
   var log = false
   @Option(help: ArgumentHelp("Bugs in the log, as bits.", visibility: .hidden))
   var logMutations = 0
+  @Option(help: "Measure this many elections, and the known partial partitions, instead.")
+  var elections: Int?
   @Flag(help: "Stop at the first violation of each thread.")
   var first = false
   @Flag(help: "One JSON object instead of text.")
@@ -65,6 +67,7 @@ struct Sim: ParsableCommand {
   }
 
   mutating func validate() throws {
+    guard elections ?? 1 >= 1, elections ?? 1 <= 10_000_000 else { throw ValidationError("--elections: at least 1") }
     guard steps >= 0, jobs >= 1, jobs <= 256 else { throw ValidationError("--steps and --jobs must be positive") }
     guard (seeds == nil) != (seed == nil) || (seeds == nil && seed == nil) else {
       throw ValidationError("give --seeds or --seed, not both")
@@ -115,6 +118,7 @@ struct Sim: ParsableCommand {
   }
 
   mutating func run() throws {
+    if let elections { return try measureElections(elections) }
     let template = try template()
     let counts = try nodeCounts()
     if trace || minimize || svg != nil, let seed { return try runOne(seed, template, counts) }

@@ -445,11 +445,11 @@ package final class Log: Sendable {
     }
     guard let next = files.takePrepared(need) else { preconditionFailure("a prepared segment is there") }
     precondition(next.sequence == sequence)
-    let (state, salt) = shared.withLock { shared in (shared.index.head.state, shared.randomness.next()) }
+    let (head, salt) = shared.withLock { shared in (shared.index.head, shared.randomness.next()) }
     let header = SegmentHeader(
       sequence: sequence, fileSizeBytes: next.sizeBytes, salt: salt, isRecycled: next.isRecycled,
       logIdentity: writer.header.logIdentity, previousEnd: writer.offset, firstFrame: writer.nextFrame,
-      previousChecksum: writer.previousChecksum, state: state)
+      previousChecksum: writer.previousChecksum, state: head.state, sync: head.remainingSync)
     unsafe header.encode(into: writer.block.bytes)
     unsafe try writeDurably(next.file, UnsafeRawBufferPointer(writer.block.bytes), 0)
     writer.file.close()
@@ -460,7 +460,8 @@ package final class Log: Sendable {
     shared.withLock {
       $0.segments.append(
         SegmentInfo(
-          sequence: sequence, path: next.path, fileSizeBytes: next.sizeBytes, before: state.last, greatestSlot: .zero))
+          sequence: sequence, path: next.path, fileSizeBytes: next.sizeBytes, before: head.state.last,
+          greatestSlot: .zero))
     }
     self.sequence.store(sequence, ordering: .releasing)
     wakeMaintenance()

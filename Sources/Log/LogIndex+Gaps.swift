@@ -161,7 +161,11 @@ extension LogIndex {
   /// The true log before here ends at `position`.
   private mutating func resolve(_ position: LogPosition) throws(LogInconsistency) {
     guard position.slot >= head.base.slot else {
-      throw LogInconsistency(reason: "the log goes on at slot \(position.slot.rawValue), before its beginning")
+      // It was cut back to before what the files still hold: it begins here now.
+      forget(after: .zero, oldBase: head.base.slot)
+      head.base = position
+      head.state.last = position
+      return
     }
     if position.slot <= head.state.last.slot, chain(at: position.slot) == position.chain {
       forget(after: position.slot, oldBase: head.base.slot)

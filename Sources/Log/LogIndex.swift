@@ -41,6 +41,8 @@ struct LogHead: Sendable {
   var pendingLast = LogPosition.zero
   /// The next record takes the place of a damaged copy of itself.
   var pendingRepair: Slot?
+  /// Whether a repair is about to be written, rather than found.
+  var mustProve = false
 
   enum Effect {
     case none, append, stage, install(after: LogPosition), discard
@@ -77,8 +79,9 @@ struct LogHead: Sendable {
     }
   }
 
-  /// Whether the record may stand for the damaged one at `slot`: everything known about it must agree, and something must
-  /// be known. What is no longer (or not yet) part of the log needs no repair.
+  /// Whether the record may stand for the damaged one at `slot`: everything known about it must agree, and when it is
+  /// written something must be known; later that may be damaged in its turn. What is no longer (or not yet) part of the
+  /// log needs no repair.
   private func checkRepair(
     of slot: Slot, _ header: RecordHeader, _ recordChain: Hash128, _ chain: (Slot) -> Hash128?
   ) throws(LogInconsistency) -> Bool {
@@ -86,9 +89,11 @@ struct LogHead: Sendable {
     guard slot > base.slot, slot <= state.last.slot else { return false }
     let known = chain(slot)
     let before = chain(Slot(slot.rawValue - 1))
-    guard known ?? before != nil, known ?? recordChain == recordChain,
-      before ?? header.previousChain == header.previousChain
-    else { throw LogInconsistency(reason: "nothing proves that this is the record of slot \(slot.rawValue)") }
+    let agrees = known ?? recordChain == recordChain && before ?? header.previousChain == header.previousChain
+    guard mustProve else { return agrees }
+    guard agrees, known ?? before != nil else {
+      throw LogInconsistency(reason: "nothing proves that this is the record of slot \(slot.rawValue)")
+    }
     return true
   }
 
@@ -161,6 +166,11 @@ struct LogHead: Sendable {
 
   mutating func noteRewrite() { state.rewrites = (state.rewrites + 1) & FrameHistory.rewritesMask }
 
+  /// What a new segment's header says of the sync under way.
+  var remainingSync: SyncBegin? {
+    pendingSync.map { SyncBegin(ballot: $0.ballot, before: pendingLast, end: $0.end, endChain: $0.endChain) }
+  }
+
   /// What the next frame says about all before it.
   var history: FrameHistory {
     FrameHistory(isInSync: pendingSync != nil, isTailCertain: state.isTailCertain, rewrites: state.rewrites)
@@ -195,7 +205,8 @@ struct LogHead: Sendable {
     guard pendingLast.slot == end, pendingLast.chain == endChain else {
       throw LogInconsistency(reason: "a sync that ends at slot \(pendingLast.slot.rawValue) instead of \(end.rawValue)")
     }
-    if begin.before.slot < base.slot { base = begin.before }
+    // If the sync began in a segment that is gone, so are the records before what is left of it.
+    if begin.before.slot <= base.slot || begin.before.slot > state.last.slot { base = begin.before }
     state.last = pendingLast
     state.accepted = ballot
     state.promised = max(state.promised, ballot)
@@ -235,6 +246,11 @@ struct LogIndex: Sendable {
   init(startingAt header: SegmentHeader) {
     head.state = header.state
     head.base = header.state.last
+    if let sync = header.sync {
+      head.pendingSync = sync
+      head.pendingLast = sync.before
+      pendingSyncSegment = header.sequence
+    }
   }
 
   func place(of slot: Slot) -> RecordPlace? {
@@ -259,6 +275,7 @@ struct LogIndex: Sendable {
   /// Whether `items` may follow, without taking them.
   func check(_ items: [LogItem]) throws(LogInconsistency) {
     var next = head
+    next.mustProve = true
     var repaired: [(slot: Slot, chain: Hash128)] = []
     for item in items {
       // Within one frame a sync may build on records of the same frame, and a repair on the one before.
@@ -335,7 +352,7 @@ struct LogIndex: Sendable {
   /// Forgets the records behind `slot`. `oldBase` is the slot before the first of `places`.
   mutating func forget(after slot: Slot, oldBase: Slot) {
     let kept = slot > oldBase ? Int(slot.rawValue - oldBase.rawValue) : 0
-    places.removeLast(places.count - dropped - kept)
+    places.removeLast(max(0, places.count - dropped - kept))
     while let last = damaged.last, last > slot { damaged.removeLast() }
   }
 

@@ -26,7 +26,11 @@
 //   176    40   checkpoint               ⎪
 //   216    8    leader time              ⎭
 //   224    4    rewrites, as of the start of the segment (Frame.swift, FrameHistory)
-//   228    …    zero
+//   228    4    bit 0 = a sync is under way as the segment starts, of which this is left:
+//   232    24   its ballot
+//   256    24   its last slot and the chain there
+//   280    32   the position of its newest record so far
+//   312    …    zero
 //   4096   …    frames
 //
 // 1. The header is durable before the first frame is written; a segment whose header is not valid holds no frame.
@@ -71,6 +75,8 @@ package struct SegmentHeader: Hashable, Sendable {
   package var firstFrame: UInt64
   package var previousChecksum: UInt32
   package var state: LogState
+  /// The rest of the sync that is under way here: what came before is in older segments, which may be gone.
+  package var sync: SyncBegin?
 
   func encode(into memory: UnsafeMutableRawBufferPointer) {
     precondition(memory.count == Self.sizeBytes)
@@ -96,6 +102,17 @@ package struct SegmentHeader: Hashable, Sendable {
     unsafe state.checkpoint.encode(into: memory, at: 176)
     unsafe store(state.leaderTime, in: memory, at: 216)
     unsafe store(state.rewrites, in: memory, at: 224)
+    if let sync {
+      unsafe store(1 as UInt32, in: memory, at: 228)
+      unsafe sync.ballot.encode(into: memory, at: 232)
+      unsafe store(sync.end.rawValue, in: memory, at: 256)
+      unsafe store(sync.endChain.low, in: memory, at: 264)
+      unsafe store(sync.endChain.high, in: memory, at: 272)
+      unsafe store(sync.before.slot.rawValue, in: memory, at: 280)
+      unsafe store(sync.before.chain.low, in: memory, at: 288)
+      unsafe store(sync.before.chain.high, in: memory, at: 296)
+      unsafe store(sync.before.version.rawValue, in: memory, at: 304)
+    }
     unsafe store(Self.checksum(UnsafeRawBufferPointer(memory)), in: memory, at: 12)
   }
 
@@ -137,12 +154,23 @@ package struct SegmentHeader: Hashable, Sendable {
     state.leaderTime = unsafe load(from: memory, at: 216)
     state.rewrites = unsafe load(UInt32.self, from: memory, at: 224) & FrameHistory.rewritesMask
     state.isTailCertain = unsafe load(UInt64.self, from: memory, at: 40) & 2 == 0
+    var sync: SyncBegin?
+    if unsafe load(UInt32.self, from: memory, at: 228) & 1 == 1 {
+      sync = unsafe SyncBegin(
+        ballot: LogBallot(from: memory, at: 232),
+        before: LogPosition(
+          slot: Slot(load(from: memory, at: 280)),
+          chain: Hash128(low: load(from: memory, at: 288), high: load(from: memory, at: 296)),
+          version: Version(load(from: memory, at: 304))),
+        end: Slot(load(from: memory, at: 256)),
+        endChain: Hash128(low: load(from: memory, at: 264), high: load(from: memory, at: 272)))
+    }
     return unsafe .header(
       SegmentHeader(
         sequence: load(from: memory, at: 16), fileSizeBytes: load(from: memory, at: 24),
         salt: load(from: memory, at: 32), isRecycled: load(UInt64.self, from: memory, at: 40) & 1 == 1,
         logIdentity: Hash128(low: load(from: memory, at: 48), high: load(from: memory, at: 56)),
         previousEnd: load(from: memory, at: 64), firstFrame: load(from: memory, at: 72),
-        previousChecksum: load(from: memory, at: 80), state: state))
+        previousChecksum: load(from: memory, at: 80), state: state, sync: sync))
   }
 }

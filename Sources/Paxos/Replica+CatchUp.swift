@@ -70,7 +70,8 @@ extension Replica {
       guard log.chain(at: previous.slot).map({ $0 == previous.chain }) ?? true, fetch.end.slot <= log.last,
         fetch.end.slot > previous.slot, log.chain(at: fetch.end.slot).map({ $0 == fetch.end.chain }) ?? true
       else { return send(.missing(purpose: .repair, previousSlot: previous.slot), to: node, &actions) }
-      serve(fetch, through: fetch.end.slot, limit: settings.fetchEntries, to: node, &actions)
+      // A run of damaged records is proven by what follows it: part of one would prove nothing.
+      serve(fetch, through: fetch.end.slot, limit: .max, to: node, &actions)
     }
   }
 

@@ -68,6 +68,7 @@ extension Replica {
   mutating func adoptEpoch(_ next: Configuration, start: ChainPoint) {
     configuration = next
     epochStart = start
+    epochWrite = sequence + 1
     // They are greater already if the stop record was lost here after this node had voted.
     promised = max(promised, .start(of: next.epoch))
     accepted = max(accepted, .start(of: next.epoch))

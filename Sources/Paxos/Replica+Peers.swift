@@ -130,8 +130,8 @@ extension Replica {
       if epoch > configuration.epoch {
         // A leader that adds us to a configuration of which we know nothing yet.
         considerCatchUp(from: node, point: beat.chosen, &actions)
-      } else if epoch == configuration.epoch {
-        // One that was removed waits to hear that it may leave.
+      } else if epoch == configuration.epoch, completedSequence >= epochWrite {
+        // One that was removed waits to hear that it may leave; not before that is remembered here.
         let peer = Peer(id: node, isAcceptor: false, isWitness: false)
         send(.heartbeat(heartbeat(for: peer)), to: node, &actions)
       }

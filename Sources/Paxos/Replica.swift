@@ -73,6 +73,8 @@ package struct Replica: Sendable {
   // Writes
   var sequence: UInt64 = 0
   var completedSequence: UInt64 = 0
+  /// The write that makes this epoch durable here.
+  var epochWrite: UInt64 = 0
   /// Durable under `accepted`.
   var durableLast: SlotNumber = 0
   var persistedPromised: Ballot

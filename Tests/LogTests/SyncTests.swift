@@ -82,6 +82,45 @@ import Testing
     #expect(try LogVerification.verify(dbPath, disk: disk) == [])
   }
 
+  /// The segment with a sync's beginning goes before the one with its end: what is left of the sync is in its header.
+  @Test(arguments: [false, true])
+  func aSyncAcrossSegmentsOutlivesItsBeginning(isGivenUp: Bool) throws {
+    let disk = SimulatedDisk(seed: 5)
+    let before = LogPosition(slot: Slot(1), chain: Hash128(low: 4, high: 4), version: Version(1))
+    let (positions, bytes) = try records(
+      (0..<12 as Range<UInt8>).map { [UInt8](repeating: $0, count: 3000) }, after: before, origin: ballot)
+    let end = try #require(positions.last)
+    let last = try withLog(disk) { log in
+      try log.install(CheckpointMark(position: before, manifest: 0), keepsLog: false)
+      let frame = FrameBuffer()
+      frame.append(.syncBegin(SyncBegin(ballot: ballot, before: before, end: end.slot, endChain: end.chain)))
+      for record in bytes {
+        try record.withRaw { (raw) throws in try frame.append(stored: raw) }
+        try log.write(frame)
+        frame.removeAll()
+      }
+      frame.append(isGivenUp ? .syncAbort : .syncEnd(ballot: ballot, end: end.slot, endChain: end.chain))
+      try log.write(frame)
+      let count = log.segmentSizes.count
+      try log.truncate(through: Slot(8))
+      #expect(log.segmentSizes.count < count)
+      return log.state.last
+    }
+    for policy in [DamagePolicy.refuse, .report] {
+      var options = smallOptions()
+      options.onDamage = policy
+      try withLog(disk, options) { log in
+        #expect(log.state.last == last)
+        #expect(log.state.accepted == (isGivenUp ? .zero : ballot))
+        #expect(log.damage == [])
+        guard !isGivenUp else { return }
+        let found = try contents(log)
+        #expect(found[13] == [UInt8](repeating: 11, count: 3000))
+        #expect(found.count < 12)
+      }
+    }
+  }
+
   func outcome(_ disk: SimulatedDisk, mutations: LogMutations = []) -> String? {
     let old: [UInt64: [UInt8]] = [1: [1], 2: [2], 3: [3], 4: [4], 5: [5]]
     let new: [UInt64: [UInt8]] = [1: [1], 2: [2], 3: [13], 4: [14], 5: [15], 6: [16]]

@@ -15,7 +15,7 @@ extension ClusterSimulation {
   func nemesisStep() throws(Violation) {
     queue.push(.nemesis, at: time + scheduleDice.ticks(options.faultPause))
     let kind = FaultKind.allCases[scheduleDice.below(FaultKind.allCases.count)]
-    guard !healed, options.faults.contains(kind), !options.usesLog || !ClusterOptions.modelFaults.contains(kind) else {
+    guard !healed, options.faults.contains(kind) else {
       return
     }
     let index = kind.rawValue
@@ -97,17 +97,31 @@ extension ClusterSimulation {
     note(nil, "partition")
   }
 
-  /// Impaired acceptors that both quorums can do without.
-  private var mayImpair: Bool {
+  /// Whether both quorums can do without `node`, and those that are impaired already.
+  private func mayImpair(_ node: ClusterNode) -> Bool {
     guard let configuration = configurations.last?.configuration else { return false }
     // Some node, perhaps one that is down, may hold a stop record that will be chosen.
-    guard newestStop == configuration.epoch else { return false }
+    guard newestStop == configuration.epoch, canSpare(node, in: configuration) else { return false }
+    // As long as nobody else would remember that the epoch before is over, it may have to be lived through again.
+    let isRemembered = configuration.members.contains { id in
+      guard id != node.id, let index = nodeIndex(id) else { return false }
+      let other = nodes[index]
+      return !other.isFrozen && !other.amnesiac && !other.store.isDamaged
+        && other.store.durablePromised.epoch == configuration.epoch
+    }
+    guard configurations.count > 1, !isRemembered else { return true }
+    return canSpare(node, in: configurations[configurations.count - 2].configuration)
+  }
+
+  private func canSpare(_ victim: ClusterNode, in configuration: Configuration) -> Bool {
     let acceptors = configuration.voters + configuration.witnesses
     var impaired = 1
     for id in acceptors {
       guard let index = nodeIndex(id) else { continue }
       let node = nodes[index]
-      if node.amnesiac || node.store.isDamaged || !(node.replica?.tailCertain ?? true) { impaired += 1 }
+      if node.isFrozen || node.amnesiac || node.store.isDamaged || !(node.replica?.tailCertain ?? true) {
+        impaired += 1
+      }
     }
     let quorum = max(configuration.electionQuorum, configuration.replicationQuorum, configuration.nackQuorum)
     return acceptors.count - impaired >= quorum && configuration.voters.count - impaired >= 1
@@ -115,7 +129,7 @@ extension ClusterSimulation {
 
   private func damage(_ node: ClusterNode, _ dice: inout Dice) {
     let store = node.store
-    guard node.replica != nil, mayImpair, store.durableLast > store.durableBase else { return }
+    guard node.replica != nil, mayImpair(node), store.durableLast > store.durableBase else { return }
     stop(node)
     queue.push(.restart, at: time + dice.ticks(1_000...500_000), node: node.index)
     guard store.durableLast > store.durableBase else { return }
@@ -137,7 +151,7 @@ extension ClusterSimulation {
   }
 
   private func forget(_ node: ClusterNode, _ dice: inout Dice) {
-    guard node.replica != nil, mayImpair, dice.chance(200) else { return }
+    guard node.replica != nil, mayImpair(node), dice.chance(200) else { return }
     stop(node)
     queue.push(.restart, at: time + dice.ticks(1_000...500_000), node: node.index)
     diskWasDamaged = true

@@ -29,12 +29,10 @@ package struct ClusterOptions: Sendable {
   package var nodes = 3
   package var steps = 10_000
   package var faults: Set<FaultKind> = ClusterOptions.ordinaryFaults
-  /// Keep records in the real log over a simulated disk, instead of in the model. Damage, amnesia and checkpoints are
-  /// switched off then.
+  /// Keep records in the real log over a simulated disk, instead of in the model.
   package var usesLog = false
   /// Bugs of the log's, by `LogMutations.rawValue`.
   package var logMutations = 0
-  package static let modelFaults: Set<FaultKind> = [.damage, .amnesia, .checkpoint]
   /// Between one fault and the next, in microseconds.
   package var faultPause: ClosedRange<UInt64> = 20_000...400_000
   package var mutation: Mutation?

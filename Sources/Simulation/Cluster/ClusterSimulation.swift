@@ -267,7 +267,7 @@ package final class ClusterSimulation {
       if !back.persists.isEmpty { try beginWrites(node) }
       for notice in back.notices { try send(notice, from: node) }
       if let through = back.apply { apply(node, through: through, damaged: nil) }
-      if node.machine.applied > node.store.checkpoint.point.slot + checkpointEvery, !options.usesLog {
+      if node.machine.applied > node.store.checkpoint.point.slot + checkpointEvery {
         takeCheckpoint(node, &diskDice)
       }
       if let truncate = back.truncate { node.store.truncate(truncate) }

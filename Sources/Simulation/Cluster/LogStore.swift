@@ -2,8 +2,9 @@
 //
 // What the simulated cluster proposes are real records, whose chain values the log computes. Beside the log stands a
 // `ModelStore`: both take every write, and after every recovery what the log found must lie between what was promised to
-// be durable and what was submitted. The log of this version refuses to open when it is damaged, and cannot restart
-// behind a checkpoint; damage, amnesia and checkpoints are simulated over the model alone.
+// be durable and what was submitted. Damage is done to the bytes of the files, frames at a time; amnesia to the superblock.
+// What the tables would hold (the newest checkpoint, and where the log begins) is the model's: a manifest that is written
+// before the log follows.
 
 import Encoding
 import Log
@@ -54,14 +55,14 @@ extension Ballot {
 final class LogStore: ReplicaStore {
   private let model: ModelStore
   private let founding: Recovered
-  private let announced: (Chain) -> Configuration?
   private let recordBytes: (Chain) -> [UInt8]?
   private var disk: SimulatedDisk
+  /// Nil once the superblock is gone: a node that forgot its vows goes on without a log of its own.
   private var log: Log?
   private var waiting: [(persist: Persist, entries: [Entry])] = []
   private let frame = FrameBuffer(capacitySizeBytes: 8192)
   /// What a completed write made durable: recovery must find at least this.
-  private var floor: (promised: Ballot, accepted: Ballot, last: SlotNumber, chain: Chain)
+  private var floor: (promised: Ballot, accepted: Ballot, last: SlotNumber)
   /// The first thing that went wrong.
   private(set) var failure: String?
   private var lives: UInt64 = 0
@@ -73,7 +74,6 @@ final class LogStore: ReplicaStore {
     recordBytes: @escaping (Chain) -> [UInt8]?
   ) {
     self.founding = founding
-    self.announced = announced
     self.recordBytes = recordBytes
     self.seed = seed
     self.mutations = mutations
@@ -81,21 +81,20 @@ final class LogStore: ReplicaStore {
     var faults = DiskFaults.none
     faults.tearsSectors = true
     disk = SimulatedDisk(seed: seed, faults: faults)
-    floor = (.zero, .zero, 0, .zero)
-    openLog()
+    floor = (.zero, .zero, 0)
+    do { log = try openLog() } catch { fail("the log does not open: \(error)") }
   }
 
   private func fail(_ text: String) { if failure == nil { failure = text } }
 
-  private func openLog() {
+  private func openLog() throws(LogError) -> Log {
     var options = LogOptions()
     options.background = false
     options.seed = seed &+ lives
-    options.firstSegmentSizeBytes = 64 << 10
-    options.segmentSizeBytes = 256 << 10
-    do { log = try Log.open("db", disk: disk, options: options, mutations: mutations) } catch {
-      fail("the log does not open: \(error)")
-    }
+    options.firstSegmentSizeBytes = 48 << 10
+    options.segmentSizeBytes = 96 << 10
+    options.onDamage = .report
+    return try Log.open("db", disk: disk, options: options, mutations: mutations)
   }
 
   // MARK: Writes
@@ -111,51 +110,80 @@ final class LogStore: ReplicaStore {
       do { try carryOut(write.persist, write.entries) } catch { return fail("a write failed: \(error)") }
     }
     model.complete(through: sequence)
+    noteFloor()
+  }
+
+  /// What is durable now; the model must say the same.
+  private func noteFloor() {
     guard let log else { return }
-    floor = (
-      Ballot(log.state.promised), Ballot(log.state.accepted), log.state.last.slot.rawValue,
-      Chain(high: log.state.last.chain.high, low: log.state.last.chain.low)
-    )
+    let state = log.state
+    floor = (Ballot(state.promised), Ballot(state.accepted), max(state.last.slot.rawValue, model.durableBase))
+    let base = model.durableBase
+    let damaged = log.damagedSlots.map(\.rawValue).filter { $0 > base }
     if floor.last != model.durableLast || max(floor.promised, founding.promised) != model.durablePromised
-      || max(floor.accepted, founding.accepted) != model.durableAccepted
-      || (floor.last > 0 && floor.chain != model.durableEntry(at: floor.last)?.chain)
+      || max(floor.accepted, founding.accepted) != model.durableAccepted || state.isTailCertain != model.isTailCertain
+      || damaged != model.damagedSlots
+      || (floor.last > base && Chain(state.last.chain) != model.durableEntry(at: floor.last)?.chain)
     {
       fail(
-        "log and model differ: \(floor) and \(model.durablePromised), \(model.durableAccepted), \(model.durableLast)")
+        "log and model differ: \(floor), damaged \(damaged), \(state.isTailCertain), and \(model.durablePromised), "
+          + "\(model.durableAccepted), \(model.durableLast), damaged \(model.damagedSlots), \(model.isTailCertain)")
     }
   }
 
   /// One write, in as many frames as it takes. A replacement's frames count together or not at all.
   private func carryOut(_ persist: Persist, _ entries: [Entry]) throws {
     guard let log else { return }
-    let state = log.state
-    let promised = LogBallot(persist.promised)
     let accepted = LogBallot(persist.accepted)
-    var replaces = false
-    var before = state.last
-    if case .replace(let slot) = persist.change {
-      replaces = true
-      before = LogPosition(slot: Slot(slot), chain: log.chain(at: Slot(slot)) ?? .zero, version: .zero)
-    }
     // A ballot that starts an epoch is below every real one; it need not be noted to be remembered.
-    let raises = accepted > state.accepted && persist.accepted.round > 0
-    let starts = accepted > state.accepted && persist.accepted.round == 0 && persist.accepted.epoch > 1
+    let raises = accepted > log.state.accepted && (persist.accepted.round > 0 || persist.accepted.epoch > 1)
     frame.removeAll()
-    if replaces || raises || starts {
-      let end = entries.last.map { (Slot($0.slot), Hash128(low: $0.chain.low, high: $0.chain.high)) }
-      let last = end ?? (before.slot, before.chain)
-      frame.append(.syncBegin(SyncBegin(ballot: accepted, before: before, end: last.0, endChain: last.1)))
+    switch persist.change {
+    case .replace(let slot): try replace(after: LogPosition(slot: Slot(slot), in: log), accepted, entries, log)
+    case .none where raises, .append where raises: try replace(after: log.state.last, accepted, entries, log)
+    case .none, .append: try put(entries, log)
+    case .repair:
+      // What follows proves a record, and where that is not known what came before.
+      let isEndKnown = entries.last.map { log.chain(at: Slot($0.slot)) != nil } ?? false
+      for entry in isEndKnown ? entries.reversed() : entries {
+        guard let bytes = recordBytes(entry.chain) else { continue }
+        try unsafe bytes.withUnsafeBytes { try unsafe frame.append(repairing: $0) }
+        if frame.paddedSizeBytes > 4096 { try flush(log) }
+      }
+    case .install(let checkpoint, let keepingLog):
+      // The tables and their manifest are durable; the log follows.
+      model.saveCheckpoint(checkpoint)
       try flush(log)
-      try put(entries, log)
-      frame.append(.syncEnd(ballot: accepted, end: last.0, endChain: last.1))
-    } else {
-      try put(entries, log)
+      let mark = CheckpointMark(checkpoint)
+      frame.append(.install(mark, keepsLog: keepingLog))
+      if raises { noteAccepted(accepted, at: keepingLog ? log.state.last : mark.position) }
     }
-    if promised > max(log.state.promised, replaces || raises || starts ? accepted : .zero) {
+    let promised = LogBallot(persist.promised)
+    if promised > log.state.promised, promised > accepted || persist.promised.round > 0 || persist.promised.epoch > 1 {
       frame.append(.promise(promised))
     }
-    if Slot(persist.chosen) > state.chosenHint, !frame.isEmpty { frame.append(.chosen(Slot(persist.chosen))) }
+    if persist.tailCertain != log.state.isTailCertain { frame.append(.tail(isCertain: persist.tailCertain)) }
+    if Slot(persist.chosen) > log.state.chosenHint, !frame.isEmpty { frame.append(.chosen(Slot(persist.chosen))) }
     try flush(log)
+  }
+
+  private func replace(after before: LogPosition, _ ballot: LogBallot, _ entries: [Entry], _ log: Log) throws {
+    var before = before
+    if let first = entries.first, let bytes = recordBytes(first.chain) {
+      // Of a damaged record the chain may not be known here; its successor knows it.
+      before.chain = unsafe try bytes.withUnsafeBytes { unsafe try RecordHeader(from: $0).previousChain }
+    }
+    let end = entries.last.map { (Slot($0.slot), Hash128($0.chain)) } ?? (before.slot, before.chain)
+    frame.append(.syncBegin(SyncBegin(ballot: ballot, before: before, end: end.0, endChain: end.1)))
+    try flush(log)
+    try put(entries, log)
+    frame.append(.syncEnd(ballot: ballot, end: end.0, endChain: end.1))
+  }
+
+  /// Raises `accepted` without a record.
+  private func noteAccepted(_ ballot: LogBallot, at last: LogPosition) {
+    frame.append(.syncBegin(SyncBegin(ballot: ballot, before: last, end: last.slot, endChain: last.chain)))
+    frame.append(.syncEnd(ballot: ballot, end: last.slot, endChain: last.chain))
   }
 
   private func put(_ entries: [Entry], _ log: Log) throws {
@@ -172,66 +200,155 @@ final class LogStore: ReplicaStore {
     frame.removeAll()
   }
 
-  // MARK: Power cuts
+  func truncate(_ checkpoint: Checkpoint) {
+    // The manifest says first where the log begins; then segments go.
+    model.truncate(checkpoint)
+    do { try log?.truncate(through: Slot(checkpoint.point.slot)) } catch { fail("truncating failed: \(error)") }
+  }
+
+  func saveCheckpoint(_ checkpoint: Checkpoint) { model.saveCheckpoint(checkpoint) }
+
+  // MARK: Power cuts and damage
 
   func crash(_ dice: inout Dice) {
+    guard log != nil else { return model.crash(&dice) }
     // The power may fail in the middle of what waits.
     let cut = dice.below(2 + 2 * waiting.count)
-    // Records learned as chosen take the place of others under the same ballot; the log may be shorter then.
+    // Records learned as chosen take the place of others under the same ballot, and a checkpoint that of all; the log may
+    // be shorter then.
     let mayShorten = waiting.contains {
-      if case .replace = $0.persist.change { $0.persist.accepted == floor.accepted } else { false }
+      switch $0.persist.change {
+      case .replace: $0.persist.accepted == floor.accepted
+      case .install: true
+      case .none, .append, .repair: false
+      }
     }
     disk.crash(atOperation: disk.operationCount + cut)
     for write in waiting {
       do { try carryOut(write.persist, write.entries) } catch { break }
     }
     disk.crash()
-    log = nil
     waiting.removeAll()
     model.dropWaiting()
+    reopen(dice.next(), mayShorten: mayShorten, isDamaged: false)
+  }
+
+  private func reopen(_ diskSeed: UInt64, mayShorten: Bool, isDamaged: Bool) {
+    log = nil
     lives += 1
     var faults = DiskFaults.none
     faults.tearsSectors = true
-    disk = disk.survivor(seed: dice.next(), faults: faults)
-    openLog()
-    reload(mayShorten: mayShorten)
+    disk = disk.survivor(seed: diskSeed, faults: faults)
+    do {
+      let log = try openLog()
+      self.log = log
+      // What a running node does after 10 ms without a write; before that, a damaged end may pass for a torn one.
+      try log.seal()
+      try reload(log, mayShorten: mayShorten, isDamaged: isDamaged)
+      noteFloor()
+    } catch { fail("the log does not open: \(error)") }
   }
 
   /// The model takes over what the log found.
-  private func reload(mayShorten: Bool) {
-    let found = readLog()
-    if found.promised < floor.promised || found.accepted < floor.accepted {
-      fail("recovery lost a ballot: \(found.promised), \(found.accepted) after \(floor.promised), \(floor.accepted)")
+  private func reload(_ log: Log, mayShorten: Bool, isDamaged: Bool) throws {
+    let state = log.state
+    let promised = Ballot(state.promised)
+    let accepted = Ballot(state.accepted)
+    if promised < floor.promised || accepted < floor.accepted {
+      fail("recovery lost a ballot: \(promised), \(accepted) after \(floor.promised), \(floor.accepted)")
     }
-    if found.accepted == floor.accepted, !mayShorten, UInt64(found.entries.count) < floor.last {
-      fail("recovery lost slot \(floor.last)")
+    if !isDamaged, model.isTailCertain, !state.isTailCertain { fail("an end without damage counts as uncertain") }
+    var last = state.last.slot.rawValue
+    // A witness has no tables; it knows where its log begins.
+    let saved = model.checkpoint.point.slot >= model.durableBase ? model.checkpoint : model.baseCheckpoint
+    let there = log.chain(at: Slot(saved.point.slot)).map { Chain($0) }
+    let beginsLater = log.base.slot.rawValue > saved.point.slot
+    if beginsLater || saved.point.slot > last
+      || (there != saved.point.chain && !log.damagedSlots.contains(Slot(saved.point.slot)))
+    {
+      // The tables are ahead of the log, or of another history: it begins anew behind them.
+      frame.removeAll()
+      frame.append(.install(CheckpointMark(saved), keepsLog: false))
+      if beginsLater { frame.append(.tail(isCertain: false)) }
+      try flush(log)
+      model.restart(at: saved)
+      last = saved.point.slot
+    } else if accepted == floor.accepted, !mayShorten, last < floor.last, log.state.isTailCertain {
+      fail("recovery lost slot \(floor.last) and vouches for slot \(last)")
     }
-    model.adopt(found)
+    var entries: [Entry] = []
+    var damaged: [SlotNumber] = []
+    if log.base.slot.rawValue > model.durableBase { model.restart(at: saved) }
+    let start = model.baseCheckpoint
+    if start.point.slot > log.base.slot.rawValue, log.chain(at: Slot(start.point.slot)) == nil {
+      // What is damaged before the log's beginning does not matter, except that it must be known what follows on what.
+      try log.install(CheckpointMark(start), keepsLog: true)
+    }
+    let reader = try log.reader(after: Slot(min(model.durableBase, last)))
+    while let entry = try reader.nextEntry() {
+      switch entry {
+      case .record(let record):
+        let found = Entry(record)
+        if isDamaged, let was = model.durableEntry(at: found.slot), was.chain != found.chain {
+          fail("damage made slot \(found.slot) another record")
+        }
+        entries.append(found)
+      case .damaged(let slot, let chain):
+        damaged.append(slot.rawValue)
+        guard let was = model.durableEntry(at: slot.rawValue) else {
+          fail("slot \(slot.rawValue) is damaged and never was")
+          continue
+        }
+        if let chain, Chain(chain) != was.chain { fail("damage made slot \(slot.rawValue) another record") }
+        entries.append(was)
+      }
+    }
+    model.adopt(
+      promised: max(founding.promised, promised), accepted: max(founding.accepted, accepted),
+      chosen: state.chosenHint.rawValue, entries: entries, damaged: damaged,
+      tailCertain: log.state.isTailCertain)
   }
 
-  private func readLog() -> Recovered {
-    var found = founding
-    guard let log else { return found }
-    found.promised = max(founding.promised, Ballot(log.state.promised))
-    found.accepted = max(founding.accepted, Ballot(log.state.accepted))
+  /// Spoils the frames that hold the record, and with `tail` all behind them but the last, which is a SEAL.
+  func damage(slot: SlotNumber, tail: Bool) {
+    guard let log, slot > model.durableBase, slot <= model.durableLast, let entry = model.durableEntry(at: slot) else {
+      return model.damage(slot: slot, tail: tail)
+    }
     do {
-      let reader = try log.reader(after: .zero)
-      while let record = try reader.nextRecord() {
-        let chain = Chain(high: record.chain.high, low: record.chain.low)
-        let kind: EntryKind =
-          switch record.header.type {
-          case .epochStart: .leadership
-          case .configurationStop: .stop
-          default: .command
+      _ = log
+      self.log = nil
+      var places: [(path: String, offset: UInt64)] = []
+      var isBehind = false
+      for file in try LogInspection.files("db", disk: disk) {
+        try LogInspection.frames(of: file, disk: disk) { frame in
+          guard frame.header != nil else { return true }
+          let holds = frame.items.contains {
+            if case .record(_, let chain, _) = $0.item { Chain(chain) == entry.chain } else { false }
           }
-        found.entries.append(
-          Entry(
-            slot: record.header.slot.rawValue, chain: chain, origin: Ballot(record.header.origin),
-            sizeBytes: UInt32(record.header.recordSizeBytes), kind: kind))
+          isBehind = isBehind || holds
+          if holds || (tail && isBehind) { places.append((file.path, frame.offset)) }
+          return true
+        }
       }
-    } catch { fail("the log cannot be read: \(error)") }
-    found.chosen = min(log.state.chosenHint.rawValue, UInt64(found.entries.count))
-    return found
+      if tail, places.count > 1 { places.removeLast() }
+      for place in places { disk.flip(place.path, at: Int(place.offset) + 70) }
+      reopen(seed &+ slot &* 31, mayShorten: false, isDamaged: true)
+    } catch { fail("the log cannot be inspected: \(error)") }
+  }
+
+  /// Loses three of the superblock's four copies: the log must refuse to open.
+  func forgetBallots() {
+    model.forgetBallots()
+    guard log != nil else { return }
+    log = nil
+    for copy in 0..<3 { disk.flip("db/superblock", at: copy * 4096 + 130) }
+    do {
+      _ = try openLog()
+      fail("the log opens without a superblock")
+    } catch {
+      if case .corrupt = error { return }
+      fail("the log refuses for another reason than its superblock: \(error)")
+    }
   }
 
   func recover() -> Recovered { model.recover() }
@@ -244,9 +361,42 @@ final class LogStore: ReplicaStore {
   var durableBase: SlotNumber { model.durableBase }
   func durableEntry(at slot: SlotNumber) -> Entry? { model.durableEntry(at: slot) }
   var checkpoint: Checkpoint { model.checkpoint }
-  var isDamaged: Bool { false }
-  func truncate(_ checkpoint: Checkpoint) {}
-  func saveCheckpoint(_ checkpoint: Checkpoint) {}
-  func damage(slot: SlotNumber, tail: Bool) {}
-  func forgetBallots() {}
+  var isDamaged: Bool { model.isDamaged }
+}
+
+extension Hash128 {
+  init(_ chain: Chain) { self.init(low: chain.low, high: chain.high) }
+}
+
+extension Chain {
+  init(_ hash: Hash128) { self.init(high: hash.high, low: hash.low) }
+}
+
+extension LogPosition {
+  /// The position of a slot in a log without versions.
+  fileprivate init(slot: Slot, in log: Log) {
+    self.init(slot: slot, chain: log.chain(at: slot) ?? .zero, version: .zero)
+  }
+}
+
+extension CheckpointMark {
+  fileprivate init(_ checkpoint: Checkpoint) {
+    self.init(
+      position: LogPosition(
+        slot: Slot(checkpoint.point.slot), chain: Hash128(checkpoint.point.chain), version: .zero), manifest: 0)
+  }
+}
+
+extension Entry {
+  fileprivate init(_ record: LogRecord) {
+    let kind: EntryKind =
+      switch record.header.type {
+      case .epochStart: .leadership
+      case .configurationStop: .stop
+      default: .command
+      }
+    self.init(
+      slot: record.header.slot.rawValue, chain: Chain(record.chain), origin: Ballot(record.header.origin),
+      sizeBytes: UInt32(record.header.recordSizeBytes), kind: kind)
+  }
 }

@@ -94,12 +94,20 @@ package final class ModelStore: ReplicaStore {
     }
   }
 
+  var isTailCertain: Bool { tailCertain }
+  var baseCheckpoint: Checkpoint { base }
+  var damagedSlots: [SlotNumber] { damaged }
+
   /// Takes over what was recovered elsewhere.
-  func adopt(_ found: Recovered) {
-    promised = found.promised
-    accepted = found.accepted
-    chosen = found.chosen
-    entries = found.entries
+  func adopt(
+    promised: Ballot, accepted: Ballot, chosen: SlotNumber, entries: [Entry], damaged: [SlotNumber], tailCertain: Bool
+  ) {
+    self.promised = promised
+    self.accepted = accepted
+    self.chosen = chosen
+    self.entries = entries
+    self.damaged = damaged
+    self.tailCertain = tailCertain
     waiting.removeAll()
     head = 0
   }
@@ -169,7 +177,7 @@ package final class ModelStore: ReplicaStore {
     while let last = damaged.last, last > slot { damaged.removeLast() }
   }
 
-  private func restart(at point: Checkpoint) {
+  func restart(at point: Checkpoint) {
     base = point
     entries.removeAll()
     damaged.removeAll()
