@@ -1,3 +1,5 @@
+package import Transactions
+
 /// A five-character SQLSTATE, as PostgreSQL's appendix A lists them.
 ///
 /// Assigned once, where the error is raised; drivers and retry loops rely on the class (the first two characters).
@@ -27,6 +29,8 @@ package struct SQLError: Error, Hashable, Sendable {
   package var table: String?
   package var column: String?
   package var constraint: String?
+  /// The conflict behind the error, until a session has put it into words (`SQLSession.explained`).
+  package var conflict: ConflictCause?
 
   package init(
     _ state: SQLState, _ message: String, detail: String? = nil, hint: String? = nil, position: Int? = nil,
@@ -50,6 +54,13 @@ package struct SQLError: Error, Hashable, Sendable {
     placed.position = position
     return placed
   }
+}
+
+/// What another transaction did to one that failed, in keys.
+package indirect enum ConflictCause: Hashable, Sendable {
+  case serialization(SerializationFailure)
+  case deadlock(Deadlock)
+  case refusal(LockRefusal)
 }
 
 extension SQLState {

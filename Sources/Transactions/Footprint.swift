@@ -137,6 +137,16 @@ struct Footprint {
     if unsafe intervals.count > limit { unsafe coarsen() }
   }
 
+  /// The interval in which `key` was read; nil if the key itself was asked for, or it was not read.
+  func interval(around key: UnsafeRawBufferPointer) -> FootprintInterval? {
+    let hash = unsafe keyHash(key)
+    for index in unsafe 0..<points.count where unsafe points.pointer(index).pointee.hash == hash { return nil }
+    for index in unsafe 0..<intervals.count where unsafe intervals.pointer(index).pointee.contains(key) {
+      return unsafe intervals[index]
+    }
+    return nil
+  }
+
   // MARK: Sealing
 
   /// Copies what was written, and puts intervals in order: the last step before the commit.

@@ -189,10 +189,14 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   }
 
   /// The keys of `range` in order, own writes merged in. Writes made after opening do not show.
-  package func cursor(_ range: KeyRange, reverse: Bool = false) throws(TransactionError) -> TransactionCursor {
+  ///
+  /// - Parameter isRemembered: false where nothing that the transaction does depends on what is seen: for guesses.
+  package func cursor(
+    _ range: KeyRange, reverse: Bool = false, isRemembered: Bool = true
+  ) throws(TransactionError) -> TransactionCursor {
     try checkActive()
     _ = try currentSnapshot()
-    return try TransactionCursor(self, range, isReverse: reverse)
+    return try TransactionCursor(self, range, isReverse: reverse, isRemembered: isRemembered)
   }
 
   // MARK: Writing
@@ -213,7 +217,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     let snapshot = try currentSnapshot()
     prepareWriting()
     let entry = unsafe writes.findOrAdd(key, &arena)
-    _ = try lock(entry, LockStrength.update.rawValue, .wait, snapshot)
+    // At repeatable read what others committed after the snapshot is found, too: a duplicate is a duplicate.
+    _ = try lock(entry, LockStrength.update.rawValue, .wait, snapshot, allowsNewer: true)
     switch unsafe writes.own(entry, key) {
     case .value: return false
     case .deleted: break

@@ -12,6 +12,7 @@ package final class TransactionCursor {
   private let hold: SnapshotHold
   private let range: KeyRange
   private let isReverse: Bool
+  private let isRemembered: Bool
   /// The last of the transaction's operations that shows.
   private let sequence: UInt64
   private let mergesOwn: Bool
@@ -35,10 +36,13 @@ package final class TransactionCursor {
   /// Where the interval that is being passed over began, if not at the range's end.
   private var passedFrom: [UInt8]?
 
-  init(_ transaction: Transaction, _ range: KeyRange, isReverse: Bool) throws(TransactionError) {
+  init(
+    _ transaction: Transaction, _ range: KeyRange, isReverse: Bool, isRemembered: Bool = true
+  ) throws(TransactionError) {
     self.transaction = transaction
     self.range = range
     self.isReverse = isReverse
+    self.isRemembered = isRemembered
     do throws(StorageError) {
       hold = unsafe try transaction.manager.engine.retain(snapshot: transaction.hold.unsafelyUnwrapped.version)
     } catch { throw .storage(error) }
@@ -51,7 +55,9 @@ package final class TransactionCursor {
     }
     mergesOwn = unsafe !transaction.writes.isUntouched
     sequence = unsafe mergesOwn ? transaction.writes.openCursor() : 0
-    if unsafe transaction.isTracked { unsafe transaction.openCursors.append(Unmanaged.passUnretained(self)) }
+    if unsafe transaction.isTracked && isRemembered {
+      unsafe transaction.openCursors.append(Unmanaged.passUnretained(self))
+    }
   }
 
   deinit { close() }
@@ -263,7 +269,8 @@ package final class TransactionCursor {
 
   /// Remembers the interval from where the cursor began (or last sought) to where it is.
   func notePassed() {
-    guard unsafe transaction.isTracked, transaction.state == .active || transaction.state == .failed else { return }
+    guard unsafe transaction.isTracked && isRemembered, transaction.state == .active || transaction.state == .failed
+    else { return }
     let empty = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
     let start = passedFrom ?? (isReverse ? range.upper : range.lower)
     guard isAtEnd || current != .none else { return }
@@ -296,7 +303,7 @@ package final class TransactionCursor {
     guard isOpen else { return }
     isOpen = false
     if !isAtEnd { notePassed() }
-    if unsafe transaction.isTracked {
+    if unsafe transaction.isTracked && isRemembered {
       let me = unsafe Unmanaged.passUnretained(self).toOpaque()
       if let index = unsafe transaction.openCursors.lastIndex(where: { unsafe $0.toOpaque() == me }) {
         unsafe transaction.openCursors.remove(at: index)

@@ -73,12 +73,17 @@ package struct Dependency: Hashable, Sendable, CustomStringConvertible {
   package var kind: Kind
   /// The key, as the interval of one key, or the interval that was read.
   package var keys: KeyRange
+  /// The interval that was read, where the reader met the key in one; nil where it asked for the key itself.
+  package var read: KeyRange?
 
-  package init(from: TransactionReference, to: TransactionReference, kind: Kind, keys: KeyRange) {
+  package init(
+    from: TransactionReference, to: TransactionReference, kind: Kind, keys: KeyRange, read: KeyRange? = nil
+  ) {
     self.from = from
     self.to = to
     self.kind = kind
     self.keys = keys
+    self.read = read
   }
 
   package var description: String {

@@ -31,6 +31,8 @@ extension TransactionManager {
     while true {
       registerSnapshot(transaction)
       guard transaction.options.isDeferrable, let safety = transaction.safety else { return }
+      deferred.withLock { $0.append((transaction.session, safety)) }
+      defer { deferred.withLock { list in list.removeAll { $0.safety === safety } } }
       while safety.outcome.load() == SnapshotSafety.unknown {
         if transaction.isCancelled.load(ordering: .acquiring) { throw .cancelled }
         // Woken by the outcome; looks up for cancellation now and then.
@@ -120,15 +122,30 @@ extension TransactionManager {
     for position in 0..<(unsafe edges.count) {
       let step = unsafe edges[position]
       let bytes = unsafe UnsafeRawBufferPointer(start: step.edge.key, count: Int(step.edge.keyCount))
-      unsafe cycle.append(
-        Dependency(
-          from: reference(step.from), to: reference(step.to), kind: kinds[Int(step.edge.kind)],
-          keys: bytes.isEmpty ? KeyRange() : KeyRange(key: Array(bytes))))
+      var dependency = unsafe Dependency(
+        from: reference(step.from), to: reference(step.to), kind: kinds[Int(step.edge.kind)],
+        keys: bytes.isEmpty ? KeyRange() : KeyRange(key: Array(bytes)))
+      if unsafe dependency.kind != .writeWrite && !bytes.isEmpty {
+        let reader = unsafe dependency.kind == .readWrite ? step.from : step.to
+        dependency.read = unsafe interval(readBy: reader, transaction, around: bytes)
+      }
+      cycle.append(dependency)
       if unsafe step.to >= 0 { unsafe others.append(reference(step.to)) }
       if unsafe step.to >= 0 && sequencer.certifier.nodes[step.to].isContracted { isCoarse = true }
     }
     return SerializationFailure(
       reason: isCoarse ? .undecided : .cycle, keys: cycle.first?.keys ?? KeyRange(), others: others, cycle: cycle)
+  }
+
+  /// In which interval a node of the graph (-1: the transaction itself) has read `key`.
+  private func interval(readBy node: Int, _ transaction: Transaction, around key: UnsafeRawBufferPointer) -> KeyRange? {
+    let found =
+      unsafe node < 0
+      ? transaction.footprint.interval(around: key) : sequencer.certifier.nodes[node].footprint.interval(around: key)
+    guard let interval = unsafe found else { return nil }
+    var upper = unsafe interval.isUnbounded ? nil : Array(interval.upperBytes)
+    if unsafe interval.isUpperInclusive { upper?.append(0) }
+    return unsafe KeyRange(lower: Array(interval.lowerBytes), upper: upper)
   }
 
   // MARK: The right of way

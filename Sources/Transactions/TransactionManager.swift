@@ -1,5 +1,6 @@
 internal import Encoding
 internal import Glibc
+internal import Platform
 package import Storage
 internal import Synchronization
 
@@ -20,6 +21,8 @@ package final class TransactionManager: Sendable {
   let rolledBack = Atomic<UInt64>(0)
   let committedReadOnly = Atomic<UInt64>(0)
   let conflicts: ConflictList
+  /// Those who wait for a safe snapshot.
+  let deferred: Mutex<[(session: UInt64, safety: SnapshotSafety)]> = Mutex([])
   /// Asked about every snapshot where there are several nodes.
   let gate: (any SnapshotGate)?
   /// See TransactionManager+Leadership.swift.
@@ -73,11 +76,27 @@ package final class TransactionManager: Sendable {
   /// Every lock that is held or waited for now, for a system view. O(locks).
   package func locks() -> [LockInformation] { lockTable.information() }
 
+  /// Whether a transaction of the session waits for a lock, or for a safe snapshot. O(waiting transactions).
+  package func isWaiting(session: UInt64) -> Bool {
+    let waits = lockTable.waitLatch.withLock {
+      unsafe lockTable.waiting.contains { unsafe $0.takeUnretainedValue().session == session }
+    }
+    return waits
+      || deferred.withLock { list in
+        list.contains { $0.session == session && $0.safety.outcome.load() == SnapshotSafety.unknown }
+      }
+  }
+
   /// The last failures, newest last.
   package var recentConflicts: [ConflictRecord] { conflicts.all }
 
   func record(_ transaction: Transaction, _ error: TransactionError) {
-    conflicts.append(ConflictRecord(transaction: transaction.reference, error: error))
+    var now = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &now)
+    conflicts.append(
+      ConflictRecord(
+        transaction: transaction.reference, error: error, isolation: transaction.isolation,
+        time: Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_nsec) / 1000))
   }
 
   /// Memory for what committed serializable transactions read and wrote.
@@ -118,6 +137,9 @@ package struct LockInformation: Hashable, Sendable {
 package struct ConflictRecord: Sendable {
   package var transaction: TransactionReference
   package var error: TransactionError
+  package var isolation: IsolationLevel
+  /// When it failed, in microseconds since 1970.
+  package var time: Int64
 }
 
 /// Counts since the manager was made.

@@ -6,8 +6,8 @@
 /// Every relation of pg_catalog and information_schema.
 package enum SystemCatalog {
   package static let all: [SystemRelation] =
-    relations + constraintsAndTypes + rolesAndDatabase + convenience + activity + absent + InformationSchema.all
-    + InformationSchema.privileges
+    relations + constraintsAndTypes + rolesAndDatabase + convenience + activity + conflicts + absent
+    + InformationSchema.all + InformationSchema.privileges
 
   typealias Row = [Datum]
   typealias Rows = @Sendable (SystemContext) throws(SQLError) -> [Row]

@@ -15,17 +15,23 @@ extension SQLError {
   @inline(never)
   package init(_ error: TransactionError) {
     switch error {
-    case .serializationFailure(let failure): self = SQLError.serialization(failure)
-    case .deadlock(let deadlock):
-      let lines = deadlock.waits.map { "\($0.transaction) waits for \($0.strength) on \($0.keys)" }
+    case .serializationFailure(let failure):
       self.init(
-        .deadlockDetected, "deadlock detected", detail: lines.joined(separator: "\n"),
+        .serializationFailure, SQLError.message(failure.reason), detail: ConflictText(nil).detail(failure),
+        hint: "The transaction might succeed if retried.")
+      conflict = .serialization(failure)
+    case .deadlock(let deadlock):
+      self.init(
+        .deadlockDetected, "deadlock detected", detail: ConflictText(nil).detail(deadlock),
         hint: "Run the transaction again; take locks in one order everywhere.")
+      conflict = .deadlock(deadlock)
     case .lockTimeout(let refusal):
       self.init(
-        .lockNotAvailable, "canceling statement due to lock timeout", detail: SQLError.holders(refusal))
+        .lockNotAvailable, "canceling statement due to lock timeout", detail: ConflictText(nil).detail(refusal))
+      conflict = .refusal(refusal)
     case .lockNotAvailable(let refusal):
-      self.init(.lockNotAvailable, "could not obtain lock on row", detail: SQLError.holders(refusal))
+      self.init(.lockNotAvailable, "could not obtain lock on row", detail: ConflictText(nil).detail(refusal))
+      conflict = .refusal(refusal)
     case .readOnly: self.init(.readOnlyTransaction, "cannot execute a write in a read-only transaction")
     case .cancelled: self.init(.queryCanceled, "canceling statement due to user request")
     case .notActive(let state):
@@ -59,28 +65,39 @@ extension SQLError {
     }
   }
 
-  private static func holders(_ refusal: LockRefusal) -> String {
-    "\(refusal.strength) on \(refusal.keys) is held by \(refusal.holders.map(\.description).joined(separator: ", "))."
+  private static func message(_ reason: SerializationFailure.Reason) -> String {
+    switch reason {
+    case .concurrentUpdate: "could not serialize access due to concurrent update"
+    case .cycle, .undecided: "could not serialize access due to read/write dependencies among transactions"
+    case .rightOfWay: "could not serialize access: another transaction has the right of way"
+    }
   }
 
-  private static func serialization(_ failure: SerializationFailure) -> SQLError {
-    let others = failure.others.map(\.description).joined(separator: ", ")
-    let message: String
-    var detail = "Key: \(failure.keys)."
-    if !others.isEmpty { detail += " Other transaction: \(others)." }
-    switch failure.reason {
-    case .concurrentUpdate: message = "could not serialize access due to concurrent update"
-    case .cycle:
-      message = "could not serialize access due to read/write dependencies among transactions"
-      detail = failure.cycle.map(\.description).joined(separator: "; ") + "."
-    case .undecided:
-      message = "could not serialize access due to read/write dependencies among transactions"
-      detail += " The search for a cycle was cut short."
-    case .rightOfWay:
-      message = "could not serialize access: another transaction has the right of way"
+  /// The same error, its detail in the names of `catalog`.
+  package func explained(_ catalog: CatalogSnapshot?) -> SQLError {
+    guard let conflict else { return self }
+    var error = self
+    error.conflict = nil
+    let text = ConflictText(catalog)
+    let place: KeyRange
+    switch conflict {
+    case .serialization(let failure):
+      error.detail = text.detail(failure)
+      place = failure.keys
+    case .deadlock(let deadlock):
+      error.detail = text.detail(deadlock)
+      place = deadlock.waits.first?.keys ?? KeyRange()
+    case .refusal(let refusal):
+      error.detail = text.detail(refusal)
+      place = refusal.keys
+      if state == .lockNotAvailable, message.hasSuffix("row"), let table = text.names.place(place).table {
+        error.message += " in relation \"\(table)\""
+      }
     }
-    return SQLError(
-      .serializationFailure, message, detail: detail, hint: "The transaction might succeed if retried.")
+    let found = text.names.place(place)
+    error.schema = found.schema
+    error.table = found.table
+    return error
   }
 
   /// The engine's errors.

@@ -60,8 +60,9 @@ extension SQLSession {
       }
       try runInTransaction(prepared, parameters, sink, isPart: isPart, mayDefer: mayDefer)
     } catch {
+      let told = explained(error)
       statementFailed()
-      throw error
+      throw told
     }
   }
 

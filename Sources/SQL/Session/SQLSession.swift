@@ -292,8 +292,9 @@ package final class SQLSession {
       }
     } catch {
       if error.state == .serializationFailure { failures += 1 }
+      let told = explained(error)
       abandon()
-      throw error
+      throw told
     }
     committed()
   }
@@ -308,6 +309,12 @@ package final class SQLSession {
       }
     }
     ended()
+  }
+
+  /// A conflict with other transactions in the names that this session knows keys by.
+  func explained(_ error: SQLError) -> SQLError {
+    guard error.conflict != nil else { return error }
+    return error.explained(localCatalog ?? database.catalogs.newest())
   }
 
   /// Rolls the open transaction back; settings go back with it.
@@ -442,7 +449,7 @@ package final class SQLSession {
     let limit = 2000
     var count = 0
     do throws(TransactionError) {
-      let cursor = try transaction.cursor(KeySpace.range(table.storage))
+      let cursor = try transaction.cursor(KeySpace.range(table.storage), isRemembered: false)
       defer { cursor.close() }
       while count < limit, try cursor.next() { count += 1 }
     } catch { return 1000 }

@@ -43,10 +43,12 @@ package final class LocalConnection: ShellConnection {
     ]
   }
 
-  package func conflicts() -> [[String?]] {
-    database.recentConflicts.map { [$0.sqlState, $0.message, $0.detail ?? ""] }
+  package func conflicts() throws(DatabaseError) -> [[String?]] {
+    try database.query(ObservationQueries.conflicts).map { row in row.map(\.text) }
   }
-  package func locks() -> [[String?]] { database.locks }
+  package func locks() throws(DatabaseError) -> [[String?]] {
+    try database.query(ObservationQueries.locks).map { row in row.map(\.text) }
+  }
 
   package func backup(to path: String, linksTables: Bool) throws(DatabaseError) -> String {
     let summary = try database.backup(to: path, linksTables: linksTables)

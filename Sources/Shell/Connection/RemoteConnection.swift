@@ -260,17 +260,24 @@ package final class RemoteConnection: ShellConnection {
   }
 
   package func conflicts() throws(DatabaseError) -> [[String?]] {
-    throw DatabaseError(
-      sqlState: "0A000", message: "the server keeps its conflicts to itself",
-      hint: "The error of an aborted transaction names the other one, the key and the reason in its DETAIL.")
+    do throws(DatabaseError) { return try rows(ObservationQueries.conflicts) } catch {
+      guard error.sqlState == "42P01" else { throw error }
+      throw DatabaseError(
+        sqlState: "0A000", message: "the server keeps its conflicts to itself",
+        hint: "The error of an aborted transaction names the other one, the key and the reason in its DETAIL.")
+    }
   }
 
   package func locks() throws(DatabaseError) -> [[String?]] {
-    try rows(
-      """
-      SELECT coalesce(virtualtransaction, pid::text), coalesce(relation::regclass::text, transactionid::text, locktype), \
-      mode, CASE WHEN granted THEN 'granted' ELSE 'waits' END FROM pg_locks WHERE pid <> pg_backend_pid()
-      """)
+    do throws(DatabaseError) { return try rows(ObservationQueries.locks) } catch {
+      guard error.sqlState == "42P01" else { throw error }
+      // PostgreSQL.
+      return try rows(
+        """
+        SELECT coalesce(virtualtransaction, pid::text), coalesce(relation::regclass::text, transactionid::text, locktype), \
+        mode, CASE WHEN granted THEN 'granted' ELSE 'waits' END FROM pg_locks WHERE pid <> pg_backend_pid()
+        """)
+    }
   }
 
   package func backup(to path: String, linksTables: Bool) throws(DatabaseError) -> String {

@@ -40,3 +40,12 @@ package protocol ShellSink: AnyObject {
   /// COPY … FROM STDIN: the next piece of data, nil at the end.
   func copyIn() throws(DatabaseError) -> [UInt8]?
 }
+
+/// What `.conflicts` and `.locks` ask, here or of a server.
+enum ObservationQueries {
+  static let conflicts = "SELECT code, message, detail FROM synod_conflicts"
+  static let locks = """
+    SELECT transaction, coalesce(relation || CASE WHEN key LIKE '(%' THEN ' ' ELSE ', ' END, '') || key || coalesce(', in index ' || index, ''), strength, \
+    CASE WHEN granted THEN 'granted' ELSE 'waits' END FROM synod_locks
+    """
+}
