@@ -13,7 +13,7 @@ extension SystemCatalog {
       "transaction int8 session int8 schema name relation name index name key text strength text granted bool"
     ) { context throws(SQLError) in
       let names = KeyNames(context.catalog)
-      return context.manager.locks().map { lock in
+      return context.locks().map { lock in
         let place = names.place(lock.keys)
         return [
           number(lock.transaction.id), number(lock.transaction.session), text(place.schema), text(place.table),
@@ -28,7 +28,7 @@ extension SystemCatalog {
       index name key text others text detail text
       """
     ) { context throws(SQLError) in
-      context.manager.recentConflicts.map { record in
+      (context.manager?.recentConflicts ?? []).map { record in
         let error = SQLError(record.error).explained(context.catalog)
         let place = record.place.map { KeyNames(context.catalog).place($0) }
         let others = record.others.map(ConflictText.name).joined(separator: ", ")

@@ -66,7 +66,6 @@ package struct SystemContext: Sendable {
   package var catalog: CatalogSnapshot
   package var sequences: SequenceStore
   package var statistics: StatisticsStore
-  package var manager: TransactionManager
   package var searchPath: [String]
   package var database: String
   package var user: String
