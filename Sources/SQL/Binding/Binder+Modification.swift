@@ -124,12 +124,12 @@ extension Binder {
   }
 
   private func insertValues(
-    _ rows: [[Syntax.Expression]], _ columns: [ColumnDescriptor], _ insert: Syntax.Insert, _ table: TableDescriptor,
+    _ rows: Syntax.ValueRows, _ columns: [ColumnDescriptor], _ insert: Syntax.Insert, _ table: TableDescriptor,
     _ scope: Scope
   ) throws(SQLError) -> (LogicalPlan, [TypedExpression?]) {
-    var bound: [[TypedExpression?]] = []
-    for row in rows {
-      guard row.count == rows[0].count else {
+    let width = rows.width
+    func bind(_ row: [Syntax.Expression]) throws(SQLError) -> [TypedExpression?] {
+      guard row.count == width else {
         throw SQLError(
           .syntaxError, "VALUES lists must all be the same length", position: row.first.flatMap { place($0.position) })
       }
@@ -138,15 +138,36 @@ extension Binder {
       for (column, expression) in zip(columns, row) {
         values.append(try given(expression, column, insert.overriding, scope, .insert))
       }
-      bound.append(values)
+      return values
     }
-    if bound.count == 1 { return (.oneRow, bound[0]) }
+    if rows.count == 1 {
+      for row in rows { return (.oneRow, try bind(row)) }
+    }
     let defaults = try defaults(table)
-    let used = Array(columns.prefix(rows[0].count))
+    let used = Array(columns.prefix(width))
+    // Constants are refused for these, or ignored: that is for binding to say.
+    let mayConvert = used.allSatisfy { $0.generated == nil && $0.identity == nil }
+    var bound = ConstantRows(types: used.map(\.type))
+    func append(_ row: [Syntax.Expression]) throws(SQLError) -> [TypedExpression] {
+      let values = try bind(row)
+      return zip(used, values).map { $1 ?? defaults[$0.place] }
+    }
+    for part in rows.parts {
+      switch part {
+      case .text(let text) where mayConvert:
+        try bound.append(text) { (row) throws(SQLError) in try append(row) }
+      case .text(let text):
+        var parser = text.parser
+        for _ in 0..<text.count { bound.append(try append(parser.takeConstantRow())) }
+      case .trees(let trees):
+        for row in trees { bound.append(try append(row)) }
+      }
+    }
     let base = newSlots(used.map(\.type))
-    let lists = bound.map { row in zip(used, row).map { $1 ?? defaults[$0.place] } }
     let slots = Array(base..<base + used.count)
-    return (.values(lists, slots: slots), zip(slots, used).map { .column($0, $1.type) })
+    let values = zip(slots, used).map { TypedExpression.column($0, $1.type) }
+    if let rows = bound.allBound { return (.values(rows, slots: slots), values) }
+    return (.constants(bound, slots: slots), values)
   }
 
   private func checkCount(

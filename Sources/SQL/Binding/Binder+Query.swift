@@ -22,18 +22,19 @@ extension Binder {
 
   /// A VALUES list: one type a column, found over all rows.
   func values(
-    _ rows: [[Syntax.Expression]], _ scope: Scope, _ clause: Clause
+    _ rows: Syntax.ValueRows, _ scope: Scope, _ clause: Clause
   ) throws(SQLError) -> BoundQuery {
     var bound: [[TypedExpression]] = []
+    let width = rows.width
     for row in rows {
-      guard row.count == rows[0].count else {
+      guard row.count == width else {
         throw SQLError(
           .syntaxError, "VALUES lists must all be the same length", position: row.first.flatMap { place($0.position) })
       }
       bound.append(try bind(row, scope, clause))
     }
     var columns: [OutputColumn] = []
-    for column in rows[0].indices {
+    for column in 0..<width {
       let (unified, type) = try resolver.unify(bound.map { $0[column] }, "VALUES")
       for row in bound.indices { bound[row][column] = unified[row] }
       let slot = newSlot(type)

@@ -154,6 +154,8 @@ package indirect enum LogicalPlan: Sendable {
   case scan(TableScan)
   case system(SystemRelation, slots: [FrameSlot], alias: String)
   case values([[TypedExpression]], slots: [FrameSlot])
+  /// Rows most of which are still text.
+  case constants(ConstantRows, slots: [FrameSlot])
   case function(FunctionScanNode)
   case filter(LogicalPlan, TypedExpression)
   case project(LogicalPlan, [(slot: FrameSlot, expression: TypedExpression)])
@@ -213,7 +215,7 @@ extension LogicalPlan {
   /// The inputs, left to right.
   package var inputs: [LogicalPlan] {
     switch self {
-    case .oneRow, .scan, .system, .values, .function, .common, .working: []
+    case .oneRow, .scan, .system, .values, .constants, .function, .common, .working: []
     case .filter(let input, _), .project(let input, _), .projectSet(let input, _), .distinct(let input, _),
       .sort(let input, _), .limit(let input, _, _, _):
       [input]
@@ -232,6 +234,7 @@ extension LogicalPlan {
     case .oneRow, .system, .common, .working: []
     case .scan(let scan): scan.asOf.map { [$0] } ?? []
     case .values(let rows, _): rows.flatMap { $0 }
+    case .constants(let rows, _): rows.expressions
     case .function(let node): node.expressions
     case .filter(_, let condition): [condition]
     case .project(_, let items): items.map(\.expression)
@@ -257,7 +260,9 @@ extension LogicalPlan {
     switch self {
     case .oneRow, .filter, .join, .distinct, .sort, .limit, .lock: []
     case .scan(let scan): scan.table.columns.indices.map { scan.base + $0 } + (scan.keySlot.map { [$0] } ?? [])
-    case .system(_, let slots, _), .values(_, let slots), .common(_, let slots, _), .working(_, let slots): slots
+    case .system(_, let slots, _), .values(_, let slots), .constants(_, let slots), .common(_, let slots, _),
+      .working(_, let slots):
+      slots
     case .function(let node), .projectSet(_, let node): node.slots
     case .project(_, let items): items.map(\.slot)
     case .aggregate(let node): node.keys.map(\.slot) + node.aggregates.map(\.slot) + node.groupings.map(\.slot)

@@ -22,6 +22,7 @@ struct SourceBuilder {
       return unsafe try TableScanSource(state, plan, transaction: state.transaction)
     case .system(let relation, let slots, _): return SystemSource(state, relation, slots)
     case .values(let rows, let slots): return try ValuesSource(state, rows, slots)
+    case .constants(let rows, let slots): return ConstantRowsSource(state, rows, slots)
     case .function(let function): return try FunctionSource(state, function, input: nil)
     case .filter(let input, let condition): return try FilterSource(state, try build(input), condition)
     case .project(let input, let items): return try ProjectSource(state, try build(input), items)

@@ -90,6 +90,7 @@ package indirect enum PhysicalOperator: Sendable {
   case scan(ScanPlan)
   case system(SystemRelation, slots: [FrameSlot], alias: String)
   case values([[TypedExpression]], slots: [FrameSlot])
+  case constants(ConstantRows, slots: [FrameSlot])
   case function(FunctionScanNode)
   case filter(PlanNode, TypedExpression)
   case project(PlanNode, [(slot: FrameSlot, expression: TypedExpression)])
@@ -163,7 +164,7 @@ package struct PlannedStatement: Sendable {
 extension PhysicalOperator {
   package var inputs: [PlanNode] {
     switch self {
-    case .oneRow, .empty, .scan, .system, .values, .function, .common, .working: []
+    case .oneRow, .empty, .scan, .system, .values, .constants, .function, .common, .working: []
     case .filter(let input, _), .project(let input, _), .projectSet(let input, _), .materialize(let input, _),
       .aggregate(_, let input, _), .window(_, let input, _), .distinct(let input, _, _), .sort(let input, _, _, _),
       .topN(let input, _, _, _, _), .limit(let input, _, _, _), .lock(_, let input):

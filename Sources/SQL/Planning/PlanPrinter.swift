@@ -150,7 +150,7 @@ struct PlanPrinter {
       return "Seq Scan on \(table)\(alias)"
     case .system(let relation, _, let alias):
       return "Seq Scan on \(relation.name)\(alias == relation.name ? "" : " \(alias)")"
-    case .values: return "Values Scan"
+    case .values, .constants: return "Values Scan"
     case .function(let function):
       if case .set(let set, _)? = function.items.first?.call {
         return "Function Scan on \(set.name)\(function.alias == set.name ? "" : " \(function.alias)")"

@@ -161,6 +161,9 @@ final class Planner {
     case .values(let rows, let slots):
       let count = Double(rows.count)
       return filtered(PlanNode(.values(rows, slots: slots), rows: count, cost: count * 0.2), filters)
+    case .constants(let rows, let slots):
+      let count = Double(rows.count)
+      return filtered(PlanNode(.constants(rows, slots: slots), rows: count, cost: count * 0.2), filters)
     case .function(let function): return filtered(functionScan(function), filters)
     case .filter(let input, let condition):
       return filter(input, condition, needed: needed, filters: filters, wanted: wanted, limit: limit)

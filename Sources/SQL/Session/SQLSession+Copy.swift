@@ -203,12 +203,12 @@ final class BulkInsert {
     guard let text else { return }
     switch target.type.id {
     case .int4, .int8, .int2:
-      if let number = BulkInsert.integer(text, target.type.id) {
+      if let number = PlainText.integer(text, target.type.id) {
         row[target.place] = Value(number)
         return
       }
     case .text:
-      if BulkInsert.isPlainText(text) {
+      if PlainText.isASCII(text) {
         row[target.place] = Value(text)
         return
       }
@@ -236,46 +236,6 @@ final class BulkInsert {
     row[column.place] =
       column.type.modifier < 0
       ? base : try TypeModifier.apply(base, column.type, explicit: false, evaluator.arena)
-  }
-
-  /// Digits with a sign and nothing else, within the type's range; nil is for the general reader.
-  @inline(__always)
-  private static func integer(_ text: Bytes, _ type: TypeID) -> Int64? {
-    guard text.count > 0, text.count < 19 else { return nil }
-    var index = 0
-    let isNegative = text[0] == UInt8(ascii: "-")
-    if isNegative { index = 1 }
-    guard index < text.count else { return nil }
-    var value: Int64 = 0
-    while index < text.count {
-      let digit = text[index] &- UInt8(ascii: "0")
-      guard digit < 10 else { return nil }
-      value = value &* 10 &+ Int64(digit)
-      index &+= 1
-    }
-    if isNegative { value = -value }
-    switch type {
-    case .int4: return Int64(Int32(truncatingIfNeeded: value)) == value ? value : nil
-    case .int2: return Int64(Int16(truncatingIfNeeded: value)) == value ? value : nil
-    default: return value
-    }
-  }
-
-  /// ASCII without NUL needs no look at its encoding.
-  @inline(__always)
-  private static func isPlainText(_ text: Bytes) -> Bool {
-    var index = 0
-    while index &+ 8 <= text.count {
-      let word = text.load(index, as: UInt64.self)
-      // The high bit of a byte is set where it is not ASCII, or was zero and borrowed.
-      if (word | (word &- 0x0101_0101_0101_0101)) & 0x8080_8080_8080_8080 != 0 { return false }
-      index &+= 8
-    }
-    while index < text.count {
-      if text[index] == 0 || text[index] >= 0x80 { return false }
-      index &+= 1
-    }
-    return true
   }
 
   func endRow() throws(SQLError) {

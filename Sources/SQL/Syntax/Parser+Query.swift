@@ -286,11 +286,6 @@ extension SQLParser {
     return Syntax.Target(expression: expression, alias: alias, position: position)
   }
 
-  mutating func parseValues() throws(SyntaxError) -> [[Expression]] {
-    try expect(.values)
-    return try list { (parser) throws(SyntaxError) in try parser.parseExpressionList() }
-  }
-
   // MARK: GROUP BY
 
   private mutating func parseGroupBy(_ select: inout Syntax.Select) throws(SyntaxError) {

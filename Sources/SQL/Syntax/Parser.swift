@@ -16,7 +16,7 @@ package struct SQLParser {
   private var following: Token?
   /// The end of the token before the current one, in bytes.
   private(set) var previousEnd = 0
-  private let isASCII: Bool
+  let isASCII: Bool
   /// A byte offset and its position: the last one asked for, from which the next is counted.
   private var knownOffset = 0
   private var knownPosition = 1
@@ -127,6 +127,23 @@ package struct SQLParser {
     bytes.append(0)
     lexer = Lexer(checked: bytes)
     token = lexer.token(at: 0)
+  }
+
+  /// Goes on at `offset`, which is `position`, of a text that was checked before.
+  init(_ lexer: Lexer, at offset: Int, position: Int, isASCII: Bool) {
+    self.lexer = lexer
+    self.isASCII = isASCII
+    token = lexer.token(at: offset)
+    previousEnd = offset
+    knownOffset = offset
+    knownPosition = position
+  }
+
+  /// Passes over the text before `offset`.
+  mutating func skip(to offset: Int) {
+    following = nil
+    previousEnd = offset
+    token = lexer.token(at: offset)
   }
 
   // MARK: Scripts

@@ -12,7 +12,7 @@ extension Syntax {
 
   package indirect enum QueryBody: Hashable, Sendable {
     case select(Select)
-    case values([[Expression]])
+    case values(ValueRows)
     /// `TABLE t`.
     case table(RelationName)
     case setOperation(SetOperation)

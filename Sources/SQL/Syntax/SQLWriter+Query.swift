@@ -13,7 +13,7 @@ extension SQLWriter {
     case .select(let select): self.select(select)
     case .values(let rows):
       word("VALUES")
-      list(rows) { writer, row in writer.parenthesized(row) { $0.expression($1) } }
+      list(Array(rows)) { writer, row in writer.parenthesized(row) { $0.expression($1) } }
     case .table(let relation):
       word("TABLE")
       self.relation(relation)
