@@ -42,6 +42,9 @@ struct ClusterArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Its private key, PEM.", valueName: "file"))
   var peerKey: String?
 
+  @Flag(help: ArgumentHelp("Take orders to break the network, for tests and demonstrations.", visibility: .hidden))
+  var faults = false
+
   var isAsked: Bool { join != nil || bootstrapExpect != nil }
 
   func validate() throws {
@@ -103,7 +106,12 @@ final class ClusterServing: ClusterRouting {
   private let isStopping = Atomic(false)
   private let addresses: Mutex<[String: SocketAddress]> = Mutex([:])
 
-  init(_ member: ClusterMember) { self.member = member }
+  private let takesFaults: Bool
+
+  init(_ member: ClusterMember, takesFaults: Bool = false) {
+    self.member = member
+    self.takesFaults = takesFaults
+  }
 
   func route() -> SessionRoute {
     let status = member.replication.status
@@ -161,6 +169,16 @@ final class ClusterServing: ClusterRouting {
   func answer(_ path: String, _ query: String) -> HTTPAnswer? {
     let status = member.replication.status
     switch path {
+    case "/faults/block" where takesFaults:
+      let nodes = query.split(separator: ",").compactMap { UInt64($0) }.map { NodeID($0) }
+      member.network.block(Set(nodes))
+      return HTTPAnswer(200, "blocked \(nodes)\n")
+    case "/node":
+      let text = [
+        "\(status.node.rawValue)", "\(status.role)", "\(status.leader?.rawValue ?? 0)", "\(status.last)",
+        "\(status.chosen)", "\(status.applied)", "\(status.configuration.epoch)", "\(status.takesCommits)",
+      ]
+      return HTTPAnswer(200, text.joined(separator: " ") + "\n")
     case "/primary":
       return HTTPAnswer(status.takesCommits ? 200 : 503, status.takesCommits ? "leader\n" : "not the leader\n")
     case "/replica":

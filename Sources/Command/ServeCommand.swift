@@ -88,7 +88,7 @@ struct ServeCommand: ParsableCommand {
       let opened = try cluster.open(
         data, clientAddress: cluster.advertiseClients ?? "", insecure: insecure, logger: logger)
       member = opened
-      serving = ClusterServing(opened)
+      serving = ClusterServing(opened, takesFaults: cluster.faults)
       options.cluster = serving
       database = opened.database
     } else {

@@ -19,7 +19,7 @@ struct SynodCommand: ParsableCommand {
     version: version,
     subcommands: [
       ShellCommand.self, ServeCommand.self, Bench.self, BackupCommand.self, RestoreCommand.self, DumpCommandLine.self,
-      Inspect.self, Verify.self, Torture.self, Sim.self, Cert.self,
+      Inspect.self, Verify.self, Torture.self, ClusterTorture.self, Sim.self, Cert.self,
     ],
     defaultSubcommand: ShellCommand.self)
 }

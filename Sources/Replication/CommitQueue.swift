@@ -115,14 +115,20 @@ struct CommitQueue: Sendable {
     return nil
   }
 
-  /// The oldest group, if somebody waits for it: to be proposed now.
+  /// The oldest group, if somebody waits for it: to be proposed now. At every moment a group that is not over is in one
+  /// of the two lists: who asks for it must find it.
   mutating func takeAsked() -> ReplicatedGroup? {
     guard isOpen, let first = waiting.first, first.isAsked, !first.batches.isEmpty else { return nil }
     waiting.removeFirst()
+    proposed.append(first)
     return first
   }
 
-  mutating func wasProposed(_ group: ReplicatedGroup) { proposed.append(group) }
+  /// Its record is built.
+  mutating func place(_ group: ReplicatedGroup, at slot: SlotNumber, _ chain: Hash128) {
+    group.slot = slot
+    group.chain = chain
+  }
 
   /// What the record that is applied at `slot` says of the oldest proposed group.
   enum Match {

@@ -62,9 +62,7 @@ extension ReplicatedLog {
         .transactionGroup, slot: core.replica.last + 1, previous: core.replica.lastChain, origin: core.replica.ballot,
         count: group.batches.transactionCount, payload: group.batches.payload, &core)
       precondition(record.header.firstVersion == group.batches.firstVersion, "versions of log and sequencer agree")
-      group.slot = record.slot
-      group.chain = record.chain
-      commits.withLock { $0.wasProposed(group) }
+      commits.withLock { $0.place(group, at: record.slot, record.chain) }
       core.incoming.append(record)
       let refusal = core.replica.propose(record.entry, now: now, into: &core.front)
       precondition(refusal == nil, "nothing changed since it was asked")
