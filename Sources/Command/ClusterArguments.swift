@@ -173,6 +173,9 @@ final class ClusterServing: ClusterRouting {
       let nodes = query.split(separator: ",").compactMap { UInt64($0) }.map { NodeID($0) }
       member.network.block(Set(nodes))
       return HTTPAnswer(200, "blocked \(nodes)\n")
+    case "/faults/transfer" where takesFaults:
+      let refusal = member.transferLeadership()
+      return HTTPAnswer(refusal == nil ? 200 : 409, (refusal ?? "handed over") + "\n")
     case "/node":
       let text = [
         "\(status.node.rawValue)", "\(status.role)", "\(status.leader?.rawValue ?? 0)", "\(status.last)",

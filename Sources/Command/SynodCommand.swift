@@ -18,7 +18,8 @@ struct SynodCommand: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      ShellCommand.self, ServeCommand.self, Bench.self, BackupCommand.self, RestoreCommand.self, DumpCommandLine.self,
+      ShellCommand.self, ServeCommand.self, DemoCommand.self, Bench.self, BackupCommand.self, RestoreCommand.self,
+      DumpCommandLine.self,
       Inspect.self, Verify.self, Torture.self, ClusterTorture.self, Sim.self, Cert.self,
     ],
     defaultSubcommand: ShellCommand.self)

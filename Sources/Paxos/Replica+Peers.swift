@@ -79,6 +79,10 @@ extension Replica {
     return informed >= max(configuration.electionQuorum, configuration.replicationQuorum)
   }
 
+  /// What the member that is furthest behind knows to be chosen, as far as this node has heard; the log from there on is
+  /// what it still needs.
+  package var slowestPeer: SlotNumber { peers.map(\.chosen).min() ?? .max }
+
   func peerIndex(_ node: NodeID) -> Int? {
     for i in peers.indices where peers[i].id == node { return i }
     return nil

@@ -46,6 +46,8 @@ package struct ReplicatedLogOptions: Sendable {
   package var groupSizeBytes = 1 << 20
   /// Records kept in memory for peers and for the delivery.
   package var cacheSizeBytes = 64 << 20
+  /// The log that is kept for members that lag. Beyond, they are left behind.
+  package var retainedLogSizeBytes: UInt64 = 4 << 30
   /// A frame of several writes is written before it grows beyond this.
   package var frameSizeBytes = 4 << 20
   /// How long the fate of a commit may stay open after leadership was lost.
@@ -302,12 +304,16 @@ package final class ReplicatedLog: Sendable {
   }
 
   /// Everything through `slot` is in tables here; the log need not keep it for this node.
+  ///
+  /// It is kept all the same for members that lag, until it takes `options.retainedLogSizeBytes`.
   package func flushed(_ slot: Slot) {
+    let isTooLong = log.segmentSizes.sizeBytes > options.retainedLogSizeBytes
     enter { core in
-      guard let chain = core.replica.chain(at: slot.rawValue) ?? self.log.chain(at: slot).map({ Chain($0) }) else {
-        return
-      }
-      core.replica.checkpointed(ChainPoint(slot: slot.rawValue, chain: chain), now: self.now, into: &core.front)
+      let point = isTooLong ? slot.rawValue : min(slot.rawValue, core.replica.slowestPeer)
+      guard point > 0,
+        let chain = core.replica.chain(at: point) ?? self.log.chain(at: Slot(point)).map({ Chain($0) })
+      else { return }
+      core.replica.checkpointed(ChainPoint(slot: point, chain: chain), now: self.now, into: &core.front)
     }
   }
 }

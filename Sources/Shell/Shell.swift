@@ -52,6 +52,8 @@ package final class Shell {
   var log: StatementLog?
   /// Whether the statement that ran last failed.
   private(set) var hasFailedSinceMark = false
+  /// Takes a command of the program around the shell; false: it is none.
+  package var commandOfOthers: ((_ name: String, _ arguments: [String]) throws -> Bool)?
   let editor: LineEditor?
   var timing = Timing()
 

@@ -54,34 +54,42 @@ extension Connection {
       readsLocally = consistency
       return false
     }
+    let now = LinuxClock().bootNanoseconds
+    if waitsForLeaderSince == 0 { waitsForLeaderSince = now }
+    let isPatient = now - waitsForLeaderSince < Self.patienceNanosecondsForLeader
     switch cluster.route() {
     case .here: return false
-    case .relay(let address) where startup[Self.relayedName] == nil:
+    case .relay(let address) where startup[Self.relayedName] == nil && isPatient:
       var relayed = startup
       relayed.parameters.append(.init(Self.relayedName, "on"))
       var bytes = WireBuffer()
       bytes.startup(relayed)
       setLimit(nil, milliseconds: 0)
-      stream.relay(to: address, opening: bytes.takeBytes(), tls: services.relayTLS)
+      stream.relay(to: address, opening: bytes.takeBytes(), tls: services.relayTLS) { [weak self] in
+        // It has gone, and nobody has noticed yet.
+        self?.retry(startup)
+      }
       return true
     case .relay, .nowhere:
-      let now = LinuxClock().bootNanoseconds
-      if waitsForLeaderSince == 0 { waitsForLeaderSince = now }
-      guard now - waitsForLeaderSince < Self.patienceNanosecondsForLeader else {
+      guard isPatient else {
         var report = WireReport(severity: .fatal, sqlState: "57P03", message: "the cluster has no leader at present")
         report.hint = "Fewer than a quorum of its nodes are connected, or an election is under way. Try again."
         wire.authenticate(.reject(report))
         return true
       }
-      stream.schedule(afterNanoseconds: Self.retryNanoseconds) { [weak self] in
-        guard let self else { return }
-        self.stream.execute {
-          guard !self.isEnded, self.wire.isChoosing else { return }
-          self.authenticate(startup)
-          self.turn()
-        }
-      }
+      retry(startup)
       return true
+    }
+  }
+
+  private func retry(_ startup: StartupMessage) {
+    stream.schedule(afterNanoseconds: Self.retryNanoseconds) { [weak self] in
+      guard let self else { return }
+      self.stream.execute {
+        guard !self.isEnded, self.wire.isChoosing else { return }
+        self.authenticate(startup)
+        self.turn()
+      }
     }
   }
 

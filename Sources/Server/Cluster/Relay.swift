@@ -16,11 +16,17 @@ final class Relay: StreamHandler, @unchecked Sendable {
   private let opening: [UInt8]
   private let tls: TLSContext?
   private var awaitsTLS = false
+  private var hasReceived = false
+  private let otherwise: @Sendable () -> Void
   private let isOver = Atomic(false)
 
   /// Begins to connect. `opening` is sent first.
-  init(_ client: StreamConnection, to address: SocketAddress, opening: [UInt8], tls: TLSContext?) {
+  init(
+    _ client: StreamConnection, to address: SocketAddress, opening: [UInt8], tls: TLSContext?,
+    otherwise: @escaping @Sendable () -> Void
+  ) {
     self.client = client
+    self.otherwise = otherwise
     self.address = address
     self.opening = opening
     self.tls = tls
@@ -32,7 +38,7 @@ final class Relay: StreamHandler, @unchecked Sendable {
         self
       }
       backend.withLock { $0 = made }
-    } catch { refuse("cannot reach the leader: \(error)") }
+    } catch { client.execute(otherwise) }
   }
 
   // MARK: From the client, by whoever has it
@@ -74,6 +80,7 @@ final class Relay: StreamHandler, @unchecked Sendable {
   func secured(_ connection: StreamConnection) { connection.send(opening) }
 
   func received(_ bytes: RawSpan, _ connection: StreamConnection) {
+    hasReceived = true
     let copy = unsafe bytes.withUnsafeBytes { unsafe [UInt8]($0) }
     if awaitsTLS {
       awaitsTLS = false
@@ -98,6 +105,7 @@ final class Relay: StreamHandler, @unchecked Sendable {
 
   func closed(_ reason: CloseReason, _ connection: StreamConnection) {
     backend.withLock { $0 = nil }
+    if !hasReceived, !isOver.load(ordering: .acquiring) { return client.execute(otherwise) }
     if case .closed = reason {
       client.execute { [client] in client.close() }
     } else {

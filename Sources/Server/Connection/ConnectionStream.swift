@@ -21,8 +21,10 @@ package protocol ConnectionStream: AnyObject, Sendable {
   func setReading(_ isReading: Bool)
   /// What follows is TLS. `received` is then given plain bytes, after `secured`.
   func startTLS()
-  /// What follows is another node's: the client's bytes go there, and its answers to the client.
-  func relay(to address: SocketAddress, opening: [UInt8], tls: TLSContext?)
+  /// What follows is another node's: the client's bytes go there, and its answers to the client. `otherwise` is run, as
+  /// whoever has the connection, where that node does not answer at all: then nothing was relayed.
+  func relay(
+    to address: SocketAddress, opening: [UInt8], tls: TLSContext?, otherwise: @escaping @Sendable () -> Void)
   /// Closes, after what was sent has left.
   func close()
 

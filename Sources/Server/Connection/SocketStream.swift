@@ -42,8 +42,13 @@ final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
     socket.startTLS(context)
   }
 
-  func relay(to address: SocketAddress, opening: [UInt8], tls: TLSContext?) {
-    let relay = Relay(socket, to: address, opening: opening, tls: tls)
+  func relay(
+    to address: SocketAddress, opening: [UInt8], tls: TLSContext?, otherwise: @escaping @Sendable () -> Void
+  ) {
+    let relay = Relay(socket, to: address, opening: opening, tls: tls) { [weak self] in
+      self?.relay = nil
+      otherwise()
+    }
     self.relay = relay
     relay.start()
   }

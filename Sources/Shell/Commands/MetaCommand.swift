@@ -71,6 +71,7 @@ extension Shell {
     let text = String(line.dropFirst(name.count).drop { $0 == " " || $0 == "\t" })
     do {
       let arguments = try words(text)
+      if let commandOfOthers, try commandOfOthers(name, arguments) { return }
       try Self.command(named: name).run(self, Invocation(name: name, arguments: arguments, text: text, place: place))
     } catch let problem as ShellProblem {
       complain(problem.message, place: place)
