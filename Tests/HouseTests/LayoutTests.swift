@@ -40,11 +40,13 @@ enum House {
     "Storage": ["CSynod", "Encoding", "Platform"],
     "Transactions": ["Encoding", "Platform", "Storage"],
     "SQL": ["Encoding", "Platform", "Storage", "Transactions", "COpenSSL"],
-    "Synod": ["Encoding", "Platform", "Log", "Replication", "Storage", "Transactions", "SQL"],
+    "Synod": ["Encoding", "Platform", "Paxos", "Log", "Replication", "Storage", "Transactions", "SQL"],
     "Server": ["Platform", "Encoding", "Wire", "Transactions", "SQL", "Synod", "COpenSSL"],
     "Shell": ["Synod", "Wire", "CEdit", "COpenSSL"],
     "Simulation": ["Encoding", "Platform", "Paxos", "Log"],
-    "Command": ["Encoding", "Platform", "Log", "Storage", "Synod", "Server", "Shell", "Simulation"],
+    "Command": [
+      "Encoding", "Platform", "Paxos", "Log", "Replication", "Storage", "Synod", "Server", "Shell", "Simulation",
+    ],
   ]
   /// The standard library's modules, and the packages each module was allowed with a reason (docs/decisions).
   static let system: Set<String> = ["Swift", "Synchronization", "Glibc", "Darwin"]

@@ -27,7 +27,9 @@ import Transactions
       return failure.reason == .cycle && failure.others == [other]
         && failure.cycle == [
           Dependency(from: me, to: other, kind: .readWrite, keys: KeyRange(key: [0x78])),
-          Dependency(from: other, to: me, kind: .readWrite, keys: KeyRange(key: [0x79])),
+          Dependency(
+            from: other, to: me, kind: .readWrite, keys: KeyRange(key: [0x79]),
+            read: KeyRange(lower: [0x78], upper: [0x7a])),
         ]
     }
     #expect(second.state == .rolledBack)
