@@ -33,6 +33,9 @@ internal import Synchronization
 /// 5. What any thread may do goes through the inbox (a short lock; a write to the eventfd only if the turner sleeps) or
 ///    through the timers' lock.
 ///
+/// A loop is therefore no lock: a handler that lost it runs on beside the next ones. What belongs to a connection is safe
+/// within the connection's own handlers and mail, one at a time; what several share needs a lock.
+///
 /// Events are edge-triggered, and a source remembers that it may have more to read; no `epoll_ctl` is needed to pause,
 /// to resume or to check out.
 ///
@@ -120,7 +123,8 @@ package final class EventLoop: @unchecked Sendable {
 
   // MARK: From any thread
 
-  /// Runs `body` on the loop, after what was asked for before. Not run any more once the group has been shut down.
+  /// Runs `body` on the loop. It begins after what was asked for before, but a handler that lost the loop may still be
+  /// running beside it. Not run any more once the group has been shut down.
   package func execute(_ body: @escaping @Sendable () -> Void) { post(.run(body)) }
 
   /// Runs `body` on the loop when `nanoseconds` have passed, counting time that the machine was suspended. A timer is late

@@ -5,8 +5,8 @@ internal import Synchronization
 // Waiting for the peer in the middle of a turn.
 extension StreamConnection {
   /// Blocks until bytes come, handing the loop over: for a handler that needs more of the peer before it can end its turn
-  /// (the data of a COPY). They are given to the handler's `received`, within this call. The peer's end of input is told by
-  /// `inputEnded` after the turn.
+  /// (the data of a COPY). They are given to the handler's `received`, and the peer's end to `inputEnded`, within this
+  /// call. They come into the same memory as those of an enclosing `received`, whose bytes are no longer valid.
   ///
   /// - Returns: false where no more will come; true where bytes came or the time was up.
   package func waitForBytes(timeoutNanoseconds: UInt64 = .max) -> Bool {
