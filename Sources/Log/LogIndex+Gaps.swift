@@ -37,6 +37,7 @@ extension LogIndex {
     hadDamage = true
     gapRecordLimit += Self.recordLimit(lostSizeBytes: lostSizeBytes)
     head.pendingRepair = nil
+    if gap == .none && gapBeforeSync == .none { chosenBeforeGap = head.state.chosenHint }
     let wasRewritten = history.rewrites != head.state.rewrites || gap == .rewritten || gap == .orphanSync(.rewritten)
     if history.isInSync {
       if head.pendingSync == nil || wasRewritten {
@@ -183,7 +184,8 @@ extension LogIndex {
 
   /// The last slot, below `bound`, that no rewriting can have touched: what was known to be chosen stays.
   private func trusted(below bound: Slot) -> Slot {
-    var slot = max(head.base.slot, min(head.state.chosenHint, min(head.state.last.slot, Slot(bound.rawValue &- 1))))
+    let chosen = gap == .none ? head.state.chosenHint : chosenBeforeGap
+    var slot = max(head.base.slot, min(chosen, min(head.state.last.slot, Slot(bound.rawValue &- 1))))
     while slot > head.base.slot, chain(at: slot) == nil { slot = Slot(slot.rawValue - 1) }
     return slot
   }

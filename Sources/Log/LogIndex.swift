@@ -234,6 +234,8 @@ struct LogIndex: Sendable {
   var gap = Gap.none
   /// How many records can have been lost in what is damaged, and were not yet accounted for.
   var gapRecordLimit: UInt64 = 0
+  /// What was known to be chosen before the gap. What was learned since may be of another history than what is here.
+  var chosenBeforeGap = Slot.zero
   /// Records that were cut off because frames were missing.
   var cutCount: UInt64 = 0
   /// A bug for tests (`LogMutations.ignoresLostRewrites`).

@@ -150,6 +150,7 @@ final class LogStore: ReplicaStore {
         try unsafe bytes.withUnsafeBytes { try unsafe frame.append(repairing: $0) }
         if frame.paddedSizeBytes > 4096 { try flush(log) }
       }
+      if raises { noteAccepted(accepted, at: log.state.last) }
     case .install(let checkpoint, let keepingLog):
       // The tables and their manifest are durable; the log follows.
       model.saveCheckpoint(checkpoint)
@@ -278,7 +279,7 @@ final class LogStore: ReplicaStore {
     }
     var entries: [Entry] = []
     var damaged: [SlotNumber] = []
-    if log.base.slot.rawValue > model.durableBase { model.restart(at: saved) }
+    if log.base.slot.rawValue > model.durableBase { model.truncate(saved) }
     let start = model.baseCheckpoint
     if start.point.slot > log.base.slot.rawValue, log.chain(at: Slot(start.point.slot)) == nil {
       // What is damaged before the log's beginning does not matter, except that it must be known what follows on what.
@@ -296,8 +297,7 @@ final class LogStore: ReplicaStore {
       case .damaged(let slot, let chain):
         damaged.append(slot.rawValue)
         guard let was = model.durableEntry(at: slot.rawValue) else {
-          fail("slot \(slot.rawValue) is damaged and never was")
-          continue
+          return fail("slot \(slot.rawValue) is damaged and never was")
         }
         if let chain, Chain(chain) != was.chain { fail("damage made slot \(slot.rawValue) another record") }
         entries.append(was)

@@ -22,6 +22,21 @@ import Testing
     }
   }
 
+  /// Runs that once failed, by what went wrong in them.
+  @Test(arguments: [
+    (297, 4),  // what was learned to be chosen behind a gap made records before it count as chosen
+    (1042, 5),
+    (1376, 3),  // an epoch begun together with a repair was not noted
+    (2528, 3),
+  ])
+  func whatOnceFailed(seed: UInt64, nodes: Int) {
+    var options = ClusterOptions(seed: seed, nodes: nodes, steps: 8_000)
+    options.usesLog = true
+    options.faultPause = 7_500...150_000
+    let report = ClusterSimulation(options).run()
+    #expect(report.violation == nil, "synod sim --log --seed \(seed) --nodes \(nodes) --steps 8000 --pace 150 --trace")
+  }
+
   /// The log's own mutants show in a cluster as well.
   @Test(arguments: [LogMutations.acceptsAtSyncBegin, .acknowledgesEarly, .skipsSyncAbort])
   func logMutantsAreFound(mutation: LogMutations) {
