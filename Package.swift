@@ -82,7 +82,8 @@ let package = Package(
     .executableTarget(
       name: "Command",
       dependencies: [
-        "Encoding", "Platform", "Log", "Paxos", "Replication", "Storage", "Synod", "Server", "Shell", "Simulation",
+        "Encoding", "Platform", "Log", "Paxos", "Replication", "Storage", "SQL", "Synod", "Server", "Shell",
+        "Simulation",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),

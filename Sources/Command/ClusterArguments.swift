@@ -5,6 +5,7 @@ internal import Logging
 internal import Paxos
 internal import Platform
 internal import Replication
+internal import SQL
 internal import Server
 internal import Synchronization
 internal import Synod
@@ -20,7 +21,9 @@ struct ClusterArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Found the cluster when so many nodes, this one included, have met.", valueName: "nodes"))
   var bootstrapExpect: Int?
 
-  @Option(help: ArgumentHelp("What this node does: voter, witness or learner.", valueName: "role"))
+  @Option(
+    help: ArgumentHelp(
+      "What this node does: voter, or learner (receives everything, does not vote).", valueName: "role"))
   var role = "voter"
 
   @Option(help: ArgumentHelp("Where peers connect.", valueName: "address"))
@@ -51,8 +54,8 @@ struct ClusterArguments: ParsableArguments {
     if let bootstrapExpect, bootstrapExpect < 1 || bootstrapExpect > 15 {
       throw ValidationError("--bootstrap-expect is between 1 and 15")
     }
-    guard ClusterMember.Role(rawValue: role) != nil else {
-      throw ValidationError("unknown --role \"\(role)\"; there are voter, witness and learner")
+    guard let role = ClusterMember.Role(rawValue: role), role != .witness else {
+      throw ValidationError("unknown --role \"\(role)\"; there are voter and learner")
     }
   }
 
@@ -101,7 +104,7 @@ struct ClusterArguments: ParsableArguments {
 }
 
 /// What the server needs to know of the cluster, and what it must be told.
-final class ClusterServing: ClusterRouting {
+final class ClusterServing: ClusterRouting, ClusterProvider {
   private let member: ClusterMember
   private let isStopping = Atomic(false)
   private let addresses: Mutex<[String: SocketAddress]> = Mutex([:])
@@ -155,6 +158,30 @@ final class ClusterServing: ClusterRouting {
         member.replication.standingWord.wait(while: seen, timeoutNanoseconds: 1_000_000_000)
       }
     }
+  }
+
+  // MARK: For SQL
+
+  func clusterMembers() -> [ClusterMemberInformation] {
+    let status = member.replication.status
+    let connected = Set(member.network.connectedNodes)
+    let heard = Dictionary(member.network.heardNodes.map { ($0.node, $0) }, uniquingKeysWith: { $1 })
+    return status.configuration.members.map { node in
+      let role =
+        status.configuration.learners.contains(node)
+        ? "learner" : status.configuration.isWitness(node) ? "witness" : "voter"
+      let isSelf = node == status.node
+      return ClusterMemberInformation(
+        node: Int64(bitPattern: node.rawValue), role: role, isLeader: node == status.leader, isSelf: isSelf,
+        peerAddress: isSelf ? member.peerAddress : heard[node]?.peerAddress ?? "",
+        clientAddress: member.clientAddress(of: node) ?? "", isConnected: isSelf || connected.contains(node))
+    }
+  }
+
+  func removeMember(_ node: Int64) -> String? { member.remove(NodeID(UInt64(bitPattern: node))) }
+
+  func handOver(to node: Int64?) -> String? {
+    member.transferLeadership(to: node.map { NodeID(UInt64(bitPattern: $0)) })
   }
 
   // MARK: Health

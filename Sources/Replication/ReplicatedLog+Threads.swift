@@ -151,6 +151,7 @@ extension ReplicatedLog {
   // MARK: Services
 
   func serviceLoop() {
+    var isTold: SlotNumber = 0
     while !isStopping.load(ordering: .acquiring) {
       let seen = serviceWord.load()
       let work = services.withLock { services -> [Service] in
@@ -166,7 +167,14 @@ extension ReplicatedLog {
         case .serve(let notice): serve(notice)
         case .truncate(let checkpoint): truncate(checkpoint)
         case .saveMembers: try? members.withLock { $0 }.write(log.directory, disk: disk)
-        case .fetchCheckpoint: enter { $0.replica.transferProgress(failed: true, now: self.now) }
+        case .fetchCheckpoint(let from, let point):
+          enter { $0.replica.transferProgress(failed: true, now: self.now) }
+          if isTold != point.slot {
+            isTold = point.slot
+            options.note(
+              "this node is too far behind: node \(from.rawValue) has the log after slot \(point.slot) only, and sending "
+                + "tables is not implemented yet")
+          }
         }
       }
     }

@@ -57,6 +57,8 @@ package struct ReplicatedLogOptions: Sendable {
   package var tickNanoseconds: UInt64 = 10_000_000
   /// How long the log is idle before its end is sealed.
   package var sealDelayNanoseconds: UInt64 = 10_000_000
+  /// What an operator should know.
+  package var note: @Sendable (String) -> Void = { _ in }
   /// For election jitter.
   package var seed: UInt64 = 0
 

@@ -68,7 +68,7 @@ package final class Server: Sendable {
     services = ConnectionServices(
       sql: sql, options: serving, metrics: metrics, logger: logger, dummySecret: secret,
       cluster: options.cluster, relayTLS: options.relayTLS)
-    activity = RegistryActivity(services.registry)
+    activity = RegistryActivity(services.registry, options.cluster)
     sql.activityProvider = activity
     self.options = options
     tls = options.tls

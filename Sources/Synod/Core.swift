@@ -76,6 +76,13 @@ final class Core: Sendable {
       logOptions.newCluster = Hash128(low: members.cluster.low, high: members.cluster.high)
       logOptions.newNode = members.node.rawValue
       log = try Log.open(path, disk: disk, options: logOptions)
+      guard log.superblock.node == members.node.rawValue,
+        log.superblock.cluster == Hash128(low: members.cluster.low, high: members.cluster.high)
+      else {
+        try? log.close()
+        throw LogError.notADatabase(
+          path: path, reason: "its superblock and its list of members name different nodes or clusters")
+      }
       bridge.members = members
     } catch { throw DatabaseError(opening: path, error) }
     do {

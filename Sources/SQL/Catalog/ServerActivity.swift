@@ -53,6 +53,46 @@ package protocol ActivityProvider: AnyObject, Sendable {
   func terminate(_ process: Int64) -> Bool
   /// When the server started, in microseconds since 2000.
   var startTime: Int64 { get }
+  /// The members of the cluster; nil where there is none.
+  var cluster: (any ClusterProvider)? { get }
+}
+
+extension ActivityProvider {
+  package var cluster: (any ClusterProvider)? { nil }
+}
+
+/// A member of the cluster, as `synod_cluster` shows it.
+package struct ClusterMemberInformation: Sendable {
+  package var node: Int64
+  /// voter, witness or learner.
+  package var role: String
+  package var isLeader: Bool
+  package var isSelf: Bool
+  package var peerAddress: String
+  package var clientAddress: String
+  package var isConnected: Bool
+
+  package init(
+    node: Int64, role: String, isLeader: Bool, isSelf: Bool, peerAddress: String, clientAddress: String,
+    isConnected: Bool
+  ) {
+    self.node = node
+    self.role = role
+    self.isLeader = isLeader
+    self.isSelf = isSelf
+    self.peerAddress = peerAddress
+    self.clientAddress = clientAddress
+    self.isConnected = isConnected
+  }
+}
+
+/// Whoever knows the cluster.
+package protocol ClusterProvider: AnyObject, Sendable {
+  func clusterMembers() -> [ClusterMemberInformation]
+  /// Removes a member for good. Returns why not, if so.
+  func removeMember(_ node: Int64) -> String?
+  /// Hands leadership over, to any voter or to `node`. Returns why not, if so.
+  func handOver(to node: Int64?) -> String?
 }
 
 extension SystemCatalog {
@@ -78,6 +118,17 @@ extension SystemCatalog {
           int(session.clientAddress.isEmpty ? -1 : session.clientPort), time(session.backendStart),
           time(session.transactionStart), time(session.queryStart), time(session.stateChange), text(waits?.0),
           text(waits?.1), text(session.state), .null, .null, .null, text(session.query), text("client backend"),
+        ]
+      }
+    },
+    make(
+      15001, "synod_cluster",
+      "node int8, role text, is_leader bool, is_self bool, peer_address text, client_address text, connected bool"
+    ) { context throws(SQLError) in
+      (context.server?.cluster?.clusterMembers() ?? []).map { member in
+        [
+          .int(member.node), text(member.role), flag(member.isLeader), flag(member.isSelf), text(member.peerAddress),
+          text(member.clientAddress), flag(member.isConnected),
         ]
       }
     },
@@ -156,6 +207,17 @@ extension FunctionRegistry {
     define("pg_terminate_backend", [.int4, .int8], .bool, again: true) { a, c throws(SQLError) in
       try ServerCall.signal(a[0].int, c) { server, process in server.terminate(process) }
     }
+    define("synod_remove_node", [.int8], .bool) { a, c throws(SQLError) in
+      let node = a[0].int
+      return try ServerCall.onCluster(c) { cluster in cluster.removeMember(node) }
+    }
+    define("synod_transfer_leadership", [], .bool) { _, c throws(SQLError) in
+      try ServerCall.onCluster(c) { cluster in cluster.handOver(to: nil) }
+    }
+    define("synod_transfer_leadership", [.int8], .bool, again: true) { a, c throws(SQLError) in
+      let node = a[0].int
+      return try ServerCall.onCluster(c) { cluster in cluster.handOver(to: node) }
+    }
     define("pg_blocking_pids", [.int4], TypeID.int4.info.array ?? .text) { a, c throws(SQLError) in
       let locks = try CatalogCall.context(c).locks()
       let process = UInt64(bitPattern: a[0].int)
@@ -172,6 +234,21 @@ extension FunctionRegistry {
 }
 
 private enum ServerCall {
+  /// Asks the cluster for a change, which takes a superuser.
+  static func onCluster(
+    _ context: EvaluationContext, _ act: (any ClusterProvider) -> String?
+  ) throws(SQLError) -> Value {
+    let system = try ExecutionState.of(context).services.systemContext()
+    guard system.catalog.role(named: system.user)?.isSuperuser ?? false else {
+      throw SQLError(.insufficientPrivilege, "must be superuser to change the cluster")
+    }
+    guard let cluster = system.server?.cluster else {
+      throw SQLError(SQLState(rawValue: "55000"), "this server is not a node of a cluster")
+    }
+    if let refusal = act(cluster) { throw SQLError(SQLState(rawValue: "55000"), refusal) }
+    return Value(true)
+  }
+
   /// Asks the server to act on a session, which the caller must own or be a superuser for.
   static func signal(
     _ process: Int64, _ context: EvaluationContext, _ act: (any ActivityProvider, Int64) -> Bool

@@ -1,5 +1,5 @@
 package import Platform
-internal import SQL
+package import SQL
 internal import Wire
 
 // Any node takes any client. A session runs on one node for life: on the leader, unless it asked for reads of the node it
@@ -22,7 +22,7 @@ package enum SessionRoute: Sendable {
 }
 
 /// What the server asks about the cluster.
-package protocol ClusterRouting: AnyObject, Sendable {
+package protocol ClusterRouting: ClusterProvider {
   func route() -> SessionRoute
   /// How old this node's state may be, in milliseconds; nil where nobody knows.
   func stalenessMilliseconds() -> UInt64?

@@ -7,9 +7,11 @@ internal import Wire
 final class RegistryActivity: ActivityProvider {
   private let registry: ConnectionRegistry
   let startTime: Int64
+  let cluster: (any ClusterProvider)?
 
-  init(_ registry: ConnectionRegistry) {
+  init(_ registry: ConnectionRegistry, _ cluster: (any ClusterProvider)?) {
     self.registry = registry
+    self.cluster = cluster
     startTime = RegistryActivity.microseconds(LinuxClock().wallNanoseconds) ?? 0
   }
 

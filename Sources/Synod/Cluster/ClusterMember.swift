@@ -98,6 +98,7 @@ package final class ClusterMember: Sendable {
       if !isMember { network.changeHello { $0.asksToJoin = true } }
       var setup = ClusterNodeSetup(members: members, transport: network)
       setup.options = options.replication
+      setup.options.note = options.log
       setup.options.seed = members.node.rawValue
       self.database = try Database.open(
         at: options.directory, database, disk: disk, clock: LinuxClock(), tuning: CoreTuning(), node: setup)
