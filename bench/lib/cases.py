@@ -1,0 +1,418 @@
+"""What is measured: cases, each with the systems that it runs in turn."""
+import glob
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import time
+
+import machine
+
+LEVELS = {"rc": "read committed", "rr": "repeatable read", "ser": "serializable"}
+SEED = 20260117
+
+
+def counted(count, unit):
+    return f"{count} {unit}" + ("" if count == 1 else "s")
+
+
+class Case:
+    """One measurement: `run(world, system)` gives its figures. Cases of one table become rows of one table."""
+
+    def __init__(self, group, table, label, x, systems, run, tool=""):
+        self.group, self.table, self.label, self.x = group, table, label, x
+        self.systems, self.run, self.tool = systems, run, tool
+        self.name = f"{table}, {label}"
+
+
+def choose(options):
+    """The cases that the options ask for, without those whose group or name does not have a word asked for."""
+    world = machine.World(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "", "", options)
+    chosen = []
+    for case in embedded(options) + served(options):
+        wanted = not options.only or any(
+            text.lower() in case.name.lower() or text.lower() == case.group for text in options.only)
+        case.systems = [system for system in case.systems if system not in options.without]
+        if options.no_install and not options.list:
+            case.systems = [system for system in case.systems if world.has(system)]
+        # Without pgbench nothing that is served can be asked.
+        if case.group != "embedded" and options.no_install and not options.list and not shutil.which("pgbench"):
+            continue
+        if wanted and case.systems:
+            chosen.append(case)
+    return chosen
+
+
+def run(world, chosen):
+    """Runs the cases, all systems in turn, and again: A B A B. A system that fails is noted, and the others go on."""
+    results = []
+    for case in chosen:
+        samples, errors = {system: [] for system in case.systems}, {}
+        for repetition in range(world.options.repetitions):
+            for system in case.systems:
+                if system in errors:
+                    continue
+                if not world.has(system):
+                    errors[system] = "not installed"
+                    continue
+                try:
+                    samples[system].append(case.run(world, system))
+                except (RuntimeError, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+                    errors[system] = str(error)
+                    machine.say(f"  {case.name}: {system}: {error}")
+        line = ", ".join(
+            f"{system} {samples[system][-1].get('per_second', 0):.0f}/s" for system in case.systems if samples[system])
+        machine.say(f"{case.name}: {line}")
+        results.append({
+            "group": case.group, "table": case.table, "label": case.label, "x": case.x, "tool": case.tool,
+            "samples": samples, "errors": errors})
+    return results
+
+
+def measured(command):
+    """Output of a program, and its processor seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = machine.output(command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return text, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def flat(found):
+    """The common shape of figures, from the JSON of our own programs."""
+    latency = found.get("latency_us", {})
+    figures = {key: latency[key] for key in ("p50", "p95", "p99", "p999", "max") if key in latency}
+    for key in ("per_second", "commits_per_second", "reads_per_second", "transactions_per_second", "rows_per_second"):
+        if key in found:
+            figures["per_second"] = found[key]
+    for key in ("cpu_us", "cpu_us_per_commit", "cpu_us_per_read"):
+        if key in found:
+            figures["cpu_us"] = found[key]
+    for source, target in (("log_bytes_per_commit", "bytes"), ("retries_per_commit", "retries"), ("ratio_to_floor", "ratio_to_floor")):
+        if source in found:
+            figures[target] = found[source]
+    return figures
+
+
+# Embedded: the engine in the process.
+
+def embedded(options):
+    cases = []
+    everyone = ["synod", "sqlite", "rocksdb", "lmdb"]
+    for clients in [count for count in options.clients if count <= 32]:
+        cases.append(Case(
+            "embedded", "Durable commits, embedded", counted(clients, "thread"), clients, everyone,
+            lambda world, system, clients=clients: commit(world, system, clients),
+            "a key of 16 bytes, a value of 100; synod bench commit, db_bench fillrandom --sync, SQLite WAL with synchronous=FULL, LMDB"))
+    for clients in [count for count in options.clients if count in (1, 4, 8)]:
+        cases.append(Case(
+            "embedded", "Point reads by key, embedded", counted(clients, "thread"), clients, ["synod", "rocksdb", "lmdb"],
+            lambda world, system, clients=clients: read(world, system, clients, False),
+            "random keys that are there; memory holds them"))
+        cases.append(Case(
+            "embedded", "Prepared SELECT by primary key, embedded", counted(clients, "thread"), clients, ["synod", "sqlite"],
+            lambda world, system, clients=clients: read(world, system, clients, True)))
+    cases.append(Case(
+        "embedded", "Ordered scan, embedded", "keys", 1, ["synod", "rocksdb", "lmdb"], lambda world, system: scan(world, system, False),
+        "rows per second"))
+    cases.append(Case(
+        "embedded", "Ordered scan, embedded", "rows of a table", 2, ["synod", "sqlite"], lambda world, system: scan(world, system, True)))
+    cases.append(Case(
+        "embedded", "Bulk load of rows with a primary key, embedded", "one transaction", 1, ["synod", "sqlite"], load,
+        "\\copy of a CSV file by the shell; SQLite's prepared INSERT from C"))
+    return cases
+
+
+def db_bench(world, directory, benchmarks, clients, *more):
+    text, cpu = measured([
+        "db_bench", f"--benchmarks={benchmarks}", f"--db={directory}", f"--threads={clients}", "--key_size=16", "--value_size=100",
+        "--histogram=1", "--compression_type=lz4", "--bloom_bits=10", "--cache_size=268435456", f"--seed={SEED}", *more])
+    name = benchmarks.split(",")[-1]
+    found = re.search(rf"^{name}\s*:\s*([\d.]+) micros/op (\d+) ops/sec ([\d.]+) seconds (\d+) operations", text, re.M)
+    if not found:
+        raise RuntimeError(f"db_bench said {text[-300:]}")
+    figures = {"per_second": float(found.group(2)), "operations": int(found.group(4))}
+    tail = text[found.end():]
+    percentiles = re.search(r"Percentiles: P50: ([\d.]+) P75: [\d.]+ P99: ([\d.]+) P99.9: ([\d.]+)", tail)
+    if percentiles:
+        figures.update(p50=float(percentiles.group(1)), p99=float(percentiles.group(2)), p999=float(percentiles.group(3)))
+    if "," not in benchmarks and figures["operations"]:
+        figures["cpu_us"] = cpu * 1e6 / figures["operations"]
+    return figures
+
+
+def commit(world, system, clients):
+    directory = world.directory(f"commit-{system}")
+    seconds = str(world.options.seconds)
+    before = machine.device_bytes(world.work)
+    if system == "synod":
+        figures = flat(json.loads(machine.output(
+            [world.synod, "bench", "commit", "--path", f"{directory}/db", "--clients", str(clients), "--seconds", seconds, "--json"])))
+    elif system == "rocksdb":
+        figures = db_bench(world, directory, "fillrandom", clients, "--sync=1", "--num=1000000000", f"--duration={max(1, round(float(seconds)))}")
+        after = machine.device_bytes(world.work)
+        if before is not None:
+            figures["bytes"] = (after - before) / figures["operations"]
+    else:
+        found = json.loads(machine.output([world.peer(system), "commit", f"{directory}/db", str(clients), seconds]))
+        figures = flat(found)
+        after = machine.device_bytes(world.work)
+        if before is not None and found["operations"]:
+            figures["bytes"] = (after - before) / found["operations"]
+    shutil.rmtree(directory)
+    return figures
+
+
+def read(world, system, clients, sql):
+    directory = os.path.join(world.work, f"read-{system}")
+    os.makedirs(directory, exist_ok=True)
+    rows, seconds = str(world.options.rows), str(world.options.seconds)
+    if system == "synod":
+        found = json.loads(machine.output(
+            [world.synod, "bench", "read", "--path", f"{directory}/db", "--rows", rows, "--clients", str(clients), "--seconds",
+             seconds, "--json"] + (["--sql"] if sql else [])))
+        return flat(found["sql" if sql else "key_value"])
+    if system == "rocksdb":
+        existing = glob.glob(f"{directory}/CURRENT")
+        prefix = [] if existing else ["fillseq"]
+        more = ["--use_existing_db=1"] if existing else []
+        return db_bench(
+            world, directory, ",".join(prefix + ["readrandom"]), clients, f"--num={rows}",
+            f"--duration={max(1, round(float(seconds)))}", *more)
+    return flat(json.loads(machine.output([world.peer(system), "read", f"{directory}/db", rows, str(clients), seconds])))
+
+
+def scan(world, system, sql):
+    directory = world.directory(f"scan-{system}")
+    rows = str(world.options.rows)
+    if system == "synod":
+        name = "sql_rows" if sql else "keys_forward"
+        found = json.loads(machine.output(
+            [world.synod, "bench", "scan", "--path", f"{directory}/db", "--rows", rows, "--only", name, "--runs", "1", "--json"]))
+        figures = flat(found[name])
+    elif system == "rocksdb":
+        figures = db_bench(world, directory, "fillseq,readseq", 1, f"--num={rows}")
+    else:
+        figures = flat(json.loads(machine.output([world.peer(system), "scan", f"{directory}/db", rows])))
+    shutil.rmtree(directory)
+    return {"per_second": figures["per_second"]}
+
+
+def rows_file(world):
+    """Rows of an id and a text, as CSV."""
+    path = os.path.join(world.work, "rows.csv")
+    if not os.path.exists(path):
+        with open(path, "w") as file:
+            for row in range(world.options.rows):
+                file.write(f"{row},{'v' * 100}\n")
+    return path
+
+
+def load(world, system):
+    directory = world.directory(f"load-{system}")
+    rows = world.options.rows
+    if system == "sqlite":
+        figures = {"per_second": json.loads(machine.output([world.peer("sqlite"), "load", f"{directory}/db", str(rows)]))["per_second"]}
+    else:
+        path = rows_file(world)
+        database = f"{directory}/db"
+        machine.output([world.synod, database, "CREATE TABLE r (id bigint PRIMARY KEY, value text)"])
+        start = time.monotonic()
+        machine.output([world.synod, "-bail", database, f"\\copy r from '{path}' csv"])
+        figures = {"per_second": rows / (time.monotonic() - start)}
+    shutil.rmtree(directory)
+    return figures
+
+
+# Served: through PostgreSQL's protocol, by PostgreSQL's own programs.
+
+SQL = ["synod", "postgresql"]
+
+
+def served(options):
+    cases = []
+    for clients in options.clients:
+        cases.append(Case(
+            "served", "SELECT by primary key, served", counted(clients, "client"), clients, SQL,
+            lambda world, system, clients=clients: pgbench(world, system, ["-S"], clients),
+            "pgbench -S -M prepared"))
+    for clients in options.clients:
+        cases.append(Case(
+            "put", "Durable put of one row or key, served", counted(clients, "client"), clients, SQL + ["redis", "etcd"],
+            lambda world, system, clients=clients: put(world, system, clients),
+            "an INSERT by pgbench -M prepared; SET with appendfsync=always by redis-benchmark; /v3/kv/put of etcd's JSON gateway"))
+    for level in LEVELS:
+        for clients in options.clients:
+            cases.append(Case(
+                "served", f"TPC-B, {LEVELS[level]}, served", counted(clients, "client"), clients, SQL,
+                lambda world, system, clients=clients, level=level: pgbench(world, system, ["-b", "tpcb-like"], clients, level),
+                f"pgbench -b tpcb-like -M prepared -s {options.scale} --max-tries=0"))
+    cases.append(Case(
+        "served", "COPY of rows with a primary key, served", "one transaction", 1, SQL, copy, "psql \\copy of a CSV file"))
+    for position, name in enumerate(QUERIES):
+        cases.append(Case(
+            "served", "Queries over many rows, served", name, position, SQL,
+            lambda world, system, name=name: query(world, system, name), "one client; parallel plans are off"))
+    return cases
+
+
+def environment(server, level="rc"):
+    return dict(
+        os.environ, PGHOST="127.0.0.1", PGPORT=str(server.port), PGSSLMODE="disable",
+        PGOPTIONS=f"-c default_transaction_isolation={LEVELS[level].replace(' ', chr(92) + ' ')}", **server.environment)
+
+
+def psql(server, *statements):
+    command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    for statement in statements:
+        command += ["-c", statement]
+    return machine.output(command, env=environment(server))
+
+
+def prepared(world, system, what, make):
+    """A server's tables for one purpose, made when they are first needed."""
+    server = world.server(system)
+    done = getattr(server, "prepared", set())
+    if what not in done:
+        make(server)
+        server.prepared = done | {what}
+    return server
+
+
+def make_pgbench(world):
+    def make(server):
+        machine.output(
+            ["pgbench", "-i", "-q", "-s", str(world.options.scale)], env=environment(server))
+    return make
+
+
+def pgbench(world, system, script, clients, level="rc", what="pgbench", make=None, transactions=None):
+    """Runs pgbench against a server, and returns figures with percentiles from its log of transactions."""
+    server = prepared(world, system, what, make or make_pgbench(world))
+    prefix = os.path.join(world.work, "pgbench_log")
+    for old in glob.glob(prefix + ".*"):
+        os.remove(old)
+    if world.options.small and not transactions:
+        length = ["-t", "20"]
+    else:
+        length = ["-t", str(transactions)] if transactions else ["-T", str(max(1, round(world.options.seconds)))]
+    cpu, written = server.processor_seconds(), machine.device_bytes(world.work)
+    text = machine.output(
+        ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 4)), *length, "-l", "--log-prefix", prefix,
+         "--random-seed", str(SEED), "--max-tries", "1" if transactions else "10000" if world.options.small else "0", *script], env=environment(server, level))
+    cpu, after = server.processor_seconds() - cpu, machine.device_bytes(world.work)
+
+    def number(pattern):
+        found = re.search(pattern, text)
+        return float(found.group(1)) if found else None
+
+    done = number(r"actually processed: (\d+)") or 0
+    failed = number(r"failed transactions: (\d+)") or 0
+    if failed or not done:
+        raise RuntimeError(f"pgbench: {failed:.0f} of {done + failed:.0f} transactions failed")
+    figures = {
+        "per_second": number(r"tps = ([\d.]+)"), "operations": done, "cpu_us": cpu * 1e6 / done,
+        "retries": (number(r"total number of retries: (\d+)") or 0) / done}
+    if written is not None and "-S" not in script and what != "query":
+        figures["bytes"] = (after - written) / done
+    figures.update(percentiles(prefix))
+    return figures
+
+
+def percentiles(prefix):
+    """From pgbench's log: the third field is a transaction's microseconds, retries included."""
+    latencies = []
+    for path in glob.glob(prefix + ".*"):
+        with open(path) as file:
+            for line in file:
+                field = line.split(" ", 3)[2]
+                if field.isdigit():
+                    latencies.append(int(field))
+        os.remove(path)
+    latencies.sort()
+    if not latencies:
+        return {}
+    last = len(latencies) - 1
+    return {name: latencies[int(last * part)] for name, part in
+            (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("max", 1))}
+
+
+def put(world, system, clients):
+    if system in SQL:
+        script = os.path.join(world.work, "insert.sql")
+        with open(script, "w") as file:
+            file.write(f"\\set id random(1, 9223372036854775806)\nINSERT INTO put VALUES (:id, '{'v' * 100}');\n")
+        # The same keys for all, but others in each run, or they would be there already.
+        server = world.server(system)
+        server.puts = getattr(server, "puts", 0) + 1
+        return pgbench(
+            world, system, ["-f", script, "--random-seed", str(SEED + server.puts)], clients, what="put",
+            make=lambda server: psql(server, "CREATE TABLE put (id bigint PRIMARY KEY, value text)"))
+    server = world.server(system)
+    cpu, written = server.processor_seconds(), machine.device_bytes(world.work)
+    if system == "etcd":
+        found = json.loads(machine.output([world.peer("etcd_put"), str(server.port), str(clients), str(world.options.seconds)]))
+        figures, done = flat(found), found["operations"]
+    else:
+        def benchmark(count):
+            text = machine.output(
+                ["redis-benchmark", "-p", str(server.port), "-c", str(clients), "-n", str(count), "-t", "set", "-d", "100", "-r",
+                 "1000000000", "--csv"])
+            names, values = [re.findall(r'"([^"]*)"', line) for line in text.strip().splitlines()[-2:]]
+            return dict(zip(names, values))
+        probe = float(benchmark(max(200, 20 * clients))["rps"])
+        cpu, written = server.processor_seconds(), machine.device_bytes(world.work)
+        done = max(200, int(probe * world.options.seconds))
+        found = benchmark(done)
+        figures = {"per_second": float(found["rps"])}
+        for source, target in (("p50", "p50"), ("p95", "p95"), ("p99", "p99"), ("max", "max")):
+            figures[target] = float(found[f"{source}_latency_ms"]) * 1000
+    figures["cpu_us"] = (server.processor_seconds() - cpu) * 1e6 / done
+    if written is not None:
+        figures["bytes"] = (machine.device_bytes(world.work) - written) / done
+    return figures
+
+
+def copy(world, system):
+    path = rows_file(world)
+    server = world.server(system)
+    psql(server, "DROP TABLE IF EXISTS copied", "CREATE TABLE copied (id bigint PRIMARY KEY, value text)")
+    cpu, written, start = server.processor_seconds(), machine.device_bytes(world.work), time.monotonic()
+    psql(server, f"\\copy copied from '{path}' csv")
+    rows, took = world.options.rows, time.monotonic() - start
+    figures = {"per_second": rows / took, "ms": took * 1000, "cpu_us": (server.processor_seconds() - cpu) * 1e6 / rows}
+    if written is not None:
+        figures["bytes"] = (machine.device_bytes(world.work) - written) / rows
+    psql(server, "DROP TABLE copied")
+    return figures
+
+
+QUERIES = {
+    "count of a scan": "SELECT count(*) FROM fact",
+    "filtered sum": "SELECT sum(amount) FROM fact WHERE kind < 50 AND amount > 100",
+    "group by": "SELECT kind, count(*), sum(amount), max(price) FROM fact GROUP BY kind ORDER BY kind",
+    "join": "SELECT d.region, sum(f.amount) FROM fact f JOIN dimension d ON d.id = f.dimension GROUP BY d.region ORDER BY 1",
+    "order, limit": "SELECT id, price FROM fact ORDER BY price DESC, id LIMIT 10",
+}
+
+
+def query(world, system, name):
+    rows = world.options.rows
+    dimensions = max(1, rows // 10)
+
+    def make(server):
+        psql(
+            server,
+            "CREATE TABLE dimension (id int PRIMARY KEY, region int, label text)",
+            "CREATE TABLE fact (id int PRIMARY KEY, kind int, dimension int, amount bigint, price float8, note text)",
+            f"INSERT INTO dimension SELECT g, g % 37, 'label ' || g FROM generate_series(0, {dimensions - 1}) g",
+            "INSERT INTO fact SELECT g, g * 7919 % 100, g * 104729 % " + str(dimensions)
+            + f", g * 31 % 1000, (g::bigint * 48271 % 2147483647)::float8 / 1000, 'note ' || g FROM generate_series(0, {rows - 1}) g")
+        psql(server, "VACUUM ANALYZE" if server.name == "postgresql" else "ANALYZE")
+
+    script = os.path.join(world.work, "query.sql")
+    with open(script, "w") as file:
+        file.write(QUERIES[name] + ";\n")
+    figures = pgbench(world, system, ["-f", script], 1, what="query", make=make, transactions=3)
+    return {"ms": figures["p50"] / 1000, "per_second": rows / (figures["p50"] / 1e6), "cpu_us": figures["cpu_us"]}
