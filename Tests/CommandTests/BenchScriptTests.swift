@@ -3,8 +3,8 @@ import Testing
 
 /// `bench/run --small`, so that the measurements never rot: with whatever peers this machine has.
 @Suite(.serialized) struct BenchScriptTests {
-  static let hasPython = ["/usr/bin/python3", "/usr/local/bin/python3"].contains {
-    FileManager.default.isExecutableFile(atPath: $0)
+  static let hasPython = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").contains {
+    FileManager.default.isExecutableFile(atPath: "\($0)/python3")
   }
 
   @Test(.enabled(if: hasPython))
@@ -17,7 +17,7 @@ import Testing
       scratch.path, "--output", scratch.path + "/results",
     ]
     let log = scratch.path + "/log"
-    FileManager.default.createFile(atPath: log, contents: nil)
+    _ = FileManager.default.createFile(atPath: log, contents: nil)
     let output = try #require(FileHandle(forWritingAtPath: log))
     process.standardOutput = output
     process.standardError = output

@@ -31,7 +31,7 @@ def choose(options):
     """The cases that the options ask for, without those whose group or name does not have a word asked for."""
     world = machine.World(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "", "", options)
     chosen = []
-    for case in embedded(options) + served(options):
+    for case in embedded(options) + growth(options) + served(options) + isolation(options):
         wanted = not options.only or any(
             text.lower() in case.name.lower() or text.lower() == case.group for text in options.only)
         case.systems = [system for system in case.systems if system not in options.without]
@@ -105,6 +105,14 @@ def embedded(options):
             "embedded", "Durable commits, embedded", counted(clients, "thread"), clients, everyone,
             lambda world, system, clients=clients: commit(world, system, clients),
             "a key of 16 bytes, a value of 100; synod bench commit, db_bench fillrandom --sync, SQLite WAL with synchronous=FULL, LMDB"))
+    cases.append(Case(
+        "embedded", "Commits that need not be durable at once, embedded", "1 thread", 1, ["synod", "rocksdb"],
+        lambda world, system: commit(world, system, 1, durable=False), "synod bench commit --no-sync; db_bench without --sync"))
+    for clients in [count for count in options.clients if count <= 32][-1:]:
+        cases.append(Case(
+            "embedded", "Durable commits of 4000 bytes while tables are flushed and merged", counted(clients, "thread"), clients,
+            ["synod", "rocksdb"], lambda world, system, clients=clients: commit(world, system, clients, size=4000, longer=6),
+            "long enough for several flushes, where the disk is quick enough; look at p99 and p99.9 beside p50"))
     for clients in [count for count in options.clients if count in (1, 4, 8)]:
         cases.append(Case(
             "embedded", "Point reads by key, embedded", counted(clients, "thread"), clients, ["synod", "rocksdb", "lmdb"],
@@ -142,24 +150,27 @@ def db_bench(world, directory, benchmarks, clients, *more):
     return figures
 
 
-def commit(world, system, clients):
+def commit(world, system, clients, durable=True, size=100, longer=1):
     directory = world.directory(f"commit-{system}")
-    seconds = str(world.options.seconds)
+    seconds = str(world.options.seconds * longer)
     before = machine.device_bytes(world.work)
     if system == "synod":
-        figures = flat(json.loads(machine.output(
-            [world.synod, "bench", "commit", "--path", f"{directory}/db", "--clients", str(clients), "--seconds", seconds, "--json"])))
+        command = [
+            world.synod, "bench", "commit", "--path", f"{directory}/db", "--clients", str(clients), "--seconds", seconds, "--json",
+            "--value-size", str(size)]
+        found = json.loads(machine.output(command + ([] if durable else ["--no-sync"])))
+        figures, done = flat(found), found["commits"]
     elif system == "rocksdb":
-        figures = db_bench(world, directory, "fillrandom", clients, "--sync=1", "--num=1000000000", f"--duration={max(1, round(float(seconds)))}")
-        after = machine.device_bytes(world.work)
-        if before is not None:
-            figures["bytes"] = (after - before) / figures["operations"]
+        figures = db_bench(
+            world, directory, "fillrandom", clients, f"--sync={int(durable)}", "--num=1000000000", f"--value_size={size}",
+            f"--duration={max(1, round(float(seconds)))}")
+        done = figures["operations"]
     else:
         found = json.loads(machine.output([world.peer(system), "commit", f"{directory}/db", str(clients), seconds]))
-        figures = flat(found)
-        after = machine.device_bytes(world.work)
-        if before is not None and found["operations"]:
-            figures["bytes"] = (after - before) / found["operations"]
+        figures, done = flat(found), found["operations"]
+    if before is not None and done:
+        # All that reached the device, tables and what merging them wrote again included.
+        figures["bytes"] = (machine.device_bytes(world.work) - before) / done
     shutil.rmtree(directory)
     return figures
 
@@ -223,6 +234,69 @@ def load(world, system):
         figures = {"per_second": rows / (time.monotonic() - start)}
     shutil.rmtree(directory)
     return figures
+
+
+# Growth: what size does to reads and to opening.
+
+def growth(options):
+    cases = []
+    for rows in options.sizes:
+        label = f"{rows:,} rows".replace(",", " ")
+        cases.append(Case(
+            "growth", "Reads and opening as the data grows", label, rows, ["synod", "rocksdb"],
+            lambda world, system, rows=rows: grown(world, system, rows),
+            "point reads by 4 threads of values of 100 bytes; open is the time to open the database and answer one question"))
+    return cases
+
+
+def grown(world, system, rows):
+    directory = os.path.join(world.work, f"growth-{system}-{rows}")
+    is_new = not os.path.exists(directory)
+    os.makedirs(directory, exist_ok=True)
+    seconds = str(world.options.seconds)
+    if system == "rocksdb":
+        prefix, more = (["fillseq"], []) if is_new else ([], ["--use_existing_db=1"])
+        return db_bench(
+            world, directory, ",".join(prefix + ["readrandom"]), 4, f"--num={rows}", f"--duration={max(1, round(float(seconds)))}", *more)
+    database = f"{directory}/db"
+    figures = flat(json.loads(machine.output(
+        [world.synod, "bench", "read", "--path", database, "--rows", str(rows), "--clients", "4", "--seconds", seconds, "--json"]))
+        ["key_value"])
+    start = time.monotonic()
+    machine.output([world.synod, database, "SELECT 1"])
+    figures["open_ms"] = (time.monotonic() - start) * 1000
+    return figures
+
+
+# Isolation: workloads that conflict in known ways, the same client against both.
+
+WORKLOADS = {
+    "disjoint": "look for a key, insert it; all keys different",
+    "write-skew": "read both of a pair, write one",
+    "sibench": "the smallest of 100 values, and increments",
+    "smallbank": "SmallBank with write check, 1000 customers",
+    "long": "one client reads 10 000 rows at a time, the others change one",
+}
+
+
+def isolation(options):
+    cases = []
+    for workload in WORKLOADS:
+        for position, level in enumerate(LEVELS):
+            cases.append(Case(
+                "isolation", f"Workload {workload}: {WORKLOADS[workload]}", LEVELS[level], position, SQL,
+                lambda world, system, workload=workload, level=level: anomalies(world, system, workload, level),
+                f"synod bench ssi --workloads {workload} --clients 8, over the network"))
+    return cases
+
+
+def anomalies(world, system, workload, level):
+    server = world.server(system)
+    url = f"postgres://{server.environment['PGUSER']}@127.0.0.1:{server.port}/{server.environment['PGDATABASE']}"
+    found = json.loads(machine.output(
+        [world.synod, "bench", "ssi", "--url", url, "--workloads", workload, "--isolation", level, "--clients", "8", "--seconds",
+         str(world.options.seconds), "--scale", str(world.options.scale), "--json"]))
+    return flat(found["workloads"][workload]["levels"][level])
 
 
 # Served: through PostgreSQL's protocol, by PostgreSQL's own programs.

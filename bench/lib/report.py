@@ -10,7 +10,7 @@ import plot
 
 FIGURES = [
     ("per_second", "per second"), ("ms", "ms"), ("p50", "p50 µs"), ("p95", "p95 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs"),
-    ("cpu_us", "CPU µs each"), ("bytes", "bytes written each"), ("retries", "retries each")]
+    ("cpu_us", "CPU µs each"), ("bytes", "bytes written each"), ("retries", "retries each"), ("open_ms", "open ms")]
 
 
 def summary(samples):
@@ -140,6 +140,13 @@ def plots(place, table, rows):
             if any(groups.values()):
                 text += save(place, f"{table}: {name}", plot.bars_chart(
                     f"{table}: {name} each", "µs" if key == "cpu_us" else "bytes", groups))
+    elif rows[0]["group"] == "isolation":
+        for key, name in (("per_second", "commits per second"), ("retries", "retries for each commit")):
+            groups = {row["label"]: {system: figures[key] for system, figures in row["summary"].items() if key in figures} for row in rows}
+            text += save(place, f"{table.split(':')[0]}: {name}", plot.bars_chart(f"{table.split(':')[0]}: {name}", name, groups))
+    elif rows[0]["group"] == "growth":
+        text += save(place, f"{table}: reads", plot.lines_chart(f"{table}: reads per second", "rows", "per second", series(rows, "per_second")))
+        text += save(place, f"{table}: open", plot.lines_chart(f"{table}: time to open", "rows", "ms", series(rows, "open_ms")))
     elif any("ms" in figures for row in rows for figures in row["summary"].values()) and len(rows) > 1:
         groups = {row["label"]: {system: figures["ms"] for system, figures in row["summary"].items() if "ms" in figures} for row in rows}
         text += save(place, f"{table}: time", plot.bars_chart(table, "ms", groups))

@@ -48,7 +48,8 @@ final class SSITarget: Sendable {
   /// A connection whose transactions run at `level`, with `statements` prepared.
   func connect(_ level: IsolationLevel, _ statements: [String]) throws -> SSIConnection {
     if let database { return try LocalSSIConnection(database, level, statements) }
-    throw CommandFailure("--url is not supported yet")
+    guard let url else { throw CommandFailure("name a database with --path or a server with --url") }
+    return try RemoteSSIConnection(url, level, statements)
   }
 
   func close() { try? database?.close() }

@@ -16,7 +16,12 @@ final class Conversation {
   ///
   /// - Throws: the server's error once it is ready again; 08006 where it is gone.
   func run(_ sql: String) throws(DatabaseError) {
-    do throws(WireError) { try link.session.query(sql) } catch { throw DatabaseError(error) }
+    try run { (session) throws(WireError) in try session.query(sql) }
+  }
+
+  /// Says what `speak` has the session say, and takes what comes.
+  func run(_ speak: (inout ClientSession) throws(WireError) -> Void) throws(DatabaseError) {
+    do throws(WireError) { try speak(&link.session) } catch { throw DatabaseError(error) }
     do throws(StreamProblem) {
       while try turn() {}
     } catch {
