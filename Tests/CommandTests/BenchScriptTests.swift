@@ -13,7 +13,10 @@ import Testing
     let process = Process()
     process.executableURL = Synod.root.appendingPathComponent("bench/run")
     process.arguments = [
-      "--small", "--no-install", "--clients", "2", "--without", "etcd", "--synod", Synod.executable.path, "--directory",
+      "--small", "--no-install", "--clients", "2", "--without", "etcd", "--only", "embedded", "--only", "SELECT by",
+      "--only",
+      "TPC-B, serializable", "--only", "group by", "--only", "COPY", "--only", "write-skew", "--synod",
+      Synod.executable.path, "--directory",
       scratch.path, "--output", scratch.path + "/results",
     ]
     let log = scratch.path + "/log"

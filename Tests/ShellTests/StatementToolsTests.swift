@@ -37,10 +37,11 @@ import Testing
     ("select * from ", "f", ["fleet", "flights"]), ("select * from ", "", ["airlines", "fleet", "flights"]),
     ("update ", "fl", ["fleet", "flights"]), ("insert into ", "a", ["airlines"]),
     ("insert into flights (", "d", ["distance"]), ("insert into flights (id, ", "ca", ["carrier"]),
-    ("select * from flights where ", "di", ["distance", "distinct"]),
+    ("select * from flights where ", "di", ["distance"]),
+    ("select ", "dist", ["distance"]), ("select ", "disti", ["distinct"]),
     ("select * from flights f where ", "f.c", ["carrier"]),
     ("select * from flights join airlines on flights.", "airlines.na", ["name"]),
-    ("select * from flights, ", "air", ["airlines"]), ("update flights set ", "dis", ["distance", "distinct"]),
+    ("select * from flights, ", "air", ["airlines"]), ("update flights set ", "dis", ["distance"]),
     ("select count(*) from flights group by ", "carr", ["carrier"]),
     ("select * from flights where carrier = 'from ' and ", "carr", ["carrier"]),
   ])

@@ -93,6 +93,7 @@ extension Shell {
       interrupted.wait(seconds)
       watch.end()
     }
+    if interrupted.isSet && isInteractive { write("\n") }
   }
 
   /// `\e`: what the editor leaves is run as if it had been typed.

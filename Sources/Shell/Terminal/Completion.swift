@@ -154,8 +154,9 @@ package struct CompletionContext {
     case .column:
       add(columns)
       add(Array(named.keys))
-      // In the list of columns that INSERT names there is nothing else.
-      if !word.isEmpty, clause != "into" { addKeywords(Self.inExpressions) }
+      // Keywords would only stand in the way of a column: `dis` is `distance`, not one of it and `distinct`. In the list of
+      // columns that INSERT names there are none.
+      if found.isEmpty, !word.isEmpty, clause != "into" { addKeywords(Self.inExpressions) }
     case .anything where !word.isEmpty:
       add(relations + columns)
       addKeywords(ScriptReader.keywords)
