@@ -42,7 +42,14 @@ package final class SequenceStore: Sendable {
     var rule: Rule
     var next: Int64
     var count: Int64
+    /// How many were reserved together, and when.
+    var size: Int64
+    var time: Int64
   }
+  /// A reservation that was used up faster than this is followed by one of twice its size.
+  private static let haste: Int64 = 20_000_000
+  /// So many numbers a crash may skip.
+  private static let largestReservation: Int64 = 1024
 
   private let manager: TransactionManager
   private let reserved: Mutex<[ObjectID: Reserved]> = Mutex([:])
@@ -87,22 +94,36 @@ package final class SequenceStore: Sendable {
       _ = try sqlErrors { () throws(TransactionError) in try transaction.lock(key, .update, .wait) }
       // Whoever held the lock may have reserved for all of us.
       if let number = takeReserved(storage, rule) { return number }
-      let (first, count) = try plan(try state(transaction, key), rule, name)
+      let now = monotonicNanoseconds()
+      let size = nextSize(storage, rule, now)
+      let (first, count) = try plan(try state(transaction, key), rule, size, name)
       let last = first &+ (count - 1) &* rule.increment
-      try sqlErrors { () throws(TransactionError) in
+      let progress = try sqlErrors { () throws(TransactionError) in
         try transaction.put(key, SequenceStore.encode(last, isCalled: true))
-        try transaction.commit(durable: false)
+        return try transaction.beginCommit(isInline: false)
       }
-      reserved.withLock {
-        $0[storage] = Reserved(rule: rule, next: first &+ rule.increment, count: count - 1)
+      reserved.withLock { map in
+        // Whoever was quicker keeps what it has; the rest of ours is skipped.
+        if let other = map[storage], other.rule == rule, other.count > 0 { return }
+        map[storage] = Reserved(
+          rule: rule, next: first &+ rule.increment, count: count - 1, size: size, time: now)
       }
+      // In the log before anything that uses the number: nobody has to wait for it. Its lock goes when it is delivered.
+      if case .pending = progress { transaction.whenCommitted(durable: false) { _ in } }
       return first
     }
   }
 
+  /// How many to reserve now.
+  private func nextSize(_ storage: ObjectID, _ rule: Rule, _ now: Int64) -> Int64 {
+    let before = reserved.withLock { $0[storage] }
+    guard let before, before.rule == rule, now - before.time < SequenceStore.haste else { return rule.reservation }
+    return max(rule.reservation, min(before.size * 2, SequenceStore.largestReservation))
+  }
+
   /// The first number to give out and how many follow without a gap.
   private func plan(
-    _ state: (last: Int64, isCalled: Bool)?, _ rule: Rule, _ name: String
+    _ state: (last: Int64, isCalled: Bool)?, _ rule: Rule, _ size: Int64, _ name: String
   ) throws(SQLError) -> (first: Int64, count: Int64) {
     var first: Int64
     if let state {
@@ -131,7 +152,7 @@ package final class SequenceStore: Sendable {
       rule.increment > 0
       ? UInt64(bitPattern: rule.maximum &- first) : UInt64(bitPattern: first &- rule.minimum)
     let steps = room / rule.increment.magnitude
-    let wanted = UInt64(max(1, min(rule.reservation, 1 << 20)))
+    let wanted = UInt64(max(1, min(size, 1 << 20)))
     return (first, Int64(min(wanted - 1, steps)) + 1)
   }
 

@@ -2,8 +2,10 @@ internal import COpenSSL
 internal import Wire
 
 /// SCRAM's functions by OpenSSL.
-struct OpenSSLScram: ScramCrypto {
-  func sha256(_ message: [UInt8]) -> [UInt8] {
+package struct OpenSSLScram: ScramCrypto {
+  package init() {}
+
+  package func sha256(_ message: [UInt8]) -> [UInt8] {
     var digest = [UInt8](repeating: 0, count: 32)
     var length: UInt32 = 0
     let done = unsafe EVP_Digest(message, message.count, &digest, &length, EVP_sha256(), nil)
@@ -12,13 +14,13 @@ struct OpenSSLScram: ScramCrypto {
   }
 
   /// By its definition: H(k ⊕ opad, H(k ⊕ ipad, text)).
-  func hmac(key: [UInt8], message: [UInt8]) -> [UInt8] {
+  package func hmac(key: [UInt8], message: [UInt8]) -> [UInt8] {
     let short = key.count > 64 ? sha256(key) : key
     let block = short + [UInt8](repeating: 0, count: 64 - short.count)
     return sha256(block.map { $0 ^ 0x5c } + sha256(block.map { $0 ^ 0x36 } + message))
   }
 
-  func pbkdf2(password: [UInt8], salt: [UInt8], iterations: Int) -> [UInt8] {
+  package func pbkdf2(password: [UInt8], salt: [UInt8], iterations: Int) -> [UInt8] {
     var salted = [UInt8](repeating: 0, count: 32)
     let done = unsafe password.withUnsafeBytes { bytes in
       unsafe PKCS5_PBKDF2_HMAC(

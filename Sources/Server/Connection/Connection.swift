@@ -2,7 +2,7 @@ internal import Logging
 internal import SQL
 internal import Synchronization
 internal import Transactions
-internal import Wire
+package import Wire
 
 // One client: its conversation (`Wire.ServerSession`), its session (`SQL.SQLSession`), its socket, and who may touch them.
 //
@@ -116,7 +116,7 @@ package final class Connection: @unchecked Sendable {
   }
 
   /// Ends the connection with `report`: at once if no statement runs; otherwise when it is done, or `now`.
-  func terminate(_ report: WireReport, now: Bool) {
+  package func terminate(_ report: WireReport, now: Bool) {
     shared.withLock { shared in
       if shared.termination == nil { shared.termination = report }
       if now, shared.activity.state == .active { shared.session?.session.cancel(.termination) }
