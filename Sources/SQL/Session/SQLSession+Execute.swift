@@ -33,7 +33,10 @@ extension SQLSession {
   /// Leaves the state that an error leaves.
   func statementFailed() {
     switch block {
-    case .explicit, .failed: block = .failed
+    case .explicit:
+      block = .failed
+      giveUpWork()
+    case .failed: break
     case .none, .implicit: abandon()
     }
     closePast()

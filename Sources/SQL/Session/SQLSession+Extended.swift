@@ -151,6 +151,7 @@ extension SQLSession {
     guard let rows = portal.rows else { return true }
     let width = portal.statement.columns?.count ?? 0
     let row = ValueBuffer(width)
+    if let columns = portal.statement.columns { try sink.columns(columns) }
     var given = 0
     while portal.position < rows.count, maxRows <= 0 || given < maxRows {
       for column in 0..<width { row[column] = rows.value(portal.position, column) }

@@ -390,6 +390,13 @@ package final class SQLSession {
     if block == .failed { block = .explicit }
   }
 
+  /// A statement of the block failed: nothing since the last savepoint will be committed, so its locks are given back now
+  /// rather than when the client says ROLLBACK.
+  func giveUpWork() {
+    guard let transaction else { return }
+    if let last = savepoints.last { transaction.rollback(to: last.savepoint) } else { transaction.rollback() }
+  }
+
   // MARK: The catalog
 
   /// The catalog that the transaction sees now.

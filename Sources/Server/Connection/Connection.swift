@@ -135,7 +135,8 @@ package final class Connection: @unchecked Sendable {
     flush()
     isTurning = false
     guard !isEnded else { return }
-    let wantsBytes = wire.wantsBytes
+    // A TLS handshake is read by the socket, not by the conversation.
+    let wantsBytes = wire.wantsBytes || wire.phase == .opening
     if wantsBytes != isReading {
       isReading = wantsBytes
       stream.setReading(wantsBytes)

@@ -63,6 +63,9 @@ final class WireSink: ResultSink {
   private func write(
     _ values: UnsafeBufferPointer<Value>, to output: inout WireBuffer
   ) throws(SQLError) -> Int {
+    guard values.count == encodings.count else {
+      throw SQLError(.internalError, "a row of \(values.count) values where \(encodings.count) were described")
+    }
     let row = output.beginRow(columns: values.count)
     for index in 0..<values.count {
       let value = unsafe values[index]

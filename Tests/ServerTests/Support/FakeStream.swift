@@ -84,6 +84,7 @@ final class TestServer {
   /// A client that is already in.
   func client(user: String = "synod", _ parameters: [String: String] = [:]) throws -> TestClient {
     let client = TestClient(services)
+    client.server = self
     var message = StartupMessage(parameters: [.init("user", user), .init("database", "synod")])
     for (name, value) in parameters.sorted(by: { $0.key < $1.key }) { message.parameters.append(.init(name, value)) }
     _ = client.say { $0.startup(message) }
@@ -95,6 +96,8 @@ final class TestServer {
 final class TestClient {
   let stream = FakeStream()
   let connection: Connection
+  /// Lives as long as its clients.
+  var server: TestServer?
   private var pen = WireBuffer()
   private(set) var key: CancelKey?
   private(set) var challenge: [UInt8] = []
