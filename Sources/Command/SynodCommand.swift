@@ -10,6 +10,7 @@ struct SynodCommand: ParsableCommand {
     abstract: "A transactional database in your process, with PostgreSQL's SQL and one replicated log.",
     usage: """
       synod [PATH] [SQL …]           open the shell, or run statements and exit
+      synod serve --data DIR         serve it to psql and PostgreSQL's drivers
       synod bench commit --path P    measure this machine
       """,
     discussion: """

@@ -174,7 +174,8 @@ private final class BinaryCopyWriter {
       buffer.patch(big: Int32(truncatingIfNeeded: buffer.count - start), at: start - 4)
     }
     rowCount += 1
-    if buffer.count >= 64 << 10 { try flush(sink) }
+    // A message for each row, as PostgreSQL sends it: readers of COPY rely on that.
+    try flush(sink)
   }
 
   func finish(_ sink: any ResultSink) throws(SQLError) {

@@ -296,7 +296,8 @@ final class CopyWriter {
 
   private func endLine(_ sink: any ResultSink) throws(SQLError) {
     buffer.append(UInt8(ascii: "\n"))
-    if buffer.count >= 64 << 10 { try flush(sink) }
+    // A message for each row, as PostgreSQL sends it: readers of COPY rely on that.
+    try flush(sink)
   }
 
   func flush(_ sink: any ResultSink) throws(SQLError) {

@@ -358,6 +358,8 @@ package final class SQLSession {
   /// A fresh snapshot for the next statement at read committed.
   func freshSnapshot() throws(SQLError) {
     guard let transaction else { return }
+    // SET may have changed it since the transaction began.
+    transaction.lockTimeoutNanoseconds = UInt64(settings.frequent.lockTimeoutMilliseconds) * 1_000_000
     try sqlErrors { () throws(TransactionError) in try transaction.beginStatement() }
   }
 
