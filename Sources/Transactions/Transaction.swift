@@ -87,6 +87,14 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     guard state == .active else { throw .notActive(state) }
   }
 
+  /// Lets go of the snapshot of a transaction at read committed that is there for its locks alone, so that it keeps no
+  /// garbage alive; the next statement takes another.
+  package func releaseSnapshot() {
+    guard isolation == .readCommitted, let hold = unsafe hold else { return }
+    manager.engine.release(hold)
+    unsafe self.hold = nil
+  }
+
   /// Begins a statement: read committed takes a fresh snapshot, the others keep theirs. Cursors of earlier statements go on
   /// in their own snapshot.
   package func beginStatement() throws(TransactionError) {

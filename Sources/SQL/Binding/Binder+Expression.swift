@@ -135,6 +135,9 @@ extension Binder {
         for column in item.columns { note(column) }
         return TypedExpression(.row(item.columns.map(\.expression)), .record, at: place(position))
       }
+      if parts[0] == "tableoid", scope.namespace.items.count == 1, let id = scope.namespace.items[0].relation {
+        return .constant(.int(Int64(id.rawValue)), .oid, at: place(position))
+      }
       throw SQLError(
         .undefinedColumn, "column \"\(parts[0])\" does not exist",
         hint: scope.similar(parts[0]).map { "Perhaps you meant to reference the column \"\($0)\"." },
@@ -152,6 +155,9 @@ extension Binder {
       throw SQLError(.ambiguousColumn, "column reference \"\(name)\" is ambiguous", position: place(position))
     }
     guard let column = found.first else {
+      if name == "tableoid", let id = item.relation {
+        return .constant(.int(Int64(id.rawValue)), .oid, at: place(position))
+      }
       throw SQLError(
         .undefinedColumn, "column \(table).\(name) does not exist",
         hint: scope.similar(name).map { "Perhaps you meant to reference the column \"\($0)\"." },

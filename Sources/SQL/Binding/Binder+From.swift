@@ -33,7 +33,10 @@ extension Binder {
     try StackGuard.check()
     switch reference {
     case .relation(let relation):
-      let (plan, item) = try self.relation(relation, scope)
+      var (plan, item) = try self.relation(relation, scope)
+      if relation.relation.name.parts.count > 1 || scope.commonTable(relation.relation.name.name) == nil {
+        item.relation = try catalog.relation(relation.relation.name, searchPath: searchPath)?.id
+      }
       return (plan, namespace(item), false)
     case .subquery(let subquery):
       let outer = subquery.lateral ? scope : scope.parent

@@ -12,6 +12,7 @@ extension Binder {
       return try rankingCall(ranking, call, scope, clause, at: position)
     }
     let isAggregate = resolver.registry.aggregates[name] != nil && resolver.registry.scalars[name] == nil
+    if call.withinGroup, call.over == nil { try checkAggregate(clause, at: position) }
     let inner: Clause = isAggregate ? (call.over == nil ? .aggregateArgument : .window) : clause
     if isAggregate, call.over == nil { try checkAggregate(clause, at: position) }
     var arguments: [TypedExpression] = []
@@ -269,9 +270,24 @@ extension Binder {
   private func orderedSet(
     _ name: String, _ call: Syntax.FunctionCall, _ direct: [TypedExpression], _ scope: Scope, at position: Int?
   ) throws(SQLError) -> TypedExpression {
-    throw SQLError(
-      .featureNotSupported, "WITHIN GROUP (ordered-set aggregates such as \(name)) is not supported",
-      position: position)
+    guard ["percentile_cont", "percentile_disc", "mode"].contains(name) else {
+      throw SQLError(
+        .featureNotSupported, "WITHIN GROUP with \(name) is not supported",
+        hint: "The ordered-set aggregates are percentile_cont, percentile_disc and mode.", position: position)
+    }
+    guard call.over == nil else {
+      throw SQLError(
+        .featureNotSupported, "OVER is not supported for ordered-set aggregate \(name)", position: position)
+    }
+    guard call.orderBy.count == 1 else {
+      throw SQLError(.undefinedFunction, "function \(name) sorts by one expression", position: position)
+    }
+    let item = call.orderBy[0]
+    let bound = try resolver.settle(try bind(item.expression, scope, .aggregateArgument))
+    let key = try sortKey(item, bound)
+    var filter: TypedExpression?
+    if let syntax = call.filter { filter = try condition(syntax, scope, .filter, "FILTER") }
+    return try orderedSetCall(name, direct, key, filter: filter, at: position)
   }
 
   private func variadicCall(

@@ -15,6 +15,8 @@ struct RangeItem {
   /// The schema, for `schema.table.column`; nil for what has an alias or no schema.
   var schema: String?
   var columns: [ScopeColumn]
+  /// The relation whose rows these are: what `tableoid` says.
+  var relation: ObjectID?
 }
 
 /// The items of FROM that are visible together.

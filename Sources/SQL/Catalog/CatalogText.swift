@@ -30,7 +30,10 @@ enum CatalogText {
   }
 
   /// pg_get_constraintdef(constraint).
-  static func constraint(_ id: ObjectID, _ catalog: CatalogSnapshot, searchPath: [String]) -> String? {
+  /// `pretty`: without the parentheses that nothing needs.
+  static func constraint(
+    _ id: ObjectID, _ catalog: CatalogSnapshot, searchPath: [String], pretty: Bool = false
+  ) -> String? {
     for table in catalog.allTables {
       func names(_ columns: [Int], _ table: TableDescriptor) -> String {
         columns.map { SQLWriter.quoted(table.column($0).name) }.joined(separator: ", ")
@@ -40,6 +43,11 @@ enum CatalogText {
         return "\(word) (\(names(index.keys.compactMap(\.column), table)))"
       }
       for check in table.checks where check.id == id {
+        if pretty {
+          var writer = SQLWriter()
+          writer.expression(check.expression.tree)
+          return "CHECK (\(writer.text))" + (check.isValidated ? "" : " NOT VALID")
+        }
         let text = check.expression.text
         let isWrapped = text.hasPrefix("(")
         return "CHECK (\(isWrapped ? text : "(\(text))"))" + (check.isValidated ? "" : " NOT VALID")

@@ -58,7 +58,8 @@ enum InformationSchema {
           let isTime = [.timestamp, .timestamptz, .time, .date].contains(column.type.id)
           rows.append([
             text(context.database), text(context.catalog.schema(relation.schema)?.name), text(relation.name),
-            text(column.name), int(position + 1), text(described?.defaultValue.map { context.shown($0) }),
+            text(column.name), int(position + 1),
+            text(described.flatMap { c in c.defaultValue.map { context.shown($0, of: c) } }),
             yes(!column.notNull), text(column.type.isArray ? "ARRAY" : SQLType(column.type.id).description),
             int(column.type.characterLimit), .null, int(fixed?.0 ?? numeric?.precision),
             int(fixed?.1 ?? (column.type.id == .numeric ? 10 : nil)),

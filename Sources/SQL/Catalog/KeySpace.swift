@@ -12,7 +12,8 @@ package import Storage
 //   03           storage id, u32 big endian · row or index key        a row (RowCodec), or what is said below
 //   04           object id, u32 big endian                            sequence state (SequenceStore)
 //   05           table id, u32 big endian                             statistics (TableStatistics)
-//   06…FF        reserved
+//   06           1 · i64, or 2 · i32 · i32, big endian                advisory locks: keys that are only locked
+//   07…FF        reserved
 //
 // Rows:     03 · storage id of the table · the primary key's columns, memory-comparable, each in its direction
 //           (or, in a table without a primary key, a row id: i64, memory-comparable) → the row.
@@ -35,6 +36,7 @@ package enum KeySpace {
   package static let relation: UInt8 = 3
   package static let sequence: UInt8 = 4
   package static let statistics: UInt8 = 5
+  static let advisory: UInt8 = 6
 
   /// The key that holds the catalog's version; every DDL transaction writes it.
   package static let catalogVersion: [UInt8] = [catalog, 0]

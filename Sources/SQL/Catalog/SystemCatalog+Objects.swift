@@ -274,6 +274,31 @@ extension SystemCatalog {
     ),
     (2600, "pg_aggregate", "aggfnoid regproc, aggkind char, aggnumdirectargs int2"),
     (2605, "pg_cast", "oid oid, castsource oid, casttarget oid, castfunc oid, castcontext char, castmethod char"),
+    (
+      2607, "pg_conversion",
+      "oid oid, conname name, connamespace oid, conowner oid, conforencoding int4, contoencoding int4, conproc regproc, condefault bool"
+    ),
+    (
+      2328, "pg_foreign_data_wrapper",
+      "oid oid, fdwname name, fdwowner oid, fdwhandler oid, fdwvalidator oid, fdwacl text[], fdwoptions text[]"
+    ),
+    (1418, "pg_user_mapping", "oid oid, umuser oid, umserver oid, umoptions text[]"),
+    (12050, "pg_user_mappings", "umid oid, srvid oid, srvname name, umuser oid, usename name, umoptions text[]"),
+    (
+      6100, "pg_subscription",
+      "oid oid, subdbid oid, subskiplsn text, subname name, subowner oid, subenabled bool, subbinary bool, substream bool, subtwophasestate char, subdisableonerr bool, subconninfo text, subslotname name, subsynccommit text, subpublications text[]"
+    ),
+    (2995, "pg_largeobject_metadata", "oid oid, lomowner oid, lomacl text[]"),
+    (
+      3600, "pg_ts_dict",
+      "oid oid, dictname name, dictnamespace oid, dictowner oid, dicttemplate oid, dictinitoption text"
+    ),
+    (
+      3601, "pg_ts_parser",
+      "oid oid, prsname name, prsnamespace oid, prsstart regproc, prstoken regproc, prsend regproc, prsheadline regproc, prslextype regproc"
+    ),
+    (3764, "pg_ts_template", "oid oid, tmplname name, tmplnamespace oid, tmplinit regproc, tmpllexize regproc"),
+    (3466, "pg_seclabel", "objoid oid, classoid oid, objsubid int4, provider text, label text"),
     (3592, "pg_shseclabel", "objoid oid, classoid oid, provider text, label text"),
     (
       1214, "pg_shdepend", "dbid oid, classid oid, objid oid, objsubid int4, refclassid oid, refobjid oid, deptype char"

@@ -72,7 +72,7 @@ extension SystemCatalog {
           guard let value = column.generated ?? column.defaultValue else { continue }
           rows.append([
             int(Int(table.id.rawValue) * 2048 + column.number), oid(table.id), int(column.number),
-            text(context.shown(value)),
+            text(context.shown(value, of: column)),
           ])
         }
       }

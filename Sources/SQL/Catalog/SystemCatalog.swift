@@ -107,6 +107,12 @@ extension SystemContext {
 
   func rowCount(_ table: TableDescriptor) -> Double { statistics.find(table.storage)?.rows ?? -1 }
 
+  /// A column's default as it is shown: a string with its type, as PostgreSQL does.
+  func shown(_ expression: StoredExpression, of column: ColumnDescriptor) -> String {
+    guard case .string = expression.tree.kind else { return shown(expression) }
+    return "\(expression.text)::\(SQLType(column.type.id).description)"
+  }
+
   /// A stored default as it is shown: sequences by name.
   func shown(_ expression: StoredExpression) -> String {
     var text = expression.text

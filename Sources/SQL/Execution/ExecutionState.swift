@@ -26,6 +26,10 @@ protocol StatementServices: AnyObject {
   /// nextval() and its kin, which remember what the session saw.
   func sequenceCall(_ call: SequenceCall) throws(SQLError) -> Int64?
   func notice(_ notice: SQLNotice)
+  /// pg_advisory_…: whether the lock was taken, or given back.
+  func advisory(_ call: AdvisoryCall) throws(SQLError) -> Bool
+  /// pg_sleep().
+  func sleep(microseconds: Int64) throws(SQLError)
   /// What writes the rows of a table; kept between statements while the table does not change.
   func writer(_ table: TableDescriptor) throws(SQLError) -> TableWriter
   /// Runs the checks that waited for the end of the statement, and keeps the deferred ones for the commit.

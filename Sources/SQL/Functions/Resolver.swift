@@ -15,6 +15,8 @@ package final class Resolver {
   package var format: TextFormat
   /// The types of $1, $2, …; unknown where nothing has decided yet.
   package private(set) var parameterTypes: [SQLType]
+  /// False where no values can be given: in a simple query.
+  package var allowsParameters = true
   /// Holds the values of literals while they are read.
   let arena = Arena()
 
@@ -26,7 +28,7 @@ package final class Resolver {
 
   /// The parameter $n as an expression of what is known of its type.
   package func parameter(_ n: Int, at position: Int?) throws(SQLError) -> TypedExpression {
-    guard n >= 1, n <= 65535 else {
+    guard n >= 1, n <= 65535, allowsParameters else {
       throw SQLError(.undefinedParameter, "there is no parameter $\(n)", position: position)
     }
     while parameterTypes.count < n { parameterTypes.append(.unknown) }

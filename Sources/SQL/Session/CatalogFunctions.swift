@@ -32,7 +32,9 @@ extension FunctionRegistry {
     for arguments in [[TypeID.oid], [.oid, .bool]] {
       define("pg_get_constraintdef", arguments, .text, .stable, again: true) { a, c throws(SQLError) in
         let system = try CatalogCall.context(c)
-        let text = CatalogText.constraint(CatalogCall.id(a[0]), system.catalog, searchPath: system.searchPath)
+        let text = CatalogText.constraint(
+          CatalogCall.id(a[0]), system.catalog, searchPath: system.searchPath,
+          pretty: a.count > 1 && a[1].bool)
         return CatalogCall.text(text, c)
       }
       define("pg_get_viewdef", arguments, .text, .stable, again: true) { a, c throws(SQLError) in
@@ -72,6 +74,7 @@ extension FunctionRegistry {
         })
     }
     define("pg_get_statisticsobjdef_columns", [.oid], .text, .stable) { _, _ throws(SQLError) in .null }
+    define("pg_get_function_sqlbody", [.oid], .text, .stable) { _, _ throws(SQLError) in .null }
     define("pg_get_function_result", [.oid], .text, .stable) { _, _ throws(SQLError) in .null }
     define("pg_get_function_arguments", [.oid], .text, .stable) { _, _ throws(SQLError) in .null }
     define("pg_get_function_identity_arguments", [.oid], .text, .stable) { _, _ throws(SQLError) in .null }
@@ -98,7 +101,8 @@ extension FunctionRegistry {
     }
     for name in [
       "pg_type_is_visible", "pg_function_is_visible", "pg_operator_is_visible", "pg_collation_is_visible",
-      "pg_opclass_is_visible", "pg_ts_config_is_visible",
+      "pg_opclass_is_visible", "pg_ts_config_is_visible", "pg_statistics_obj_is_visible", "pg_conversion_is_visible",
+      "pg_ts_dict_is_visible", "pg_ts_parser_is_visible", "pg_ts_template_is_visible", "pg_opfamily_is_visible",
     ] {
       define(name, [.oid], .bool, .stable) { _, _ throws(SQLError) in Value(true) }
     }
@@ -139,6 +143,17 @@ extension FunctionRegistry {
     }
     define("pg_char_to_encoding", [.name], .int4, .stable) { a, _ throws(SQLError) in
       Value(a[0].string.uppercased().hasPrefix("UTF") ? 6 : -1)
+    }
+    define("getdatabaseencoding", [], .name, .stable) { _, c throws(SQLError) in Value(c.arena.copy("UTF8")) }
+    for arguments in [[TypeID.name], [.oid]] {
+      define("pg_database_size", arguments, .int8, .volatile, again: true) { _, c throws(SQLError) in
+        let system = try CatalogCall.context(c)
+        return Value(Int64(system.catalog.allTables.reduce(0.0) { $0 + max(0, system.rowCount($1)) * 100 }))
+      }
+      define("pg_tablespace_size", arguments, .int8, .volatile, again: true) { _, c throws(SQLError) in
+        let system = try CatalogCall.context(c)
+        return Value(Int64(system.catalog.allTables.reduce(0.0) { $0 + max(0, system.rowCount($1)) * 100 }))
+      }
     }
     define("pg_client_encoding", [], .name, .stable) { _, c throws(SQLError) in Value(c.arena.copy("UTF8")) }
     for name in ["pg_relation_size", "pg_total_relation_size", "pg_table_size", "pg_indexes_size"] {

@@ -23,6 +23,7 @@ extension SQLSession {
       let own =
         statements.count > 1 ? String(decoding: bytes[parsed.range], as: UTF8.self) : text
       let prepared = PreparedStatement(text: own, statement: parsed.statement, position: 0, parameterTypes: [])
+      prepared.isSimple = true
       if index > 0 { startClock() }
       let isLast = index == statements.count - 1
       try run(prepared, [], sink, isPart: statements.count > 1, mayDefer: isLast)
@@ -182,6 +183,7 @@ extension SQLSession {
   /// Plans a statement over rows.
   func plan(_ prepared: PreparedStatement) throws(SQLError) -> PlannedStatement {
     let binder = try makeBinder(parameterTypes: prepared.givenTypes, checksRights: !prepared.isInternal)
+    binder.resolver.allowsParameters = !prepared.isSimple
     let planner = makePlanner(binder)
     guard let statement = prepared.statement else { preconditionFailure("nothing to plan") }
     let planned = try SQLSession.plan(statement, binder, planner)
@@ -374,8 +376,25 @@ extension Syntax.Statement {
     case .createSequence: "CREATE SEQUENCE"
     case .createSchema: "CREATE SCHEMA"
     case .createRole: "CREATE ROLE"
-    case .alterTable: "ALTER TABLE"
+    case .alterTable(let alter):
+      switch alter.kind {
+      case .table: "ALTER TABLE"
+      case .index: "ALTER INDEX"
+      case .view: "ALTER VIEW"
+      case .sequence: "ALTER SEQUENCE"
+      }
+    case .alterSequence: "ALTER SEQUENCE"
+    case .alterRole, .alterRoleSetting: "ALTER ROLE"
+    case .alterSchema(let alter): "ALTER \(alter.kind.rawValue.uppercased())"
+    case .alterOwner(let alter): "ALTER \(alter.kind.rawValue.uppercased())"
+    case .rename(let rename): "ALTER \(rename.kind.rawValue.uppercased())"
     case .drop(let drop): "DROP \(drop.kind.rawValue.uppercased())"
+    case .dropRole: "DROP ROLE"
+    case .comment: "COMMENT"
+    case .grant(let grant): grant.isGrant ? "GRANT" : "REVOKE"
+    case .grantRole(let grant): grant.isGrant ? "GRANT ROLE" : "REVOKE ROLE"
+    case .alterDefaultPrivileges: "ALTER DEFAULT PRIVILEGES"
+    case .reindex: "REINDEX"
     default: nil
     }
   }

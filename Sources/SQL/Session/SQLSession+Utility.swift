@@ -48,7 +48,10 @@ extension SQLSession {
       guard case .setConstraints(let names, let deferred) = control.kind else { preconditionFailure("handled before") }
       return try setConstraints(names, deferred)
     case .copy(let copy): return try self.copy(copy, sink)
-    case .listen, .unlisten, .notify:
+    case .unlisten:
+      // Nobody can listen, so nothing is to be undone: drivers say this when they give a connection back.
+      return "UNLISTEN"
+    case .listen, .notify:
       throw SQLError(.featureNotSupported, "LISTEN and NOTIFY are not supported")
     default: return try DefinitionRunner(self, sink, prepared.text).run(statement)
     }
@@ -117,6 +120,8 @@ extension SQLSession {
       if block == .explicit {
         throw SQLError(.activeTransaction, "DISCARD ALL cannot run inside a transaction block")
       }
+      if sessionUser != loginUser { try change("session_authorization", to: nil, local: false) }
+      releaseAdvisoryLocks()
       prepared = [:]
       cursors = [:]
       currentValues = [:]

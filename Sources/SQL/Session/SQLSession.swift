@@ -51,6 +51,7 @@ package final class SQLSession {
   private var cachedSearchPath: [String] = []
   private var cachedUser = ""
   var knownRights: Rights?
+  var advisoryLocks = AdvisoryLocks()
   /// The settings that the cached format, user and search path were made of.
   private var cachedGeneration = UInt64.max
 
@@ -93,12 +94,14 @@ package final class SQLSession {
 
   deinit {
     transaction?.rollback()
+    releaseAdvisoryLocks()
     names?.forget()
   }
 
   /// Ends the session: an open transaction is rolled back.
   package func close() {
     abandon()
+    releaseAdvisoryLocks()
     prepared = [:]
     portals = [:]
   }

@@ -55,6 +55,7 @@ extension FunctionRegistry {
     }
     addServerFunctions()
     addCatalogFunctions()
+    addAdvisoryLocks()
     define("pg_is_in_recovery", [], .bool) { _, _ throws(SQLError) in Value(false) }
   }
 
