@@ -143,6 +143,11 @@ extension LogRecovery {
       } else if header.state != log.index.head.state {
         throw corrupt(path, 88, "the segment continues another history than its predecessor's")
       }
+      // Records that were lost there go with that segment, even if others of them are elsewhere now.
+      if log.index.hadDamage {
+        let last = log.segments.count - 1
+        log.segments[last].greatestSlot = max(log.segments[last].greatestSlot, header.state.last.slot)
+      }
       log.nextFrame = header.firstFrame
       log.previousChecksum = header.previousChecksum
     }

@@ -26,6 +26,7 @@ import Testing
   @Test(arguments: [
     (297, 4),  // what was learned to be chosen behind a gap made records before it count as chosen
     (1042, 5),
+    (536, 3),  // a segment went while a record that was lost in it and repaired elsewhere was still needed
     (1376, 3),  // an epoch begun together with a repair was not noted
     (2528, 3),
   ])
