@@ -45,7 +45,7 @@ enum House {
     "Shell": ["Synod", "Wire", "CEdit", "COpenSSL"],
     "Simulation": ["Encoding", "Platform", "Paxos", "Log"],
     "Command": [
-      "Encoding", "Platform", "Paxos", "Log", "Replication", "Storage", "Synod", "Server", "Shell", "Simulation",
+      "Encoding", "Platform", "Paxos", "Log", "Replication", "Storage", "SQL", "Synod", "Server", "Shell", "Simulation",
     ],
   ]
   /// The standard library's modules, and the packages each module was allowed with a reason (docs/decisions).
