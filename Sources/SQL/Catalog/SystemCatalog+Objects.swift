@@ -154,9 +154,14 @@ extension SystemCatalog {
       }
       return rows
     },
-    make(2612, "pg_language", "oid oid, lanname name, lanowner oid, lanispl bool, lanpltrusted bool") {
-      _ throws(SQLError) in
-      [[int(12), text("internal"), oid(.bootstrapRole), flag(false), flag(false)]]
+    make(
+      2612, "pg_language",
+      """
+      oid oid, lanname name, lanowner oid, lanispl bool, lanpltrusted bool, lanplcallfoid oid, laninline oid,
+      lanvalidator oid, lanacl text[]
+      """
+    ) { _ throws(SQLError) in
+      [[int(12), text("internal"), oid(.bootstrapRole), flag(false), flag(false), int(0), int(0), int(0), .null]]
     },
   ]
 
@@ -282,6 +287,7 @@ extension SystemCatalog {
       2328, "pg_foreign_data_wrapper",
       "oid oid, fdwname name, fdwowner oid, fdwhandler oid, fdwvalidator oid, fdwacl text[], fdwoptions text[]"
     ),
+    (2753, "pg_opfamily", "oid oid, opfmethod oid, opfname name, opfnamespace oid, opfowner oid"),
     (1418, "pg_user_mapping", "oid oid, umuser oid, umserver oid, umoptions text[]"),
     (12050, "pg_user_mappings", "umid oid, srvid oid, srvname name, umuser oid, usename name, umoptions text[]"),
     (
