@@ -1,4 +1,6 @@
+internal import Encoding
 internal import Glibc
+internal import Storage
 
 // What one serializable transaction has read: points (keys asked for, found or not) and intervals (passed over by
 // cursors); and, from its commit on, what it has written. Private to the transaction until it commits; then the certifier
@@ -149,8 +151,10 @@ struct Footprint {
 
   // MARK: Sealing
 
-  /// Copies what was written, and puts intervals in order: the last step before the commit.
-  mutating func seal(_ writes: borrowing WriteSet) {
+  /// Copies what was written, and puts intervals in order: the last step before the commit. A deletion of a key that was
+  /// not there (`isAbsent`: one that the transaction had put itself) changes nothing: it counts as a read.
+  mutating func seal(_ writes: borrowing WriteSet, isAbsent: (UnsafeRawBufferPointer) -> Bool) {
+    let looksUpDeletions = unsafe writes.entries.count <= Footprint.sealedIntervals
     for index in unsafe 0..<writes.ranges.count {
       let range = unsafe writes.ranges.pointer(index)
       unsafe writtenIntervals.append(
@@ -159,6 +163,12 @@ struct Footprint {
     for index in unsafe 0..<writes.entries.count {
       let entry = unsafe writes.entries.pointer(index)
       guard unsafe entry.pointee.kind != WriteEntry.none else { continue }
+      if looksUpDeletions, unsafe entry.pointee.kind == WriteBatch.Kind.delete.rawValue,
+        unsafe isAbsent(entry.pointee.keyBytes)
+      {
+        unsafe addPoint(entry.pointee.keyBytes)
+        continue
+      }
       let key = unsafe arena.copy(entry.pointee.keyBytes)
       unsafe written.append(
         FootprintKey(hash: keyHash(key), key: key.baseAddress, keyCount: UInt32(truncatingIfNeeded: key.count)))

@@ -329,7 +329,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     metadata.removeLast(metadata.count - mark.metadataCount)
     if unsafe held.count > mark.heldCount || rangeLocks.count > mark.rangeLockCount {
       manager.lockTable.unlock(self, downTo: mark.heldCount, ranges: mark.rangeLockCount) { entry, strength in
-        unsafe self.writes.setStrength(Int(entry), strength)
+        // The right of way, taken by the first statement after the savepoint, is no key of the transaction's.
+        if entry != TransactionManager.noEntry { unsafe self.writes.setStrength(Int(entry), strength) }
       }
     }
     state = .active

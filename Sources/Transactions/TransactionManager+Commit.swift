@@ -134,7 +134,7 @@ extension TransactionManager {
     for index in unsafe 0..<transaction.openCursors.count {
       unsafe transaction.openCursors[index].takeUnretainedValue().notePassed()
     }
-    if unsafe transaction.isTracked { unsafe transaction.footprint.seal(transaction.writes) }
+    if unsafe transaction.isTracked { seal(transaction) }
     guard unsafe transaction.writes.hasWrites else {
       try commitReadOnly(transaction)
       return nil

@@ -75,6 +75,16 @@ extension TransactionManager {
     transaction.safety = nil
   }
 
+  /// Step 1: what was read and written is complete.
+  func seal(_ transaction: Transaction) {
+    guard let snapshot = unsafe transaction.hold?.version else { return }
+    unsafe transaction.footprint.seal(transaction.writes) { key in
+      do throws(StorageError) {
+        return unsafe try engine.get(key, at: snapshot, &transaction.lockPin) == nil
+      } catch { return false }
+    }
+  }
+
   // MARK: Certifying: under the sequencer's latch
 
   /// Step 4 of the commit. Nil: it may commit.

@@ -108,6 +108,42 @@ struct Counts: CustomStringConvertible {
     interleaver.database.expectEmpty()
   }
 
+  /// Every pair of programs of up to four steps over a row that is there and one that is not, every order of their steps.
+  /// Two reads of different transactions that follow each other are taken in one order only: they commute.
+  @Test func pairsOfFour() throws {
+    let interleaver = try Interleaver(.serializable)
+    var counts = Counts()
+    let programs = Self.programs(4, [.read(0), .update(0), .delete(0), .insert(1), .scan(0, 2)])
+    let isReader = programs.map { $0.allSatisfy(\.isRead) }
+    var random = SeededRandomness(seed: 41)
+    for first in programs.indices {
+      for second in first..<programs.count {
+        if isReader[first] && isReader[second] { continue }
+        guard Self.isFull || random.oneIn(4000 * Self.share) else { continue }
+        let pair = [programs[first], programs[second]]
+        try forEachSchedule(pair.map { $0.count + 1 }) { schedule in
+          guard !Self.isRedundant(schedule, pair) else { return }
+          counts.add(try interleaver.run(pair, schedule, keyCount: 4, present: [0]), pair, schedule)
+        }
+      }
+    }
+    Self.check(counts, "pairs of up to four steps")
+    interleaver.database.expectEmpty()
+  }
+
+  /// Whether a read of the second transaction, not its first step, directly precedes one of the first.
+  private static func isRedundant(_ schedule: [Int], _ pair: [[Step]]) -> Bool {
+    var next = [0, 0]
+    var wasRead = false
+    for actor in schedule {
+      let isRead = next[actor] > 0 && next[actor] < pair[actor].count && pair[actor][next[actor]].isRead
+      next[actor] += 1
+      if actor == 0 && isRead && wasRead { return true }
+      wasRead = actor == 1 && isRead
+    }
+    return false
+  }
+
   /// Delivery is a step of its own: others run while a commit is sequenced and not visible.
   @Test func pairsWithLateDelivery() throws {
     let interleaver = try Interleaver(.serializable, isHeld: true)

@@ -9,6 +9,7 @@ extension SQLSession {
     precondition(status == .idle, "a session has one transaction at a time")
     startClock()
     self.transaction = transaction
+    isAdopted = true
     follow(transaction)
     block = .explicit
     transactionStart = statementStart

@@ -78,6 +78,8 @@ package final class SQLSession {
   /// Transactions in a row that failed to serialize, or were a deadlock's victim: taken for repetitions of one piece of
   /// work, so that it gets through in the end (`TransactionOptions.attempts`).
   private var failures = 0
+  /// Whether the transaction was begun by somebody else (`adopt`).
+  var isAdopted = false
 
   /// Reads this node's state, whoever leads; see SQLSession+Local.swift.
   package internal(set) var isLocal = false
@@ -334,6 +336,7 @@ package final class SQLSession {
 
   private func ended() {
     transaction = nil
+    isAdopted = false
     hasRun = false
     currentTransaction.withLock { $0 = nil }
     block = .none
@@ -398,7 +401,9 @@ package final class SQLSession {
   /// A statement of the block failed: nothing since the last savepoint will be committed, so its locks are given back now
   /// rather than when the client says ROLLBACK.
   func giveUpWork() {
-    guard let transaction else { return }
+    // A transaction that was begun below SQL is its owner's to end.
+    guard let transaction, !isAdopted else { return }
+    if transaction.state == .failed { failures += 1 }
     if let last = savepoints.last { transaction.rollback(to: last.savepoint) } else { transaction.rollback() }
   }
 

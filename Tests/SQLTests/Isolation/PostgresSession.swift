@@ -74,6 +74,13 @@ final class PostgresSession: ScriptSession, @unchecked Sendable {
 
   var isWaiting: Bool {
     guard let watcher else { return false }
+    // Twice: whoever was let go on is not awake at once.
+    guard waits(watcher) else { return false }
+    usleep(50_000)
+    return waits(watcher)
+  }
+
+  private func waits(_ watcher: PostgresSession) -> Bool {
     let waits = watcher.ask(
       "SELECT count(*) FROM pg_stat_activity WHERE pid = \(pid) AND (wait_event_type = 'Lock' OR wait_event = 'SafeSnapshot') AND query_start < clock_timestamp() - interval '100 ms'"
     ).outcome

@@ -1,0 +1,302 @@
+import Foundation
+import Platform
+import SQL
+import Testing
+
+// Interleavings of small SQL transactions at SERIALIZABLE against brute force: what commits has a serial order that explains
+// every answer, and what fails with read/write dependencies has none. Statements are points and ranges over a primary key
+// and a secondary index, inserts, upserts, deletes, FOR UPDATE, savepoints.
+//
+// The suite runs a sample that fits; SYNOD_INTERLEAVINGS=full runs every interleaving of every pair of programs of up to two
+// steps and a hundred thousand of pairs and triples of up to four.
+
+/// One statement of a program, over keys 0…3 of a group that belongs to the run.
+enum SQLStep: Hashable, CaseIterable, CustomStringConvertible {
+  case read0, read1, read2, range02, range14, byValue
+  case lock0, update0, update1, updateRange, insert2, insert3, upsert0, upsert2, delete0, delete1
+  case savepoint, rollback
+
+  var description: String { sql(0, 7) }
+
+  func sql(_ group: Int, _ value: Int) -> String {
+    let at = "WHERE g = \(group) AND k"
+    return switch self {
+    case .read0: "SELECT k, v FROM t \(at) = 0"
+    case .read1: "SELECT k, v FROM t \(at) = 1"
+    case .read2: "SELECT k, v FROM t \(at) = 2"
+    case .range02: "SELECT k, v FROM t \(at) >= 0 AND k < 2 ORDER BY k"
+    case .range14: "SELECT k, v FROM t \(at) >= 1 AND k < 4 ORDER BY k"
+    // An index-only condition: who has the initial values?
+    case .byValue: "SELECT k, v FROM t WHERE g = \(group) AND v < 0 ORDER BY k"
+    case .lock0: "SELECT k, v FROM t \(at) = 0 FOR UPDATE"
+    case .update0: "UPDATE t SET v = \(value) \(at) = 0"
+    case .update1: "UPDATE t SET v = \(value) \(at) = 1"
+    case .updateRange: "UPDATE t SET v = \(value) \(at) >= 1 AND k < 3"
+    case .insert2: "INSERT INTO t VALUES (\(group), 2, \(value)) ON CONFLICT DO NOTHING"
+    case .insert3: "INSERT INTO t VALUES (\(group), 3, \(value)) ON CONFLICT DO NOTHING"
+    case .upsert0: "INSERT INTO t VALUES (\(group), 0, \(value)) ON CONFLICT (g, k) DO UPDATE SET v = \(value)"
+    case .upsert2: "INSERT INTO t VALUES (\(group), 2, \(value)) ON CONFLICT (g, k) DO UPDATE SET v = \(value)"
+    case .delete0: "DELETE FROM t \(at) = 0"
+    case .delete1: "DELETE FROM t \(at) = 1"
+    case .savepoint: "SAVEPOINT s"
+    case .rollback: "ROLLBACK TO s"
+    }
+  }
+
+  /// Runs the step alone on `state` (key → value, nil where there is no row); returns what it answers.
+  func apply(_ state: inout [Int?], _ value: Int, _ marks: inout [[Int?]]) -> String {
+    func rows(_ keys: some Sequence<Int>) -> String {
+      let found = keys.compactMap { key in state[key].map { "\(key) | \($0)" } }
+      return found.isEmpty ? "no rows" : found.joined(separator: ", ")
+    }
+    func update(_ keys: some Sequence<Int>) -> String {
+      let found = keys.filter { state[$0] != nil }
+      for key in found { state[key] = value }
+      return "UPDATE \(found.count)"
+    }
+    func insert(_ key: Int) -> String {
+      if state[key] != nil { return "INSERT 0 0" }
+      state[key] = value
+      return "INSERT 0 1"
+    }
+    func delete(_ key: Int) -> String {
+      defer { state[key] = nil }
+      return "DELETE \(state[key] == nil ? 0 : 1)"
+    }
+    switch self {
+    case .read0, .lock0: return rows([0])
+    case .read1: return rows([1])
+    case .read2: return rows([2])
+    case .range02: return rows(0..<2)
+    case .range14: return rows(1..<4)
+    case .byValue: return rows((0..<4).filter { (state[$0] ?? 0) < 0 })
+    case .update0: return update([0])
+    case .update1: return update([1])
+    case .updateRange: return update(1..<3)
+    case .insert2: return insert(2)
+    case .insert3: return insert(3)
+    case .upsert0, .upsert2:
+      state[self == .upsert0 ? 0 : 2] = value
+      return "INSERT 0 1"
+    case .delete0: return delete(0)
+    case .delete1: return delete(1)
+    case .savepoint:
+      marks.append(state)
+      return "SAVEPOINT"
+    case .rollback:
+      state = marks.last ?? state
+      return "ROLLBACK"
+    }
+  }
+}
+
+/// What a transaction did and was answered.
+struct SQLHistory {
+  struct Entry {
+    var step: SQLStep
+    var value: Int
+    var answer: String
+  }
+  static let initial: [Int?] = [-1, -2, nil, nil]
+  var transactions: [[Entry]]
+
+  /// Whether some serial order gives every answer, and the state `final` (nil: any).
+  func isSerializable(_ final: [Int?]?) -> Bool { exists(SQLHistory.initial, Array(transactions.indices), final) }
+
+  private func exists(_ state: [Int?], _ left: [Int], _ final: [Int?]?) -> Bool {
+    if left.isEmpty { return final == nil || final == state }
+    for index in left {
+      var after = state
+      var marks: [[Int?]] = []
+      let fits = transactions[index].allSatisfy { $0.step.apply(&after, $0.value, &marks) == $0.answer }
+      if fits, exists(after, left.filter { $0 != index }, final) { return true }
+    }
+    return false
+  }
+}
+
+@Suite(.serialized) struct SQLInterleavingTests {
+  static let isFull = ProcessInfo.processInfo.environment["SYNOD_INTERLEAVINGS"] == "full"
+
+  struct Counts: CustomStringConvertible {
+    var runs = 0
+    var commits = 0
+    var updates = 0
+    var deadlocks = 0
+    var cycles = 0
+    var harmless = 0
+    var anomalies = 0
+    var examples: [String] = []
+    var description: String {
+      "\(runs) runs: \(commits) committed; aborted: \(updates) first updater wins, \(deadlocks) deadlocks, \(cycles) cycles; "
+        + "harmless by brute force: \(harmless); not serializable: \(anomalies)"
+    }
+  }
+
+  final class Runner {
+    let test: TestSQL
+    let sessions: [LocalSession]
+    private let watcher: LocalSession
+    private var run = 0
+    private var nextValue = 1
+    var counts = Counts()
+
+    init() throws {
+      test = try TestSQL()
+      let test = self.test
+      watcher = LocalSession(test, ["SET default_transaction_isolation = 'read committed'"])
+      sessions = (0..<3).map { _ in LocalSession(test, ["SET default_transaction_isolation = 'serializable'"]) }
+      _ = ask("CREATE TABLE t (g int, k int, v int, PRIMARY KEY (g, k))")
+      _ = ask("CREATE INDEX t_v ON t (g, v)")
+      // So that indexes are worth their while.
+      _ = ask("INSERT INTO t SELECT -i, i, -i FROM generate_series(1, 2000) AS i")
+      _ = ask("ANALYZE t")
+    }
+
+    func close() { for session in sessions + [watcher] { session.close() } }
+
+    private func ask(_ sql: String) -> String {
+      var conductor = Conductor()
+      return conductor.step("w", watcher, sql)[0].answer?.outcome ?? "waits"
+    }
+
+    /// `schedule` names whose turn it is; a program of n steps has n + 2: BEGIN (with its first statement's snapshot later)
+    /// and COMMIT.
+    func play(_ programs: [[SQLStep]], _ schedule: [Int]) {
+      run += 1
+      counts.runs += 1
+      _ = ask("INSERT INTO t VALUES (\(run), 0, -1), (\(run), 1, -2)")
+      var conductor = Conductor()
+      var next = [Int](repeating: 0, count: programs.count)
+      var entries = [[SQLHistory.Entry]](repeating: [], count: programs.count)
+      var isOver = [Bool](repeating: false, count: programs.count)
+      var committed: [[SQLHistory.Entry]] = []
+      func take(_ name: String, _ answer: Answer) {
+        let actor = Int(name)!
+        if next[actor] == programs[actor].count {
+          isOver[actor] = true
+          if answer.isError {
+            abort(actor, answer)
+          } else {
+            counts.commits += 1
+            committed.append(entries[actor])
+          }
+          return
+        }
+        if answer.isError {
+          isOver[actor] = true
+          abort(actor, answer)
+          return
+        }
+        entries[actor][entries[actor].count - 1].answer = answer.outcome
+        next[actor] += 1
+      }
+      func abort(_ actor: Int, _ answer: Answer) {
+        precondition(answer.isRetryable, "\(answer) in \(programs) \(schedule)")
+        if answer.outcome == "ERROR 40P01" {
+          counts.deadlocks += 1
+        } else if answer.words[0].contains("concurrent") {
+          counts.updates += 1
+        } else {
+          counts.cycles += 1
+          // As if it had committed here.
+          let whole = entries[actor].filter { !$0.answer.isEmpty }
+          if SQLHistory(transactions: committed + [whole]).isSerializable(nil) {
+            counts.harmless += 1
+            note("harmless", programs, schedule)
+          }
+        }
+        for item in conductor.step("\(actor)", sessions[actor], "ROLLBACK").dropFirst() {
+          if let answer = item.answer { take(item.name, answer) }
+        }
+      }
+      func turn(_ actor: Int) {
+        guard !isOver[actor], !conductor.isPending("\(actor)") else { return }
+        let sql: String
+        if next[actor] < programs[actor].count {
+          let step = programs[actor][next[actor]]
+          if entries[actor].isEmpty { _ = conductor.step("\(actor)", sessions[actor], "BEGIN") }
+          nextValue += 1
+          entries[actor].append(SQLHistory.Entry(step: step, value: nextValue, answer: ""))
+          sql = step.sql(run, nextValue)
+        } else {
+          sql = "COMMIT"
+        }
+        for item in conductor.step("\(actor)", sessions[actor], sql) {
+          if let answer = item.answer { take(item.name, answer) }
+        }
+      }
+      for actor in schedule { turn(actor) }
+      while !isOver.allSatisfy({ $0 }) { for actor in programs.indices { turn(actor) } }
+      let rows = ask("SELECT k, v FROM t WHERE g = \(run) ORDER BY k")
+      var final = [Int?](repeating: nil, count: 4)
+      for row in rows == "no rows" ? [] : rows.split(separator: ", ") {
+        let parts = row.split(separator: " | ").compactMap { Int($0) }
+        final[parts[0]] = parts[1]
+      }
+      if !SQLHistory(transactions: committed).isSerializable(final) {
+        counts.anomalies += 1
+        note("not serializable, at the end \(rows)", programs, schedule)
+      }
+    }
+
+    private func note(_ what: String, _ programs: [[SQLStep]], _ schedule: [Int]) {
+      if counts.examples.count < 3 { counts.examples.append("\(what): \(programs) \(schedule)") }
+    }
+  }
+
+  private func check(_ runner: Runner, _ what: String) {
+    print("SQL interleavings, \(what): \(runner.counts)")
+    for example in runner.counts.examples { print("  \(example)") }
+    #expect(runner.counts.anomalies == 0, "\(runner.counts.examples)")
+    #expect(runner.counts.harmless == 0, "\(runner.counts.examples)")
+    runner.close()
+    #expect(runner.test.manager.statistics.lockedKeys == 0)
+    #expect(runner.test.manager.statistics.remembered == 0)
+    #expect(runner.test.manager.statistics.open == 0)
+  }
+
+  /// A program: savepoints only in their order.
+  private static func program(_ random: inout SeededRandomness, _ length: Int) -> [SQLStep] {
+    let plain = SQLStep.allCases.filter { $0 != .savepoint && $0 != .rollback }
+    var steps = (0..<length).map { _ in plain[random.below(plain.count)] }
+    if length >= 3, random.oneIn(3) {
+      let start = random.below(length - 1)
+      steps[start] = .savepoint
+      steps[start + 1 + random.below(length - 1 - start)] = .rollback
+    }
+    return steps
+  }
+
+  @Test func randomPairsAndTriples() throws {
+    let runner = try Runner()
+    var random = SeededRandomness(seed: 31)
+    for round in 0..<(Self.isFull ? 100_000 : 600) {
+      let count = round % 3 == 0 ? 3 : 2
+      let programs = (0..<count).map { _ in Self.program(&random, 1 + random.below(4)) }
+      var schedule = programs.enumerated().flatMap { index, program in
+        [Int](repeating: index, count: program.count + 1)
+      }
+      schedule.shuffle(using: &random)
+      runner.play(programs, schedule)
+    }
+    check(runner, "random pairs and triples of up to four statements")
+  }
+
+  /// Every interleaving of every pair of programs of two statements (by default of a part of them).
+  @Test func pairs() throws {
+    let runner = try Runner()
+    let plain = SQLStep.allCases.filter { $0 != .savepoint && $0 != .rollback }
+    let programs = plain.flatMap { first in plain.map { [first, $0] } }
+    var random = SeededRandomness(seed: 32)
+    for first in programs.indices {
+      for second in first..<programs.count {
+        guard Self.isFull ? random.oneIn(4) : random.oneIn(1500) else { continue }
+        for mask in 0..<64 where mask.nonzeroBitCount == 3 {
+          runner.play([programs[first], programs[second]], (0..<6).map { mask >> $0 & 1 })
+        }
+      }
+    }
+    check(runner, "pairs of two statements")
+  }
+}
