@@ -66,7 +66,9 @@ extension SQLSession {
       return [ColumnDescription(name: Settings.byName[show.name]?.name ?? show.name, type: .text)]
     case .explain: return [ColumnDescription(name: "QUERY PLAN", type: .text)]
     case .execute(let execute): return prepared[execute.name.text]?.columns
-    case .fetch(let fetch): return fetch.isMove ? nil : cursors[fetch.cursor.text]?.columns
+    case .fetch(let fetch):
+      let name = fetch.cursor.text
+      return fetch.isMove ? nil : cursors[name]?.columns ?? portals[name]?.columns
     default: return nil
     }
   }
@@ -113,18 +115,20 @@ extension SQLSession {
     return bound
   }
 
-  /// The portal under `name`.
+  /// The portal under `name`; a cursor of DECLARE is one.
   ///
   /// - Throws: 34000.
   package func portal(_ name: String) throws(SQLError) -> Portal {
-    guard let portal = portals[name] else {
+    guard let portal = portals[name] ?? cursors[name].map(Portal.init) else {
       statementFailed()
       throw SQLError(SQLState(rawValue: "34000"), "portal \"\(name)\" does not exist")
     }
     return portal
   }
 
-  package func closePortal(_ name: String) { portals[name] = nil }
+  package func closePortal(_ name: String) {
+    if portals.removeValue(forKey: name) == nil { cursors[name] = nil }
+  }
 
   /// Runs a portal. With `maxRows` > 0 at most so many rows are given: false is returned while there are more (the answer
   /// is then PortalSuspended, and no tag is given). With `isPart` a statement outside of any block is the beginning of an
@@ -152,6 +156,7 @@ extension SQLSession {
     let width = portal.statement.columns?.count ?? 0
     let row = ValueBuffer(width)
     if let columns = portal.statement.columns { try sink.columns(columns) }
+    if let cursor = portal.cursor { portal.position = min(cursor.position, rows.count) }
     var given = 0
     while portal.position < rows.count, maxRows <= 0 || given < maxRows {
       for column in 0..<width { row[column] = rows.value(portal.position, column) }
@@ -159,7 +164,9 @@ extension SQLSession {
       portal.position += 1
       given += 1
     }
-    guard portal.position >= rows.count, maxRows <= 0 || given < maxRows else { return false }
+    let isAtEnd = portal.position >= rows.count && (maxRows <= 0 || given < maxRows)
+    portal.cursor?.position = isAtEnd ? rows.count + 1 : portal.position
+    guard isAtEnd else { return false }
     portal.isComplete = true
     sink.completed(portal.tag.hasPrefix("SELECT ") ? "SELECT \(given)" : portal.tag)
     return true

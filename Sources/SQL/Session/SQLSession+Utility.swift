@@ -38,7 +38,9 @@ extension SQLSession {
         cursors = [:]
         return "CLOSE CURSOR ALL"
       }
-      guard cursors.removeValue(forKey: name.text) != nil else { throw SQLSession.noCursor(name) }
+      guard cursors.removeValue(forKey: name.text) != nil || portals.removeValue(forKey: name.text) != nil else {
+        throw SQLSession.noCursor(name)
+      }
       return "CLOSE CURSOR"
     case .explain(let explain): return try self.explain(explain, prepared, parameters, sink)
     case .vacuum(let vacuum): return try self.vacuum(vacuum)
@@ -274,23 +276,50 @@ extension SQLSession {
       text: text, statement: .query(declare.query), position: 0, parameterTypes: [])
     let runner = try self.runner(statement)
     // The rows are those of this moment's snapshot: they are kept, since later statements read later ones.
-    let rows = RowStore(width: runner.columns.count, limitBytes: workMemoryBytes)
-    _ = unsafe try runner.run(self, []) { (values) throws(SQLError) in
-      let row = rows.addRow()
-      for index in values.indices { rows.set(row, index, unsafe values[index]) }
-      if row & 0xff == 0 { try rows.checkLimit("a cursor") }
-    }
+    let rows = try keep(runner, [])
     cursors[declare.name.text] = Cursor(
       name: declare.name.text, statement: .query(declare.query), text: text, isScrollable: declare.scroll != false,
       isHeld: declare.hold, rows: rows, columns: runner.columns)
     return "DECLARE CURSOR"
   }
 
+  private func keep(_ runner: StatementRunner, _ parameters: [Datum]) throws(SQLError) -> RowStore {
+    let rows = RowStore(width: runner.columns.count, limitBytes: workMemoryBytes)
+    _ = unsafe try runner.run(self, parameters) { (values) throws(SQLError) in
+      let row = rows.addRow()
+      for index in values.indices { rows.set(row, index, unsafe values[index]) }
+      if row & 0xff == 0 { try rows.checkLimit("a cursor") }
+    }
+    return rows
+  }
+
+  /// The cursor of a portal that Bind made of a query: FETCH and MOVE take it by its name, as asyncpg's cursors do.
+  private func cursor(ofPortal name: String) throws(SQLError) -> Cursor? {
+    guard let portal = portals[name], let statement = portal.statement.statement, case .query = statement else {
+      return nil
+    }
+    if let cursor = portal.cursor { return cursor }
+    if portal.rows == nil {
+      guard !portal.isComplete else { return nil }
+      portal.rows = try keep(try runner(portal.statement), portal.parameters)
+      portal.tag = "SELECT 0"
+    }
+    guard let rows = portal.rows else { return nil }
+    let cursor = Cursor(
+      name: name, statement: statement, text: portal.statement.text, isScrollable: true, isHeld: false, rows: rows,
+      columns: portal.columns ?? [])
+    cursor.position = portal.position
+    portal.cursor = cursor
+    return cursor
+  }
+
   /// Cursors WITH HOLD have their rows already.
   func holdCursors() throws(SQLError) {}
 
   private func fetch(_ fetch: Syntax.Fetch, _ sink: any ResultSink) throws(SQLError) -> String {
-    guard let cursor = cursors[fetch.cursor.text] else { throw SQLSession.noCursor(fetch.cursor) }
+    var found = cursors[fetch.cursor.text]
+    if found == nil { found = try cursor(ofPortal: fetch.cursor.text) }
+    guard let cursor = found else { throw SQLSession.noCursor(fetch.cursor) }
     let count = cursor.rows.count
     var wanted: [Int] = []
     func backward(_ n: Int?) throws(SQLError) {

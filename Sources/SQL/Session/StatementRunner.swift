@@ -152,7 +152,8 @@ package final class PreparedStatement {
   }
 }
 
-/// A prepared statement with its parameters, ready to run; when it runs with a row limit, the rows that are left.
+/// A prepared statement with its parameters, ready to run; when it runs with a row limit, the rows that are left. Or the
+/// rows of a cursor of DECLARE, which drivers describe and read like a portal.
 package final class Portal {
   package let statement: PreparedStatement
   let parameters: [Datum]
@@ -160,6 +161,8 @@ package final class Portal {
   var position = 0
   var tag = ""
   package var isComplete = false
+  /// The cursor that moves along.
+  var cursor: Cursor?
   /// The formats of the results as Bind gave them: none, one for all, or one each; true is binary.
   package var resultFormats: [Bool] = []
 
@@ -167,6 +170,16 @@ package final class Portal {
     self.statement = statement
     self.parameters = parameters
   }
+
+  init(_ cursor: Cursor) {
+    statement = PreparedStatement(text: cursor.text, statement: cursor.statement, position: 0, parameterTypes: [])
+    statement.describe(parameterTypes: [], columns: cursor.columns)
+    parameters = []
+    rows = cursor.rows
+    tag = "SELECT 0"
+    self.cursor = cursor
+  }
+
   /// What the portal's rows look like.
   package var columns: [ColumnDescription]? { statement.columns }
 }
