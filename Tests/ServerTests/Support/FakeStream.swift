@@ -37,6 +37,10 @@ final class FakeStream: ConnectionStream, @unchecked Sendable {
   }
   func setReading(_ isReading: Bool) { self.isReading = isReading }
   func startTLS() {}
+  /// No other node answers.
+  func relay(
+    to address: SocketAddress, opening: [UInt8], tls: TLSContext?, otherwise: @escaping @Sendable () -> Void
+  ) { execute(otherwise) }
   func close() { isClosed = true }
   func execute(_ body: @escaping @Sendable () -> Void) {
     queue.withLock { $0.append(body) }
