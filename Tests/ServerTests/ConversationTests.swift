@@ -178,7 +178,7 @@ import Wire
     #expect(try client.query("COPY t FROM STDIN").suffix(2) == ["done COPY 2", "ready I"])
     let out = try client.query("COPY t TO STDOUT")
     #expect(
-      out.dropFirst() == ["data 1\\ta\\n", "data 2\\t\\N\\n", "copyDone", "done COPY 2", "ready I"], "\(out)")
+      out.dropFirst() == ["data 1\ta\\n", "data 2\t\\N\\n", "copyDone", "done COPY 2", "ready I"], "\(out)")
     client.stream.later = [piece { $0.copyFail("no more") }]
     #expect(
       try client.query("COPY t FROM STDIN").suffix(2) == [
