@@ -40,7 +40,8 @@ import Testing
     for script in ["tpcb-like", "simple-update", "select-only"] {
       for mode in ["simple", "extended", "prepared"] {
         let run = try Program.run(
-          pgbench, ["-n", "-b", script, "-M", mode, "-c", "8", "-j", "2", "-T", "1", "--max-tries", "0"], environment)
+          pgbench, ["-n", "-b", script, "-M", mode, "-c", "8", "-j", "2", "-t", "20", "--max-tries", "1000"],
+          environment)
         #expect(run.status == 0, "\(script) \(mode): \(run.errors)")
         #expect(
           run.output.contains("number of failed transactions: 0 (0.000%)"), "\(script) \(mode): \(run.output)")
@@ -50,7 +51,7 @@ import Testing
       """
       SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(delta) FROM pgbench_history),
         (SELECT sum(bbalance) FROM pgbench_branches) = (SELECT sum(tbalance) FROM pgbench_tellers);
-      """)
+      """, connection: "host=127.0.0.1 port=\(server.port) user=synod dbname=synod")
     #expect(sums.output.contains("t|t"), "\(sums)")
   }
 
@@ -96,7 +97,7 @@ import Testing
       \\l
       \\sv v
       \\conninfo
-      """, connection: "host=127.0.0.1 port=\(server.port) user=synod dbname=synod")
+      """)
     #expect(!result.errors.contains("ERROR"), "\(result.errors)")
     for part in [
       "\"b_by_a\" btree (a DESC) WHERE", "FOREIGN KEY (a) REFERENCES a(id) ON DELETE CASCADE",
