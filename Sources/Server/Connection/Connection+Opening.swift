@@ -24,7 +24,7 @@ extension Connection {
       wire.authenticate(.trust)
     case .scram:
       let verifier =
-        role?.verifier.flatMap { Wire.ScramVerifier($0) }
+        role?.verifierNow().flatMap { Wire.ScramVerifier($0) }
         ?? Wire.ScramVerifier(dummyFor: name, secret: services.dummySecret, crypto: OpenSSLScram())
       var random = SystemRandomness()
       var nonce: [UInt8] = []
@@ -56,7 +56,11 @@ extension Connection {
       return wire.terminate(WireReport(error))
     }
     guard let role else { return refuse("28000", "role \"\(roleName)\" does not exist") }
-    guard role.canLogin else { return refuse("28000", "role \"\(roleName)\" is not permitted to log in") }
+    do throws(SQLError) {
+      if let refusal = try services.sql.refusal(of: role) {
+        return refuse(refusal.state.rawValue, refusal.message, detail: refusal.detail)
+      }
+    } catch { return wire.terminate(WireReport(error)) }
     isSuperuser = role.isSuperuser
     let session = services.sql.makeSession(user: roleName)
     do throws(SQLError) {
