@@ -140,7 +140,7 @@ extension LogRecovery {
         do throws(LogInconsistency) { try log.index.settle(header.state, lostSizeBytes: lost) } catch {
           throw corrupt(path, 88, error.reason)
         }
-      } else if header.state != log.index.head.state {
+      } else if !header.continues(log.index.head.state) {
         throw corrupt(path, 88, "the segment continues another history than its predecessor's")
       }
       // Records that were lost there go with that segment, even if others of them are elsewhere now.

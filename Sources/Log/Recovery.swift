@@ -150,7 +150,7 @@ struct LogRecovery {
         log.segments.last!.path, log.end, log.ending.reason + " where segment \(header.sequence) proves there was one",
         log.ending.expected, log.ending.found)
     }
-    guard header.state == log.index.head.state else {
+    guard header.continues(log.index.head.state) else {
       throw corrupt(path, 88, "the segment continues another history than its predecessor's")
     }
   }

@@ -7,7 +7,7 @@
 //
 //   offset size field
 //   0      8    magic "SYNODLOG"
-//   8      4    format: 1
+//   8      4    format: 2 (1 had zeros at 224 … 312 and in bit 1 of the flags; it is read, and written no more)
 //   12     4    CRC-32C of the 4096 bytes without these four
 //   16     8    sequence number, as in the name
 //   24     8    size of the file
@@ -64,8 +64,10 @@ package struct LogState: Hashable, Sendable {
 package struct SegmentHeader: Hashable, Sendable {
   static let magic: UInt64 = 0x474F_4C44_4F4E_5953  // "SYNODLOG"
   static let sizeBytes = logBlockSizeBytes
-  static let format: UInt32 = 1
+  static let format: UInt32 = 2
 
+  /// As read; what is written is of the newest.
+  var format = Self.format
   package var sequence: UInt64
   package var fileSizeBytes: UInt64
   package var salt: UInt64
@@ -122,6 +124,15 @@ package struct SegmentHeader: Hashable, Sendable {
   }
 
   /// What the first block of a file turned out to be.
+  /// Whether the segment goes on where `predecessor` is. The first format knew neither rewrites nor an uncertain tail.
+  func continues(_ predecessor: LogState) -> Bool {
+    guard format < 2 else { return state == predecessor }
+    var expected = predecessor
+    expected.rewrites = state.rewrites
+    expected.isTailCertain = state.isTailCertain
+    return state == expected
+  }
+
   enum Reading {
     case header(SegmentHeader)
     /// All zeros, or too short: never used.
@@ -165,12 +176,13 @@ package struct SegmentHeader: Hashable, Sendable {
         end: Slot(load(from: memory, at: 256)),
         endChain: Hash128(low: load(from: memory, at: 264), high: load(from: memory, at: 272)))
     }
-    return unsafe .header(
-      SegmentHeader(
-        sequence: load(from: memory, at: 16), fileSizeBytes: load(from: memory, at: 24),
-        salt: load(from: memory, at: 32), isRecycled: load(UInt64.self, from: memory, at: 40) & 1 == 1,
-        logIdentity: Hash128(low: load(from: memory, at: 48), high: load(from: memory, at: 56)),
-        previousEnd: load(from: memory, at: 64), firstFrame: load(from: memory, at: 72),
-        previousChecksum: load(from: memory, at: 80), state: state, sync: sync))
+    var header = unsafe SegmentHeader(
+      sequence: load(from: memory, at: 16), fileSizeBytes: load(from: memory, at: 24),
+      salt: load(from: memory, at: 32), isRecycled: load(UInt64.self, from: memory, at: 40) & 1 == 1,
+      logIdentity: Hash128(low: load(from: memory, at: 48), high: load(from: memory, at: 56)),
+      previousEnd: load(from: memory, at: 64), firstFrame: load(from: memory, at: 72),
+      previousChecksum: load(from: memory, at: 80), state: state, sync: sync)
+    header.format = format
+    return .header(header)
   }
 }
