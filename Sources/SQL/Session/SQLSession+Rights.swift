@@ -92,14 +92,15 @@ extension SQLDatabase {
       return SQLError(
         SQLState(rawValue: "28000"), "role \"\(role.name)\" is not permitted to log in")
     }
-    let transaction = try sqlErrors { () throws(TransactionError) in
-      try manager.begin(TransactionOptions(isReadOnly: true))
-    }
+    // This node's own state: a follower lets clients in without its leader.
+    var options = TransactionOptions(isReadOnly: true)
+    options.isLocal = true
+    let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin(options) }
     defer { transaction.rollback() }
     let rights = Rights(role, try CatalogStore.load(transaction, catalogs))
     guard rights.onDatabase.contains(.connect) else {
       return SQLError(
-        .insufficientPrivilege, "permission denied for database \"\(options.name)\"",
+        .insufficientPrivilege, "permission denied for database \"\(self.options.name)\"",
         detail: "User does not have CONNECT privilege.")
     }
     return nil
