@@ -20,7 +20,7 @@ extension Planner {
         let order = self.order(of: scan, path)
         let isOrdered = !wanted.isEmpty && Planner.satisfies(order, wanted)
         if reverse && !isOrdered { continue }
-        var weight = candidate.cost
+        var weight = candidate.weight
         if !wanted.isEmpty {
           if isOrdered {
             if let limit { weight *= min(1, max(limit, 1) / max(resulting, 1)) }
@@ -54,7 +54,7 @@ extension Planner {
   private func path(
     _ scan: TableScan, _ index: IndexDescriptor?, _ conditions: [TypedExpression], _ keys: [KeyCondition],
     _ needed: Set<FrameSlot>, _ own: Set<FrameSlot>
-  ) -> (path: AccessPath, filter: TypedExpression?, cost: Double)? {
+  ) -> (path: AccessPath, filter: TypedExpression?, cost: Double, weight: Double)? {
     let table = scan.table
     let definition = index ?? table.primaryIndex
     if let predicate = index?.predicate, !isImplied(predicate, scan, conditions) { return nil }
@@ -103,14 +103,19 @@ extension Planner {
       let all = needed.union(filter.map { slots($0) } ?? []).intersection(own)
       path.isIndexOnly = scan.keySlot == nil && isCovered(all, definition!, scan)
     }
-    let total = rows(table)
-    var matched = total * fraction
-    if path.isPoint { matched = min(matched, 1) }
     let hasBounds = !path.equal.isEmpty || path.lower != nil || path.upper != nil
-    var cost = hasBounds ? Cost.seek * Double(min(combinations, 64)) : 1
-    cost += matched * (index == nil ? 1 : path.isIndexOnly ? Cost.indexRow : Cost.fetch)
-    cost += matched * Cost.test * Double(rest.count)
-    return (path, filter, cost)
+    func cost(_ total: Double) -> Double {
+      var matched = total * fraction
+      if path.isPoint { matched = min(matched, 1) }
+      var cost = hasBounds ? Cost.seek * Double(min(combinations, 64)) : 1
+      cost += matched * (index == nil ? 1 : path.isIndexOnly ? Cost.indexRow : Cost.fetch)
+      cost += matched * Cost.test * Double(rest.count)
+      return cost
+    }
+    // Paths are compared as if the table had some rows at least: it may grow while the plan is kept, and a serializable
+    // transaction that reads all of a small table meets everybody who adds to it.
+    let total = rows(table)
+    return (path, filter, cost(total), cost(max(total, Cost.leastRows)))
   }
 
   private func isSubject(_ subject: TypedExpression, _ key: IndexKey, _ scan: TableScan) -> Bool {

@@ -29,6 +29,7 @@ final class Planner {
 
   enum Cost {
     static let seek = 5.0
+    static let leastRows = 100.0
     static let fetch = 4.0
     static let indexRow = 1.2
     static let test = 0.1
