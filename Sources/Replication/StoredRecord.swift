@@ -67,20 +67,23 @@ package final class StoredRecord: @unchecked Sendable {
   }
 
   /// Calls `body` with the payload, decompressed into `scratch` where that is needed.
-  func withPayload<R, E: Error>(
-    _ scratch: inout [UInt8], _ body: (UnsafeRawBufferPointer) throws(E) -> R
-  ) throws(E) -> R {
+  ///
+  /// - Throws: `failed` where the payload does not decompress: its hash was right, so its leader built what cannot be read.
+  func withPayload<R>(
+    _ scratch: inout [UInt8], _ body: (UnsafeRawBufferPointer) throws(DeliveryError) -> R
+  ) throws(DeliveryError) -> R {
     let stored = unsafe UnsafeRawBufferPointer(rebasing: bytes[RecordHeader.sizeBytes...])
     guard header.codec == .lz4 else { return unsafe try body(stored) }
     let count = Int(header.rawSizeBytes)
     if scratch.count < count { scratch = [UInt8](repeating: 0, count: max(count, 64 << 10)) }
-    let result: Result<R, E> = unsafe scratch.withUnsafeMutableBytes { memory in
+    let result: Result<R, DeliveryError> = unsafe scratch.withUnsafeMutableBytes { memory in
       let target = unsafe UnsafeMutableRawBufferPointer(rebasing: memory[0..<count])
       do throws(DecodingError) { unsafe try LZ4Codec.decompress(stored, into: target) } catch {
-        // Its hash was checked when it came: the leader built what cannot be read.
-        fatalError("slot \(slot) does not decompress: \(error)")
+        return .failure(.failed("the record of slot \(slot) does not decompress: \(error)"))
       }
-      do throws(E) { return .success(unsafe try body(UnsafeRawBufferPointer(target))) } catch { return .failure(error) }
+      do throws(DeliveryError) { return .success(unsafe try body(UnsafeRawBufferPointer(target))) } catch {
+        return .failure(error)
+      }
     }
     return try result.get()
   }

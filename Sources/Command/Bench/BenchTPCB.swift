@@ -131,8 +131,9 @@ struct BenchTPCB: ParsableCommand {
 }
 
 /// Sums of nanoseconds by statement, over all clients; first the number of transactions.
+///
+/// `@unchecked Sendable`: clients add under the lock, and `total` is read when they have ended.
 private final class StatementTimes: @unchecked Sendable {
-  // Unchecked: guarded by the lock.
   private let lock = NSLock()
   private(set) var total = [UInt64](repeating: 0, count: TPCBClient.names.count + 1)
 
