@@ -29,7 +29,8 @@ extension ReplicatedLog {
     while true {
       let seen = group.word.load()
       if let outcome = group.outcome { return try outcome.get() }
-      group.word.wait(while: seen)
+      // On an event loop others go on meanwhile.
+      EventLoop.blocking { group.word.wait(while: seen) }
     }
   }
 

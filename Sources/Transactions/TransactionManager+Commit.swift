@@ -37,6 +37,9 @@ final class Sequencer: @unchecked Sendable {
   @exclusivity(unchecked) var certifier: Certifier
   /// The transaction that nobody may overtake; 0: none.
   @exclusivity(unchecked) var rightOfWay: UInt64 = 0
+  /// When it was taken, and until when nobody takes it again, on the clock since boot.
+  @exclusivity(unchecked) var rightOfWayBegan: UInt64 = 0
+  @exclusivity(unchecked) var rightOfWayRestsUntil: UInt64 = 0
   /// Samples of how long certification took.
   @exclusivity(unchecked) var timing = unsafe CertificationTiming()
   /// Who committed last, by version: for messages.

@@ -54,6 +54,8 @@ package struct TransactionManagerOptions: Sendable {
   package var rightOfWayAttempts = 3
   /// How long anybody waits for the right of way, in nanoseconds.
   package var rightOfWayNanoseconds: UInt64 = 1_000_000_000
+  /// The right of way is given one part in so many of the time; 1: always.
+  package var rightOfWayShare: UInt64 = 10
   /// Memory for what committed serializable transactions read and wrote, in bytes; beyond it the record gets coarser.
   package var certifierSizeBytes = 64 << 20
   /// Reads (points and intervals) that one transaction remembers exactly; beyond it neighbours are merged.

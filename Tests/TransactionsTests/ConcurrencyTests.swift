@@ -10,7 +10,27 @@ import Transactions
 // who wrote it, so that the checker can rebuild the order of versions and every dependency, and look for a cycle. It knows
 // nothing of snapshots or of how the certifier works.
 //
-// SYNOD_HISTORY_SECONDS=n runs each for n rounds of some seconds instead of one short round.
+// SYNOD_HISTORY_SECONDS=n runs rounds of some seconds each until n seconds are over (a fifth of that below serializable),
+// instead of one short round: tools/isolation histories.
+
+/// How many rounds of a history test are run.
+struct HistoryRounds {
+  private static let seconds = ProcessInfo.processInfo.environment["SYNOD_HISTORY_SECONDS"].flatMap { Double($0) }
+  static let isLong = seconds != nil
+  private let deadline: ContinuousClock.Instant?
+  private(set) var count = 0
+
+  init(_ isolation: IsolationLevel) {
+    deadline = HistoryRounds.seconds.map { .now + .seconds(isolation == .serializable ? $0 : $0 / 5) }
+  }
+
+  /// The seed of the next round, or nil when there have been enough.
+  mutating func next() -> UInt64? {
+    guard count == 0 || deadline.map({ ContinuousClock.now < $0 }) ?? false else { return nil }
+    count += 1
+    return UInt64(count)
+  }
+}
 
 /// One committed transaction as the client saw it.
 struct ClientTransaction: Sendable {
@@ -119,7 +139,6 @@ struct HistoryChecker {
 @Suite(.serialized) struct ConcurrencyTests {
   static let keyCount = 10
   static let threadCount = 4
-  static var rounds: Int { ProcessInfo.processInfo.environment["SYNOD_HISTORY_ROUNDS"].flatMap { Int($0) } ?? 1 }
 
   static func key(_ key: Int) -> [UInt8] { [0x6b, UInt8(key)] }
   static func decode(_ bytes: [UInt8]) -> [Int] {
@@ -213,19 +232,22 @@ struct HistoryChecker {
   @Test(arguments: [IsolationLevel.serializable, .repeatableRead])
   func randomHistories(_ isolation: IsolationLevel) throws {
     var cycles = 0
-    for round in 0..<Self.rounds {
+    var committed = 0
+    var rounds = HistoryRounds(isolation)
+    while let seed = rounds.next() {
       let database = try TestDatabase()
-      let seed = UInt64(round + 1)
-      let history = Self.history(database, isolation, seed: seed, perThread: Self.rounds > 1 ? 5000 : 400)
+      let history = Self.history(database, isolation, seed: seed, perThread: HistoryRounds.isLong ? 5000 : 400)
+      committed += history.count
       let checker = HistoryChecker(transactions: history)
       #expect(checker.isConsistent(), "seed \(seed)")
       if let cycle = checker.findCycle() {
         cycles += 1
         if isolation == .serializable { Issue.record("seed \(seed): cycle \(cycle)") }
       }
-      print("history at \(isolation), seed \(seed): \(history.count) committed, \(database.manager.statistics)")
+      if seed == 1 { print("history at \(isolation): \(database.manager.statistics)") }
       database.expectEmpty()
     }
+    print("lists at \(isolation): \(committed) committed, \(cycles) of \(rounds.count) histories with write skew")
     // Write skew is easy to meet: were there none at this level, the checker would be blind.
     if isolation == .repeatableRead { #expect(cycles > 0) }
   }

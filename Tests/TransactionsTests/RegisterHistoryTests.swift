@@ -14,7 +14,7 @@ import Transactions
 //   repeatable read   nor one with a single read-write edge (G-single): what is left is write skew
 //   serializable      no cycle
 //
-// SYNOD_HISTORY_ROUNDS=n runs n long rounds of each level; SYNOD_HISTORY_MUTANTS=1 breaks the certifier in each of its ways
+// SYNOD_HISTORY_SECONDS=n as in ConcurrencyTests; SYNOD_HISTORY_MUTANTS=1 breaks the certifier in each of its ways
 // and wants the cycle found.
 
 /// A committed transaction as its client saw it.
@@ -111,7 +111,6 @@ struct RegisterChecker {
 
 @Suite(.serialized) struct RegisterHistoryTests {
   static let environment = ProcessInfo.processInfo.environment
-  static var rounds: Int { environment["SYNOD_HISTORY_ROUNDS"].flatMap { Int($0) } ?? 1 }
 
   /// Runs transactions on four threads, retrying none.
   static func history(
@@ -188,10 +187,10 @@ struct RegisterChecker {
     var skews = 0
     var committed = 0
     var tried = 0
-    for round in 0..<Self.rounds {
+    var rounds = HistoryRounds(isolation)
+    while let seed = rounds.next() {
       let database = try TestDatabase()
-      let seed = UInt64(round + 1)
-      let perThread = Self.rounds > 1 ? 8000 : 500
+      let perThread = HistoryRounds.isLong ? 8000 : 500
       let history = Self.history(database, isolation, seed: seed, perThread: perThread, keys: 8)
       let checker = RegisterChecker(history)
       committed += history.count
@@ -203,7 +202,7 @@ struct RegisterChecker {
       database.expectEmpty()
     }
     print(
-      "registers at \(isolation): \(committed) of \(tried) committed, \(skews) of \(Self.rounds) histories with write skew"
+      "registers at \(isolation): \(committed) of \(tried) committed, \(skews) of \(rounds.count) histories with write skew"
     )
     if isolation == .serializable { #expect(skews == 0) } else { #expect(skews > 0, "the checker sees nothing") }
   }

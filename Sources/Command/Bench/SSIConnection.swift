@@ -9,30 +9,28 @@ struct SSIFailure: Error, CustomStringConvertible {
   var description: String { "\(sqlState): \(message)" }
 }
 
+/// How a transaction begins and ends.
+enum SSIControl: String, CaseIterable {
+  case begin = "BEGIN"
+  case beginReadOnly = "BEGIN READ ONLY"
+  case commit = "COMMIT"
+  case rollback = "ROLLBACK"
+}
+
 /// What `synod bench ssi` needs of a connection: the same in process and over the wire. One thread.
-class SSIConnection {
-  enum Control: String, CaseIterable {
-    case begin = "BEGIN"
-    case beginReadOnly = "BEGIN READ ONLY"
-    case commit = "COMMIT"
-    case rollback = "ROLLBACK"
-  }
+protocol SSIConnection: AnyObject {
+  /// Runs a prepared statement, counted from 0; returns the first column of its first row.
+  func run(_ statement: Int, with parameters: [Int]) throws -> Int?
+  func run(_ control: SSIControl) throws
+  func query(_ text: String) throws -> [[Int?]]
+  func close()
+}
 
-  /// Runs a prepared statement; returns the first column of its first row.
-  @discardableResult
-  func run(_ statement: Int, _ parameters: Int...) throws -> Int? { fatalError("abstract") }
-  func run(_ control: Control) throws { fatalError("abstract") }
-  func query(_ text: String) throws -> [[Int?]] { fatalError("abstract") }
-  func close() {}
-
-  final func execute(_ text: String) throws { _ = try query(text) }
-  final func rollback() throws { try run(.rollback) }
-  final func value(_ statement: Int, _ parameters: Int...) throws -> Int {
-    switch parameters.count {
-    case 0: try run(statement) ?? 0
-    default: try run(statement, parameters[0]) ?? 0
-    }
-  }
+extension SSIConnection {
+  func run(_ statement: Int, _ parameters: Int...) throws { _ = try run(statement, with: parameters) }
+  func value(_ statement: Int, _ parameters: Int...) throws -> Int { try run(statement, with: parameters) ?? 0 }
+  func execute(_ text: String) throws { _ = try query(text) }
+  func rollback() throws { try run(.rollback) }
 }
 
 /// What is measured: a database of this process, or a server.
@@ -46,7 +44,7 @@ final class SSITarget: Sendable {
   }
 
   /// A connection whose transactions run at `level`, with `statements` prepared.
-  func connect(_ level: IsolationLevel, _ statements: [String]) throws -> SSIConnection {
+  func connect(_ level: IsolationLevel, _ statements: [String]) throws -> any SSIConnection {
     if let database { return try LocalSSIConnection(database, level, statements) }
     guard let url else { throw CommandFailure("name a database with --path or a server with --url") }
     return try RemoteSSIConnection(url, level, statements)
@@ -67,15 +65,14 @@ final class SSITarget: Sendable {
 final class LocalSSIConnection: SSIConnection {
   private let session: Session
   private var statements: [Statement] = []
-  private var controls: [Control: Statement] = [:]
+  private var controls: [SSIControl: Statement] = [:]
 
   init(_ database: Database, _ level: IsolationLevel, _ statements: [String]) throws {
     session = try database.makeSession()
     session.isolation = level
-    super.init()
     try told {
       self.statements = try statements.map { try session.prepare($0) }
-      for control in Control.allCases { controls[control] = try session.prepare(control.rawValue) }
+      for control in SSIControl.allCases { controls[control] = try session.prepare(control.rawValue) }
     }
   }
 
@@ -85,8 +82,7 @@ final class LocalSSIConnection: SSIConnection {
     }
   }
 
-  @discardableResult
-  override func run(_ statement: Int, _ parameters: Int...) throws -> Int? {
+  func run(_ statement: Int, with parameters: [Int]) throws -> Int? {
     try told {
       let prepared = statements[statement]
       let result =
@@ -105,11 +101,11 @@ final class LocalSSIConnection: SSIConnection {
     }
   }
 
-  override func run(_ control: Control) throws { _ = try told { try controls[control]!.execute() } }
+  func run(_ control: SSIControl) throws { _ = try told { try controls[control]!.execute() } }
 
-  override func query(_ text: String) throws -> [[Int?]] {
+  func query(_ text: String) throws -> [[Int?]] {
     try told { try session.query(text).map { row in (0..<row.count).map { row[$0].int.map { Int($0) } } } }
   }
 
-  override func close() { session.close() }
+  func close() { session.close() }
 }

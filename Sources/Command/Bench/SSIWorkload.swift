@@ -20,7 +20,7 @@ struct SSIPlace {
 /// A transaction with its values chosen: it may be run again as it is.
 struct SSITransaction {
   var isReadOnly = false
-  var body: (SSIConnection) throws -> Void
+  var body: (any SSIConnection) throws -> Void
 }
 
 struct SSIWorkload: Sendable {
@@ -29,7 +29,7 @@ struct SSIWorkload: Sendable {
   /// What each connection prepares; transactions name them by place.
   var statements: [String]
   /// Makes the tables, or checks that they are there.
-  var load: @Sendable (SSIConnection) throws -> Void
+  var load: @Sendable (any SSIConnection) throws -> Void
   /// The next transaction of a client.
   var next: @Sendable (SSIPlace, _ index: UInt64, inout SSIRandom) -> SSITransaction
 
@@ -37,7 +37,7 @@ struct SSIWorkload: Sendable {
 
   /// Makes `table` again and fills it with 0 ..< count.
   private static func fill(
-    _ connection: SSIConnection, _ table: String, _ columns: String, _ values: String, _ count: Int
+    _ connection: any SSIConnection, _ table: String, _ columns: String, _ values: String, _ count: Int
   ) throws {
     try connection.execute("DROP TABLE IF EXISTS \(table)")
     try connection.execute("CREATE TABLE \(table) (\(columns))")
