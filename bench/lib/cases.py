@@ -422,7 +422,7 @@ def put(world, system, clients):
         server.puts = getattr(server, "puts", 0) + 1
         return pgbench(
             world, system, ["-f", script, "--random-seed", str(SEED + server.puts)], clients, what="put",
-            make=lambda server: psql(server, "CREATE TABLE put (id bigint PRIMARY KEY, value text)"))
+            make=lambda server: psql(server, "DROP TABLE IF EXISTS put", "CREATE TABLE put (id bigint PRIMARY KEY, value text)"))
     server = world.server(system)
     cpu, written = server.processor_seconds(), machine.device_bytes(world.work)
     if system == "etcd":
@@ -476,13 +476,15 @@ def query(world, system, name):
     dimensions = max(1, rows // 10)
 
     def make(server):
+        # The tables of a run that failed half way are not in the way.
         psql(
             server,
+            "DROP TABLE IF EXISTS fact", "DROP TABLE IF EXISTS dimension",
             "CREATE TABLE dimension (id int PRIMARY KEY, region int, label text)",
             "CREATE TABLE fact (id int PRIMARY KEY, kind int, dimension int, amount bigint, price float8, note text)",
             f"INSERT INTO dimension SELECT g, g % 37, 'label ' || g FROM generate_series(0, {dimensions - 1}) g",
-            "INSERT INTO fact SELECT g, g * 7919 % 100, g * 104729 % " + str(dimensions)
-            + f", g * 31 % 1000, (g::bigint * 48271 % 2147483647)::float8 / 1000, 'note ' || g FROM generate_series(0, {rows - 1}) g")
+            "INSERT INTO fact SELECT g, g::bigint * 7919 % 100, g::bigint * 104729 % " + str(dimensions)
+            + f", g::bigint * 31 % 1000, (g::bigint * 48271 % 2147483647)::float8 / 1000, 'note ' || g FROM generate_series(0, {rows - 1}) g")
         psql(server, "VACUUM ANALYZE" if server.name == "postgresql" else "ANALYZE")
 
     script = os.path.join(world.work, "query.sql")
