@@ -90,6 +90,15 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    // Measures the hot paths, which only modules of this package can see. In no product.
+    .target(name: "CAllocations", path: "bench/micro/CAllocations"),
+    .executableTarget(
+      name: "Microbench",
+      dependencies: [
+        "CAllocations", "Encoding", "Platform", "Log", "Replication", "Storage", "Transactions", "SQL", "Wire", "Synod",
+      ],
+      path: "bench/micro/Microbench", swiftSettings: tests),
+
     .testTarget(name: "EncodingTests", dependencies: ["Encoding"], swiftSettings: tests),
     .testTarget(
       name: "PaxosTests", dependencies: ["Paxos", "Simulation"], exclude: ["Scripts"], swiftSettings: tests),

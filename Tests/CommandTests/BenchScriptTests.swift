@@ -15,7 +15,8 @@ import Testing
     process.arguments = [
       "--small", "--no-install", "--clients", "2", "--without", "etcd", "--only", "embedded", "--only", "SELECT by",
       "--only",
-      "TPC-B, serializable", "--only", "group by", "--only", "COPY", "--only", "write-skew", "--synod",
+      "TPC-B, serializable", "--only", "group by", "--only", "COPY", "--only", "write-skew", "--only", "replicated",
+      "--only", "costs", "--synod",
       Synod.executable.path, "--directory",
       scratch.path, "--output", scratch.path + "/results",
     ]

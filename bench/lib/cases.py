@@ -1,4 +1,4 @@
-"""What is measured: cases, each with the systems that it runs in turn."""
+"""What is measured on one node: cases, each with the systems that it runs in turn."""
 import glob
 import json
 import os
@@ -25,50 +25,6 @@ class Case:
         self.group, self.table, self.label, self.x = group, table, label, x
         self.systems, self.run, self.tool = systems, run, tool
         self.name = f"{table}, {label}"
-
-
-def choose(options):
-    """The cases that the options ask for, without those whose group or name does not have a word asked for."""
-    world = machine.World(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "", "", options)
-    chosen = []
-    for case in embedded(options) + growth(options) + served(options) + isolation(options):
-        wanted = not options.only or any(
-            text.lower() in case.name.lower() or text.lower() == case.group for text in options.only)
-        case.systems = [system for system in case.systems if system not in options.without]
-        if options.no_install and not options.list:
-            case.systems = [system for system in case.systems if world.has(system)]
-        # Without pgbench nothing that is served can be asked.
-        if case.group != "embedded" and options.no_install and not options.list and not shutil.which("pgbench"):
-            continue
-        if wanted and case.systems:
-            chosen.append(case)
-    return chosen
-
-
-def run(world, chosen):
-    """Runs the cases, all systems in turn, and again: A B A B. A system that fails is noted, and the others go on."""
-    results = []
-    for case in chosen:
-        samples, errors = {system: [] for system in case.systems}, {}
-        for repetition in range(world.options.repetitions):
-            for system in case.systems:
-                if system in errors:
-                    continue
-                if not world.has(system):
-                    errors[system] = "not installed"
-                    continue
-                try:
-                    samples[system].append(case.run(world, system))
-                except (RuntimeError, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
-                    errors[system] = str(error)
-                    machine.say(f"  {case.name}: {system}: {error}")
-        line = ", ".join(
-            f"{system} {samples[system][-1].get('per_second', 0):.0f}/s" for system in case.systems if samples[system])
-        machine.say(f"{case.name}: {line}")
-        results.append({
-            "group": case.group, "table": case.table, "label": case.label, "x": case.x, "tool": case.tool,
-            "samples": samples, "errors": errors})
-    return results
 
 
 def measured(command):
@@ -171,6 +127,7 @@ def commit(world, system, clients, durable=True, size=100, longer=1):
     if before is not None and done:
         # All that reached the device, tables and what merging them wrote again included.
         figures["bytes"] = (machine.device_bytes(world.work) - before) / done
+        figures["amplification"] = figures["bytes"] / (16 + size)
     shutil.rmtree(directory)
     return figures
 
@@ -344,14 +301,12 @@ def psql(server, *statements):
     return machine.output(command, env=environment(server))
 
 
-def prepared(world, system, what, make):
-    """A server's tables for one purpose, made when they are first needed."""
-    server = world.server(system)
+def prepared(server, what, make):
+    """Makes a server's tables for one purpose when they are first needed."""
     done = getattr(server, "prepared", set())
     if what not in done:
         make(server)
         server.prepared = done | {what}
-    return server
 
 
 def make_pgbench(world):
@@ -361,19 +316,21 @@ def make_pgbench(world):
     return make
 
 
-def pgbench(world, system, script, clients, level="rc", what="pgbench", make=None, transactions=None):
-    """Runs pgbench against a server, and returns figures with percentiles from its log of transactions."""
-    server = prepared(world, system, what, make or make_pgbench(world))
+def pgbench(
+        world, server, script, clients, level="rc", what="pgbench", make=None, transactions=None, mode="prepared", longer=1):
+    """Runs pgbench against a server (or the one of a system), and returns figures with percentiles from its log."""
+    server = world.server(server) if isinstance(server, str) else server
+    prepared(server, what, make or make_pgbench(world))
     prefix = os.path.join(world.work, "pgbench_log")
     for old in glob.glob(prefix + ".*"):
         os.remove(old)
     if world.options.small and not transactions:
         length = ["-t", "20"]
     else:
-        length = ["-t", str(transactions)] if transactions else ["-T", str(max(1, round(world.options.seconds)))]
+        length = ["-t", str(transactions)] if transactions else ["-T", str(max(1, round(world.options.seconds * longer)))]
     cpu, written = server.processor_seconds(), machine.device_bytes(world.work)
     text = machine.output(
-        ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 4)), *length, "-l", "--log-prefix", prefix,
+        ["pgbench", "-n", "-M", mode, "-c", str(clients), "-j", str(min(clients, 4)), *length, "-l", "--log-prefix", prefix,
          "--random-seed", str(SEED), "--max-tries", "1" if transactions else "10000" if world.options.small else "0", *script], env=environment(server, level))
     cpu, after = server.processor_seconds() - cpu, machine.device_bytes(world.work)
 
@@ -412,18 +369,22 @@ def percentiles(prefix):
             (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("max", 1))}
 
 
+def insert_rows(world, server, clients, size=100, more=(), longer=1):
+    """Rows under random keys, one to a transaction."""
+    script = os.path.join(world.work, "insert.sql")
+    with open(script, "w") as file:
+        file.write(f"\\set id random(1, 9223372036854775806)\nINSERT INTO put VALUES (:id, '{'v' * size}');\n")
+    # The same keys for all, but others in each run, or they would be there already.
+    server.puts = getattr(server, "puts", 0) + 1
+    return pgbench(
+        world, server, ["-f", script, "--random-seed", str(SEED + server.puts), *more], clients, what="put", longer=longer,
+        make=lambda server: psql(server, "DROP TABLE IF EXISTS put", "CREATE TABLE put (id bigint PRIMARY KEY, value text)"))
+
+
 def put(world, system, clients):
-    if system in SQL:
-        script = os.path.join(world.work, "insert.sql")
-        with open(script, "w") as file:
-            file.write(f"\\set id random(1, 9223372036854775806)\nINSERT INTO put VALUES (:id, '{'v' * 100}');\n")
-        # The same keys for all, but others in each run, or they would be there already.
-        server = world.server(system)
-        server.puts = getattr(server, "puts", 0) + 1
-        return pgbench(
-            world, system, ["-f", script, "--random-seed", str(SEED + server.puts)], clients, what="put",
-            make=lambda server: psql(server, "DROP TABLE IF EXISTS put", "CREATE TABLE put (id bigint PRIMARY KEY, value text)"))
     server = world.server(system)
+    if system in SQL:
+        return insert_rows(world, server, clients)
     cpu, written = server.processor_seconds(), machine.device_bytes(world.work)
     if system == "etcd":
         found = json.loads(machine.output([world.peer("etcd_put"), str(server.port), str(clients), str(world.options.seconds)]))

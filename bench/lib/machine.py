@@ -13,7 +13,7 @@ import time
 
 PACKAGES = [
     "postgresql-15", "postgresql-client-15", "etcd-server", "sqlite3", "libsqlite3-dev", "rocksdb-tools", "liblmdb-dev",
-    "redis-server", "redis-tools", "build-essential",
+    "redis-server", "redis-tools", "iproute2", "build-essential",
 ]
 
 
@@ -66,9 +66,32 @@ def output(command, **extra):
     return done.stdout
 
 
+def descendants(root):
+    """A process and all that descend from it."""
+    return family(root)[0]
+
+
+def memory_bytes(root):
+    """Memory of a process and all that descend from it; what several of them share counts once (proportional sizes)."""
+    total = 0
+    for pid in descendants(root):
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                found = re.search(r"^Pss:\s+(\d+) kB", file.read(), re.M)
+        except OSError:
+            continue
+        total += int(found.group(1)) * 1024 if found else 0
+    return total
+
+
 def processor_seconds(root):
     """Processor time of a process and all that descend from it, those included that have ended."""
-    ticks = os.sysconf("SC_CLK_TCK")
+    pids, times = family(root)
+    return sum(times.get(pid, 0) for pid in pids) / os.sysconf("SC_CLK_TCK")
+
+
+def family(root):
+    """The processes below `root`, itself included, and the ticks of processor time of every process."""
     parents = {}
     times = {}
     for stat in glob.glob("/proc/[0-9]*/stat"):
@@ -81,12 +104,12 @@ def processor_seconds(root):
         parents.setdefault(int(fields[1]), []).append(pid)
         # utime, stime; cutime and cstime are those of children that were waited for.
         times[pid] = sum(int(field) for field in fields[11:15])
-    total, pending = 0, [root]
+    found, pending = [], [root]
     while pending:
         pid = pending.pop()
-        total += times.get(pid, 0)
+        found.append(pid)
         pending += parents.get(pid, [])
-    return total / ticks
+    return found, times
 
 
 def device_bytes(path):
@@ -109,6 +132,9 @@ class Server:
 
     def processor_seconds(self):
         return processor_seconds(self.process.pid)
+
+    def memory_bytes(self):
+        return memory_bytes(self.process.pid)
 
     def stop(self):
         if self.process.poll() is None:
@@ -190,19 +216,19 @@ class World:
         process.kill()
         raise RuntimeError(f"{name} did not start: {self.log_tail(name)}")
 
-    def start_synod(self):
-        directory = self.directory("synod")
-        url_file = os.path.join(self.work, "synod.url")
+    def start_synod(self, name="synod"):
+        directory = self.directory(name)
+        url_file = os.path.join(directory, "url")
         process = self.spawn(
             [self.synod, "serve", "--data", os.path.join(directory, "db"), "--listen", "127.0.0.1:0", "--http", "off",
-             "--listening-url-file", url_file], "synod-serve")
-        self.wait_for("synod-serve", process, lambda: os.path.exists(url_file) and os.path.getsize(url_file) > 0)
+             "--listening-url-file", url_file], name + "-serve")
+        self.wait_for(name + "-serve", process, lambda: os.path.exists(url_file) and os.path.getsize(url_file) > 0)
         with open(url_file) as file:
             port = int(re.search(r"127\.0\.0\.1:(\d+)", file.read()).group(1))
         return Server("synod", process, port, {"PGUSER": "synod", "PGDATABASE": "synod"})
 
-    def start_postgresql(self):
-        directory = os.path.join(self.directory("postgresql"), "data")
+    def start_postgresql(self, name="postgresql"):
+        directory = os.path.join(self.directory(name), "data")
         # PostgreSQL refuses to run as root.
         as_user = {}
         if os.geteuid() == 0:
@@ -216,10 +242,10 @@ class World:
         process = self.spawn(
             [f"{self.postgres_bin}/postgres", "-D", directory, "-p", str(port), "-c", "listen_addresses=127.0.0.1",
              "-c", f"unix_socket_directories={os.path.dirname(directory)}", "-c", "max_connections=300",
-             "-c", "max_parallel_workers_per_gather=0"], "postgresql", **as_user)
+             "-c", "max_parallel_workers_per_gather=0"], name, **as_user)
         server = Server("postgresql", process, port, {"PGUSER": "synod", "PGDATABASE": "postgres"})
         server.stop_signal = signal.SIGINT
-        self.wait_for("postgresql", process, lambda: subprocess.run(
+        self.wait_for(name, process, lambda: subprocess.run(
             [f"{self.postgres_bin}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode == 0)
         return server
 

@@ -10,7 +10,9 @@ import plot
 
 FIGURES = [
     ("per_second", "per second"), ("ms", "ms"), ("p50", "p50 µs"), ("p95", "p95 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs"),
-    ("cpu_us", "CPU µs each"), ("bytes", "bytes written each"), ("retries", "retries each"), ("open_ms", "open ms")]
+    ("max", "longest µs"), ("ms_low", "quickest ms"), ("ms_high", "slowest ms"), ("cpu_us", "CPU µs each"), ("bytes", "bytes written each"),
+    ("amplification", "written ÷ given"), ("wire_bytes", "bytes sent to peers each"), ("compression", "raw ÷ sent records"),
+    ("rest_mb", "MB at rest"), ("load_mb", "MB under load"), ("after_mb", "MB after"), ("retries", "retries each"), ("open_ms", "open ms")]
 
 
 def summary(samples):
@@ -80,7 +82,7 @@ def markdown(place, stamp, world, about, floors, results):
         tools = [result["tool"] for result in rows if result["tool"]]
         if tools:
             text += [tools[0] + ".", ""]
-        text += table_of(rows, floor)
+        text += table_of(rows, floor, 2 * floors["loopback"]["latency_us"]["p50"])
         for row in rows:
             for system, error in row["errors"].items():
                 text.append(f"\n{row['label']}, {system}: not measured: {error.strip().splitlines()[0][:300]}")
@@ -89,23 +91,33 @@ def markdown(place, stamp, world, about, floors, results):
     return "\n".join(text) + "\n"
 
 
-def table_of(rows, floor):
+def table_of(rows, floor, two_round_trips):
     present = [
         (key, name) for key, name in FIGURES
         if any(key in figures for row in rows for figures in row["summary"].values())
+        and (key != "max" or "flushed and merged" in rows[0]["table"])
         and (key != "retries" or any(figures.get("retries", (0,))[0] for row in rows for figures in row["summary"].values()))]
-    is_durable = any(word in rows[0]["table"] for word in ("Durable", "TPC-B"))
-    head = ["", "system"] + [name for _, name in present] + (["p50 ÷ disk floor"] if is_durable else []) + ["synod is"]
+    is_replicated = "Replicated" in rows[0]["table"]
+    is_durable = is_replicated or any(word in rows[0]["table"] for word in ("Durable", "TPC-B"))
+    base = floor + (two_round_trips if is_replicated else 0)
+    ratio = "p50 ÷ (disk floor + two round trips)" if is_replicated else "p50 ÷ disk floor"
+    head = ["", "system"] + [name for _, name in present] + ([ratio] if is_durable else []) + ["synod is"]
+    if is_replicated:
+        head.append("synod's p50 is")
     text = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
     for row in rows:
         ours = row["summary"].get("synod", {}).get("per_second")
         for system, figures in row["summary"].items():
             cells = [row["label"], system] + [spread(figures[key]) if key in figures else "" for key, _ in present]
             if is_durable:
-                cells.append(f"{figures['p50'][0] / floor:.2f}" if "p50" in figures else "")
+                cells.append(f"{figures['p50'][0] / base:.2f}" if "p50" in figures else "")
             theirs = figures.get("per_second")
             comparable = system != "synod" and ours and theirs and theirs[0]
             cells.append(f"{ours[0] / theirs[0]:.2f} ×" if comparable else "")
+            if is_replicated:
+                latency = row["summary"].get("synod", {}).get("p50")
+                comparable = system != "synod" and latency and "p50" in figures
+                cells.append(f"{latency[0] / figures['p50'][0]:.2f} ×" if comparable else "")
             text.append("| " + " | ".join(cells) + " |")
     return text
 
