@@ -146,6 +146,12 @@ struct CommitQueue: Sendable {
   mutating func dropFirst() { proposed.removeFirst() }
   mutating func dropLost() { proposed = [] }
 
+  /// All that are undecided; whoever takes them ends them.
+  mutating func takeProposed() -> [ReplicatedGroup] {
+    defer { proposed = [] }
+    return proposed
+  }
+
   /// Everything, at the end.
   mutating func takeAll() -> (waiting: [ReplicatedGroup], proposed: [ReplicatedGroup]) {
     isOpen = false

@@ -6,9 +6,14 @@ internal import Synchronization
 /// Connects the nodes of one process: for tests. One thread delivers, in the order of sending, after encoding and decoding
 /// every message as the wire would.
 package final class InProcessNetwork: Sendable {
+  private enum Item {
+    case message(Message, [StoredRecord])
+    case transfer(TransferMessage)
+  }
+
   private struct State {
     var receivers: [NodeID: any PeerReceiver] = [:]
-    var queue: [(message: Message, records: [StoredRecord])] = []
+    var queue: [Item] = []
     /// Ordered pairs that cannot speak.
     var cut: Set<[NodeID]> = []
     var lossPerMille: UInt64 = 0
@@ -70,12 +75,12 @@ package final class InProcessNetwork: Sendable {
 
   package func setLoss(perMille: UInt64) { state.withLock { $0.lossPerMille = perMille } }
 
-  private func enqueue(_ message: Message, _ records: [StoredRecord]) {
+  private func enqueue(_ item: Item, from: NodeID, to: NodeID) {
     state.withLock { state in
-      guard !state.cut.contains([message.from, message.to]) else { return }
+      guard !state.cut.contains([from, to]) else { return }
       state.random = state.random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
       if state.lossPerMille > 0, (state.random >> 33) % 1000 < state.lossPerMille { return }
-      if state.queue.count < 100_000 { state.queue.append((message, records)) }
+      if state.queue.count < 100_000 { state.queue.append(item) }
     }
     word.increment()
     word.wake(1)
@@ -83,23 +88,40 @@ package final class InProcessNetwork: Sendable {
 
   private func deliverAll() -> Bool {
     while true {
-      var batch: [(message: Message, records: [StoredRecord])] = []
+      var batch: [Item] = []
       let goesOn = state.withLock { state in
         swap(&batch, &state.queue)
         return !state.isStopping
       }
       if !goesOn { return false }
       if batch.isEmpty { return true }
-      for (message, records) in batch {
-        guard let receiver = state.withLock({ $0.receivers[message.to] }) else { continue }
-        var bytes: [UInt8] = []
-        message.encode(into: &bytes)
-        guard let again = try? Message(decoding: bytes[...]) else { continue }
-        let copies = records.compactMap { unsafe try? StoredRecord(copying: $0.bytes) }
-        guard copies.count == records.count else { continue }
-        receiver.receive(again, records: copies)
+      for item in batch {
+        switch item {
+        case .message(let message, let records): deliver(message, records)
+        case .transfer(let transfer): deliver(transfer)
+        }
       }
     }
+  }
+
+  private func deliver(_ message: Message, _ records: [StoredRecord]) {
+    guard let receiver = state.withLock({ $0.receivers[message.to] }) else { return }
+    var bytes: [UInt8] = []
+    message.encode(into: &bytes)
+    guard let again = try? Message(decoding: bytes[...]) else { return }
+    let copies = records.compactMap { unsafe try? StoredRecord(copying: $0.bytes) }
+    guard copies.count == records.count else { return }
+    receiver.receive(again, records: copies)
+  }
+
+  private func deliver(_ transfer: TransferMessage) {
+    guard let receiver = state.withLock({ $0.receivers[transfer.to] }) else { return }
+    let head = transfer.encodedHead()
+    let body = transfer.body
+    let again = unsafe head.withUnsafeBytes { head in
+      unsafe body.withUnsafeBytes { unsafe try? TransferMessage(head: head, body: $0) }
+    }
+    if let again { receiver.receive(again) }
   }
 
   private final class Door: PeerTransport {
@@ -109,6 +131,11 @@ package final class InProcessNetwork: Sendable {
       self.network = network
       self.node = node
     }
-    func send(_ message: Message, records: [StoredRecord]) { network.enqueue(message, records) }
+    func send(_ message: Message, records: [StoredRecord]) {
+      network.enqueue(.message(message, records), from: message.from, to: message.to)
+    }
+    func send(_ transfer: TransferMessage) {
+      network.enqueue(.transfer(transfer), from: transfer.from, to: transfer.to)
+    }
   }
 }

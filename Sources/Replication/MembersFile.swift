@@ -15,12 +15,15 @@ package import Platform
 //   44     …    checkpoint (MessageCodec.swift): the point behind which the log is read, the configuration in force there
 //   …      4    number of founders; for each: node (8), 1 if it is a witness (1)
 //   …      4    number of peers; for each: node (8), length (2) and text of its address for peers, then for clients
+//   …      4    length of the incoming checkpoint; then that. May be missing, as it is where none comes in
 //
 // Little endian. The file is replaced whole (written aside, synced, renamed). It is written before the log gives up the
 // stop records that it stands for, so the two always overlap.
 //
 // 1. `node` never changes. A node that lost this file is another node.
 // 2. The checkpoint's point only grows, and lies at or below what the tables hold.
+// 3. A checkpoint of another node's is noted as incoming before the tables become it; when the log begins behind it, it is
+//    the checkpoint. After a crash in between the tables tell whether they became it: by their slot and chain.
 
 /// What a node knows of its cluster outside the log.
 package struct Members: Hashable, Sendable {
@@ -49,6 +52,8 @@ package struct Members: Hashable, Sendable {
   package var node: NodeID
   package var cluster = ClusterID(high: 0, low: 0)
   package var checkpoint: Checkpoint?
+  /// Of another node; the tables are about to become it, or just have.
+  package var incoming: Checkpoint?
   /// Who founded the cluster, ascending: enough to found it again, for a founder that was away at the time.
   package var founders: [Founder] = []
   package var peers: [Peer] = []
@@ -117,6 +122,12 @@ package struct Members: Hashable, Sendable {
         body += Array(text.utf8.prefix(1024))
       }
     }
+    if let incoming {
+      var point: [UInt8] = []
+      incoming.encode(into: &point)
+      put(UInt32(point.count))
+      body += point
+    }
     let rest = body
     body = []
     put(Self.magic)
@@ -176,6 +187,12 @@ package struct Members: Hashable, Sendable {
       }
       peers.append(Peer(node: node, peerAddress: texts[0], clientAddress: texts[1]))
     }
+    guard at < bytes.count else { return }
+    let rest = Int(try take(UInt32.self))
+    guard bytes.count - at >= rest, let point = try? Checkpoint(decoding: bytes[at..<at + rest]) else {
+      throw damage("no incoming checkpoint")
+    }
+    incoming = point
   }
 
   // MARK: The file

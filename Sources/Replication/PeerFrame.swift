@@ -9,7 +9,7 @@ package import Paxos
 //   4      4    size of the head
 //   8      4    size of the records behind it
 //   12     4    CRC-32C of bytes 0 ..< 12, the kind, and the head
-//   16     1    kind: 1 hello, 2 message, 3 pulse
+//   16     1    kind: 1 hello, 2 message, 3 pulse, 4 transfer (TransferMessage.swift; its bytes stand where records would)
 //   17     7    zero
 //   24     …    head: a hello, a message (MessageCodec.swift), nothing
 //   …      …    records, one after the other, as the log stores them (Record.swift); each has its own length and hashes
@@ -27,7 +27,7 @@ package import Paxos
 
 /// The head of a frame.
 struct PeerFrameHeader {
-  enum Kind: UInt8 { case hello = 1, message = 2, pulse = 3 }
+  enum Kind: UInt8 { case hello = 1, message = 2, pulse = 3, transfer = 4 }
 
   static let sizeBytes = 24
   static let magic: UInt32 = 0x01_50_59_53
@@ -178,6 +178,7 @@ struct PeerFrameParser {
   enum Frame {
     case hello(ReceivedHello)
     case message(Message, [StoredRecord])
+    case transfer(TransferMessage)
     case pulse
   }
 
@@ -224,6 +225,11 @@ struct PeerFrameParser {
     let head = unsafe UnsafeRawBufferPointer(rebasing: frame[PeerFrameHeader.sizeBytes..<headEnd])
     switch header.kind {
     case .pulse: return .pulse
+    case .transfer:
+      let body = unsafe UnsafeRawBufferPointer(rebasing: frame[headEnd...])
+      do throws(DecodingError) { return .transfer(unsafe try TransferMessage(head: head, body: body)) } catch {
+        throw Malformed(reason: "a word about a checkpoint that cannot be decoded: \(error)")
+      }
     case .hello:
       guard let hello = unsafe ReceivedHello(decoding: head) else { throw Malformed(reason: "a malformed hello") }
       return .hello(hello)

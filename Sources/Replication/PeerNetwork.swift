@@ -170,6 +170,21 @@ package final class PeerNetwork: PeerTransport {
     link.enqueue(PeerFrameHeader.frame(.message, head: head, recordsSizeBytes: size), records, size)
   }
 
+  package func send(_ transfer: TransferMessage) {
+    let link = state.withLock { state in state.blocked.contains(transfer.to) ? nil : state.byNode[transfer.to] }
+    guard let link else { return }
+    let body = transfer.body
+    // Head and bytes are one piece: records are what is shared between links.
+    let frame = PeerFrameHeader.frame(.transfer, head: transfer.encodedHead(), recordsSizeBytes: body.count) + body
+    link.enqueue(frame, [], 0)
+  }
+
+  func receive(_ transfer: TransferMessage, from node: NodeID) {
+    guard transfer.from == node else { return }
+    let receiver = state.withLock { $0.blocked.contains(node) ? nil : $0.receiver }
+    receiver?.receive(transfer)
+  }
+
   func receive(_ message: Message, _ records: [StoredRecord], from node: NodeID) {
     guard message.from == node else { return }
     let receiver = state.withLock { $0.blocked.contains(node) ? nil : $0.receiver }
@@ -228,6 +243,9 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
     case .message(let message, let records):
       guard let node else { return connection.abort() }
       network.receive(message, records, from: node)
+    case .transfer(let transfer):
+      guard let node else { return connection.abort() }
+      network.receive(transfer, from: node)
     case .pulse: break
     }
   }

@@ -40,10 +40,16 @@ extension ReplicatedLog {
         guard let wait = core.reads.removeValue(forKey: read.nonce) else { continue }
         Self.answer(wait, read.slot)
       }
-      if let wanted = core.back.wanted { request(.fetchCheckpoint(from: wanted.from, wanted.point)) }
+      if let wanted = core.back.wanted { want(wanted.point.slot, from: wanted.from) }
       if let truncate = core.back.truncate { request(.truncate(truncate)) }
     }
     core.incoming.removeAll(keepingCapacity: true)
+  }
+
+  private func want(_ slot: SlotNumber, from source: NodeID) {
+    wanted.withLock { $0 = (from: source, slot: slot) }
+    receivingWord.increment()
+    receivingWord.wake(1)
   }
 
   func request(_ service: Service) {
@@ -70,7 +76,14 @@ extension ReplicatedLog {
       core.cache.truncate(after: cut)
       for record in records { core.cache.append(record) }
     case .repair: for record in records { core.cache.replace(record) }
-    case .install: core.cache.removeAll()
+    case .install(let checkpoint, true): core.cache.drop(through: checkpoint.point.slot)
+    case .install(_, false): core.cache.removeAll()
+    }
+    var position: LogPosition?
+    if case .install(let checkpoint, _) = persist.change {
+      position = core.installPosition
+      core.installPosition = nil
+      precondition(position?.slot.rawValue == checkpoint.point.slot, "the checkpoint that was handed in is installed")
     }
     let vows = persist.vows.isEmpty ? [] : Array(core.back.vows[persist.vows])
     if core.writes.isEmpty, core.writesOut == 0, persist.change == .none, !persist.ballotsChanged {
@@ -79,7 +92,7 @@ extension ReplicatedLog {
       core.replica.persisted(persist.token, now: now, into: &core.front)
       return
     }
-    core.writes.append(PendingWrite(persist: persist, records: records, vows: vows))
+    core.writes.append(PendingWrite(persist: persist, records: records, vows: vows, position: position))
     isDiskBusy.store(true, ordering: .releasing)
     diskWord.increment()
     diskWord.wake(1)

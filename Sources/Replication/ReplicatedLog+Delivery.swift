@@ -11,6 +11,12 @@ extension ReplicatedLog {
     var scratch: [UInt8] = []
     while !isStopping.load(ordering: .acquiring) {
       let seen = deliveryWord.load()
+      installReceived()
+      if lacksState.load(ordering: .acquiring) {
+        // What is here must not be brought forward, nor be led with.
+        deliveryWord.wait(while: seen, timeoutNanoseconds: 0)
+        continue
+      }
       if applied.load(ordering: .relaxed) < target.load(ordering: .acquiring) {
         guard deliverNext(&scratch) else { return }
         continue
@@ -76,7 +82,7 @@ extension ReplicatedLog {
       }
     }
     if record.header.type == .transactionGroup, record.header.transactionCount > 0 {
-      guard hand(record, &scratch) else { return false }
+      guard !options.keepsState || hand(record, &scratch) else { return false }
       delivered.store(record.header.lastVersion.rawValue, ordering: .releasing)
     }
     applied.store(record.slot, ordering: .releasing)
@@ -112,7 +118,7 @@ extension ReplicatedLog {
   }
 
   /// The state cannot be brought forward any more: this node must not lead, and answers nothing.
-  private func stopForGood(_ reason: String) {
+  func stopForGood(_ reason: String) {
     enter { core in core.replica.diskFailed(now: self.now, into: &core.front) }
     failure.withLock { if $0 == nil { $0 = reason } }
   }
@@ -120,6 +126,8 @@ extension ReplicatedLog {
   /// Takes commits once everything through the leadership's first record is applied.
   private func openIfReady() {
     let done = applied.load(ordering: .relaxed)
+    // A witness leads only to hand over.
+    guard options.keepsState else { return }
     enter { core in
       guard let leadership = core.leadership, !leadership.isOpen, let barrier = leadership.barrier, done >= barrier,
         core.replica.last >= barrier, core.replica.chosen >= barrier, core.replica.isLeader,

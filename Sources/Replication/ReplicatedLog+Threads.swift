@@ -64,7 +64,10 @@ extension ReplicatedLog {
     guard let last = writes.last else { return }
     for write in writes { for record in write.records { record.isDurable.store(true, ordering: .releasing) } }
     enter { core in
-      for write in writes { for vow in write.vows { self.send(vow) } }
+      for write in writes {
+        for vow in write.vows { self.send(vow) }
+        if case .install(let checkpoint, _) = write.persist.change { self.request(.installed(checkpoint)) }
+      }
       core.writesOut -= writes.count
       if core.writesOut == 0, core.writes.isEmpty { self.isDiskBusy.store(false, ordering: .releasing) }
       core.replica.persisted(last.persist.token, now: self.now, into: &core.front)
@@ -79,31 +82,67 @@ extension ReplicatedLog {
     let state = log.state
     let promised = LogBallot(persist.promised)
     let accepted = LogBallot(persist.accepted)
-    var before: LogPosition?
+    // A ballot that starts the first epoch is below every real one; it need not be noted to be remembered.
+    let starts = persist.accepted.round == 0 && persist.accepted.epoch > 1
+    let raises = accepted > state.accepted && (persist.accepted.round > 0 || starts)
     switch persist.change {
     case .replace(let slot):
       guard let position = log.position(at: Slot(slot)) else {
         throw .doesNotContinue(reason: "slot \(slot), behind which the log is to be replaced, is not there")
       }
-      before = position
-    case .repair, .install:
-      throw .doesNotContinue(reason: "the log cannot yet be repaired in place, or begin behind a checkpoint")
-    case .none, .append:
-      // A ballot that starts the first epoch is below every real one; it need not be noted to be remembered.
-      let starts = persist.accepted.round == 0 && persist.accepted.epoch > 1
-      if accepted > state.accepted, persist.accepted.round > 0 || starts { before = state.last }
+      try replace(after: position, accepted, write.records, frame)
+    case .none where raises, .append where raises: try replace(after: state.last, accepted, write.records, frame)
+    case .none, .append: try put(write.records, frame, isAlone: true)
+    case .repair:
+      try repair(write.records, frame)
+      if raises { note(accepted, at: log.state.last, frame) }
+    case .install(_, let keepsLog):
+      guard let position = write.position else { preconditionFailure("an install has its position") }
+      frame.append(.install(CheckpointMark(position: position, manifest: 0), keepsLog: keepsLog))
+      if raises { note(accepted, at: keepsLog ? state.last : position, frame) }
     }
-    if let before {
-      let end = write.records.last.map { ($0.header.slot, $0.chain) } ?? (before.slot, before.chain)
-      frame.append(.syncBegin(SyncBegin(ballot: accepted, before: before, end: end.0, endChain: end.1)))
-      try put(write.records, frame, isAlone: true)
-      frame.append(.syncEnd(ballot: accepted, end: end.0, endChain: end.1))
-    } else {
-      try put(write.records, frame, isAlone: true)
+    if promised > max(state.promised, raises ? accepted : .zero),
+      persist.promised.round > 0 || persist.promised.epoch > 1
+    {
+      frame.append(.promise(promised))
     }
-    if promised > max(state.promised, before == nil ? .zero : accepted) { frame.append(.promise(promised)) }
+    if persist.tailCertain != log.state.isTailCertain { frame.append(.tail(isCertain: persist.tailCertain)) }
     if Slot(persist.chosen) > state.chosenHint, !frame.isEmpty { frame.append(.chosen(Slot(persist.chosen))) }
     try flush(frame)
+  }
+
+  /// Everything behind `position` gives way to `records`.
+  private func replace(
+    after position: LogPosition, _ ballot: LogBallot, _ records: [StoredRecord], _ frame: FrameBuffer
+  ) throws(LogError) {
+    var before = position
+    if let first = records.first {
+      // Of a damaged record neither may be known here; its successor knows both.
+      before.chain = first.header.previousChain
+      before.version = Version(first.header.firstVersion.rawValue - 1)
+    }
+    let end = records.last.map { ($0.header.slot, $0.chain) } ?? (before.slot, before.chain)
+    frame.append(.syncBegin(SyncBegin(ballot: ballot, before: before, end: end.0, endChain: end.1)))
+    try put(records, frame, isAlone: true)
+    frame.append(.syncEnd(ballot: ballot, end: end.0, endChain: end.1))
+  }
+
+  /// Raises `accepted` without a record.
+  private func note(_ ballot: LogBallot, at last: LogPosition, _ frame: FrameBuffer) {
+    frame.append(.syncBegin(SyncBegin(ballot: ballot, before: last, end: last.slot, endChain: last.chain)))
+    frame.append(.syncEnd(ballot: ballot, end: last.slot, endChain: last.chain))
+  }
+
+  /// Writes copies of damaged records. What follows proves a record, and where that is not known what came before.
+  private func repair(_ records: [StoredRecord], _ frame: FrameBuffer) throws(LogError) {
+    let isEndKnown = records.last.map { log.chain(at: $0.header.slot) != nil } ?? false
+    for record in isEndKnown ? records.reversed() : records {
+      do throws(DecodingError) { unsafe try frame.append(repairing: record.bytes) } catch {
+        throw .doesNotContinue(reason: "slot \(record.slot) is damaged in memory: \(error)")
+      }
+      if frame.paddedSizeBytes >= options.frameSizeBytes { try flush(frame) }
+    }
+    transfers.withLock { $0.repairedRecords += records.count }
   }
 
   private func put(_ records: [StoredRecord], _ frame: FrameBuffer, isAlone: Bool) throws(LogError) {
@@ -151,7 +190,6 @@ extension ReplicatedLog {
   // MARK: Services
 
   func serviceLoop() {
-    var isTold: SlotNumber = 0
     while !isStopping.load(ordering: .acquiring) {
       let seen = serviceWord.load()
       let work = services.withLock { services -> [Service] in
@@ -167,14 +205,7 @@ extension ReplicatedLog {
         case .serve(let notice): serve(notice)
         case .truncate(let checkpoint): truncate(checkpoint)
         case .saveMembers: try? members.withLock { $0 }.write(log.directory, disk: disk)
-        case .fetchCheckpoint(let from, let point):
-          enter { $0.replica.transferProgress(failed: true, now: self.now) }
-          if isTold != point.slot {
-            isTold = point.slot
-            options.note(
-              "this node is too far behind: node \(from.rawValue) has the log after slot \(point.slot) only, and sending "
-                + "tables is not implemented yet")
-          }
+        case .installed(let checkpoint): finishInstallation(checkpoint)
         }
       }
     }

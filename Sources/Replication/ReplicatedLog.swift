@@ -9,7 +9,8 @@
 // lock. So a commit costs no hop between threads but those to the disk and from the delivery.
 //
 // Threads: disk (writes persists in their order, several at once where they wait), delivery (applies), clock (a tick every
-// 10 ms: heartbeats do not depend on disk or queries), service (what reads the log for peers, truncates, saves).
+// 10 ms: heartbeats do not depend on disk or queries), service (what reads the log for peers, truncates, saves), and two
+// that wait until a checkpoint is to be sent (ReplicatedLog+Sending.swift) or received (+Receiving, +Installing).
 //
 // Locks: sequencer's latch → `commits`; `core` → sequencer's latch, `commits`. Callbacks run under none.
 //
@@ -38,6 +39,22 @@ package protocol ReplicatedState: AnyObject, Sendable {
   func lead(term: UInt64)
   /// This node leads no longer. What was sequenced from `version` on was never proposed.
   func resign(discardingFrom version: Version?)
+
+  // Checkpoints. `details` are the state's own words, and come from another node.
+
+  /// Moves everything applied into files, and keeps those as they are.
+  func pinCheckpoint() throws(DeliveryError) -> any PinnedState
+  /// The files that a peer's checkpoint consists of, in the order in which the peer has them.
+  func checkpointFiles(_ details: [UInt8]) throws(DeliveryError) -> [CheckpointFile]
+  /// Reads the whole file and compares it with what the details say of it.
+  func isSound(_ index: Int, of details: [UInt8], at path: String) -> Bool
+  /// Where this node has the same file already.
+  func localPath(of file: CheckpointFile) -> String?
+  /// Becomes the checkpoint, durably, in one step, and visibly; called where groups are delivered. The files lie in
+  /// `directory` under their names. `chain` is remembered until the next flush.
+  func install(
+    _ details: [UInt8], slot: Slot, version: Version, chain: Hash128, directory: String
+  ) throws(DeliveryError)
 }
 
 package struct ReplicatedLogOptions: Sendable {
@@ -46,8 +63,17 @@ package struct ReplicatedLogOptions: Sendable {
   package var groupSizeBytes = 1 << 20
   /// Records kept in memory for peers and for the delivery.
   package var cacheSizeBytes = 64 << 20
-  /// The log that is kept for members that lag. Beyond, they are left behind.
-  package var retainedLogSizeBytes: UInt64 = 4 << 30
+  /// The log that is kept for members that lag. Those that need more are sent a checkpoint.
+  package var retainedLogSizeBytes: UInt64 = 1 << 30
+  /// The log that is kept beyond that while a checkpoint is being sent, for what comes after it.
+  package var transferLogSizeBytes: UInt64 = 8 << 30
+  /// How fast checkpoints are sent, and to how many at once.
+  package var checkpointSizeBytesPerSecond: UInt64 = 64 << 20
+  package var concurrentTransfers = 4
+  /// Space of the file system that a checkpoint must leave.
+  package var transferReserveSizeBytes: UInt64 = 256 << 20
+  /// False for a witness: chosen records are not applied, and there is nothing to read.
+  package var keepsState = true
   /// A frame of several writes is written before it grows beyond this.
   package var frameSizeBytes = 4 << 20
   /// How long the fate of a commit may stay open after leadership was lost.
@@ -81,6 +107,10 @@ package struct ReplicationStatus: Sendable {
   /// Commits are taken here.
   package var takesCommits: Bool
   package var diskFailed: Bool
+  /// The state here is damaged or missing, and a peer's checkpoint is on its way.
+  package var lacksState: Bool
+  /// Records that cannot be read and are not repaired yet.
+  package var damagedRecords: Int
 }
 
 package final class ReplicatedLog: Sendable {
@@ -89,6 +119,8 @@ package final class ReplicatedLog: Sendable {
     var persist: Persist
     var records: [StoredRecord]
     var vows: [VowEnvelope]
+    /// For an install: where the log begins from then on.
+    var position: LogPosition?
   }
 
   /// A leadership of this node.
@@ -123,6 +155,8 @@ package final class ReplicatedLog: Sendable {
     var terms: UInt64 = 0
     var reads: [UInt64: ReadWait] = [:]
     var nextNonce: UInt64 = 1
+    /// The position of the checkpoint that is being installed.
+    var installPosition: LogPosition?
     /// To be called when the lock is given back.
     var after: [@Sendable () -> Void] = []
   }
@@ -132,7 +166,8 @@ package final class ReplicatedLog: Sendable {
     case serve(NoticeEnvelope)
     case truncate(Checkpoint)
     case saveMembers
-    case fetchCheckpoint(from: NodeID, ChainPoint)
+    /// The log begins behind this checkpoint; nil: what was received was not needed.
+    case installed(Checkpoint?)
   }
 
   package let log: Log
@@ -170,6 +205,21 @@ package final class ReplicatedLog: Sendable {
   package let standingWord = FutexWord()
   let threads: Mutex<[BackgroundThread]> = Mutex([])
 
+  // Checkpoints
+
+  /// The state here is not what the log says it should be: damaged, or missing.
+  let lacksState: Atomic<Bool>
+  /// The log behind this slot is needed by a peer that takes a checkpoint.
+  let transferFloor = Atomic<UInt64>(.max)
+  let outbox: Mutex<[TransferMessage]> = Mutex([])
+  let sendingWord = FutexWord()
+  let pacingWord = FutexWord()
+  let inbox: Mutex<(id: UInt64, messages: [TransferMessage])> = Mutex((0, []))
+  let wanted: Mutex<(from: NodeID, slot: SlotNumber)?> = Mutex(nil)
+  let receivingWord = FutexWord()
+  let installing: Mutex<Installation?> = Mutex(nil)
+  let transfers = Mutex(TransferCounts())
+
   /// Goes on with what `log` holds. `applied` is the slot and version that `state` has already; it is delivered everything
   /// behind it that is known to be chosen.
   package init(
@@ -195,7 +245,8 @@ package final class ReplicatedLog: Sendable {
     commits = Mutex(CommitQueue())
     delivered = Atomic(position.version.rawValue)
     applied = Atomic(position.slot.rawValue)
-    target.store(replica.chosen, ordering: .releasing)
+    lacksState = Atomic(options.keepsState && position.slot < log.base.slot)
+    target.store(replica.damaged.first.map { min(replica.chosen, $0 - 1) } ?? replica.chosen, ordering: .releasing)
   }
 
   /// Starts the threads; messages may come from now on.
@@ -205,13 +256,18 @@ package final class ReplicatedLog: Sendable {
       threads.append(BackgroundThread { self.deliveryLoop() })
       threads.append(BackgroundThread { self.clockLoop() })
       threads.append(BackgroundThread { self.serviceLoop() })
+      threads.append(BackgroundThread { self.sendingLoop() })
+      threads.append(BackgroundThread { self.receivingLoop() })
     }
   }
 
   /// Ends the threads. What waits fails: `closed`, or unknown where it was proposed. Does not close the log.
   package func close() {
     guard !isStopping.exchange(true, ordering: .acquiringAndReleasing) else { return }
-    for word in [diskWord, deliveryWord, appliedWord, durableWord, serviceWord, clockWord, standingWord] {
+    for word in [
+      diskWord, deliveryWord, appliedWord, durableWord, serviceWord, clockWord, standingWord, sendingWord, pacingWord,
+      receivingWord,
+    ] {
       word.increment()
       word.wake()
     }
@@ -241,17 +297,33 @@ package final class ReplicatedLog: Sendable {
     found.promised = max(found.promised, Ballot(state.promised))
     found.accepted = max(found.accepted, Ballot(state.accepted))
     found.base = base
-    found.first = max(log.base.slot.rawValue, 0) + 1
-    found.checkpoint = max(applied.rawValue, base.point.slot)
+    found.tailCertain = state.isTailCertain
+    found.first = log.base.slot.rawValue + 1
+    // Where the log lost its end, the state may be ahead of it: then the log is what counts, and is filled up again.
+    found.checkpoint = max(min(applied, state.last.slot).rawValue, base.point.slot)
     let start = Slot(base.point.slot)
-    guard log.base.slot <= start, let chain = log.chain(at: start), Chain(chain) == base.point.chain else {
+    let isStartDamaged = log.damagedSlots.contains(start)
+    guard log.base.slot <= start, start <= state.last.slot,
+      isStartDamaged || log.chain(at: start).map({ Chain($0) }) == base.point.chain
+    else {
       throw .doesNotContinue(
         reason:
           "the log holds slots \(log.base.slot.rawValue + 1) to \(state.last.slot.rawValue) and does not continue "
           + "the point \(base.point.slot) that the list of members names")
     }
     let reader = try log.reader(after: start, decompresses: false)
-    while let record = try reader.nextRecord() {
+    while let entry = try reader.nextEntry() {
+      guard case .record(let record) = entry else {
+        if case .damaged(let slot, let chain) = entry {
+          found.damaged.append(slot.rawValue)
+          // What it was a peer will tell; its origin and kind are not known.
+          found.entries.append(
+            Entry(
+              slot: slot.rawValue, chain: chain.map { Chain($0) } ?? .zero, origin: .zero, sizeBytes: 0, kind: .command)
+          )
+        }
+        continue
+      }
       let kind = EntryKind(record.header.type)
       found.entries.append(
         Entry(
@@ -278,13 +350,28 @@ package final class ReplicatedLog: Sendable {
         configuration: core.replica.configuration, last: core.replica.last, chosen: core.replica.chosen,
         applied: applied, holdsLease: core.replica.leaseHolds(applied: .max, now: now),
         stalenessMicroseconds: core.replica.isLeader ? 0 : core.replica.staleness(applied: applied, now: now),
-        takesCommits: takes, diskFailed: core.replica.diskFailed)
+        takesCommits: takes, diskFailed: core.replica.diskFailed,
+        lacksState: lacksState.load(ordering: .acquiring), damagedRecords: core.replica.damaged.count)
     }
   }
 
   /// Every slot's place in the chain of all records: equal chains at a slot mean equal logs, and equal state.
   package func chain(at slot: Slot) -> Hash128? {
     core.withLock { $0.replica.chain(at: slot.rawValue).map { Hash128($0) } } ?? log.chain(at: slot)
+  }
+
+  /// What catching up and healing did.
+  package var transferCounts: TransferCounts { transfers.withLock { $0 } }
+
+  /// Why this node takes no part any more, if so.
+  package var failureReason: String? { failure.withLock { $0 } ?? log.failure.map { "\($0)" } }
+
+  /// The state turned out to be damaged: it is replaced by a peer's as soon as one can be had.
+  package func stateIsDamaged(_ reason: String) {
+    guard options.keepsState, !lacksState.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    options.note("the state is damaged, and is asked for from other nodes: \(reason)")
+    receivingWord.increment()
+    receivingWord.wake()
   }
 
   // MARK: Membership and leadership
@@ -307,11 +394,15 @@ package final class ReplicatedLog: Sendable {
 
   /// Everything through `slot` is in tables here; the log need not keep it for this node.
   ///
-  /// It is kept all the same for members that lag, until it takes `options.retainedLogSizeBytes`.
+  /// It is kept all the same for members that lag, up to `options.retainedLogSizeBytes`, and for one that takes a
+  /// checkpoint, up to `options.transferLogSizeBytes` more.
   package func flushed(_ slot: Slot) {
-    let isTooLong = log.segmentSizes.sizeBytes > options.retainedLogSizeBytes
+    let retained = log.lastSlot(leaving: options.retainedLogSizeBytes)
+    let bound = log.lastSlot(leaving: options.retainedLogSizeBytes + options.transferLogSizeBytes)
+    let floor = max(transferFloor.load(ordering: .acquiring), bound.rawValue)
     enter { core in
-      let point = isTooLong ? slot.rawValue : min(slot.rawValue, core.replica.slowestPeer)
+      let lagging = max(core.replica.slowestPeer, retained.rawValue)
+      let point = min(slot.rawValue, lagging, floor)
       guard point > 0,
         let chain = core.replica.chain(at: point) ?? self.log.chain(at: Slot(point)).map({ Chain($0) })
       else { return }
@@ -332,6 +423,20 @@ extension ReplicatedLog: PeerReceiver {
     enter { core in
       core.incoming = records
       core.replica.receive(message, records: entries, stop: stop, now: self.now, into: &core.front)
+    }
+  }
+
+  package func receive(_ transfer: TransferMessage) {
+    guard transfer.cluster == cluster, transfer.to == node, transfer.from != node else { return }
+    switch transfer.content {
+    case .want, .read, .done:
+      outbox.withLock { if $0.count < 4096 { $0.append(transfer) } }
+      sendingWord.increment()
+      sendingWord.wake(1)
+    case .offer, .chunk, .refused:
+      inbox.withLock { if $0.id == transfer.id, $0.messages.count < 64 { $0.messages.append(transfer) } }
+      receivingWord.increment()
+      receivingWord.wake(1)
     }
   }
 

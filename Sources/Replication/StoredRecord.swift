@@ -156,6 +156,15 @@ struct RecordCache: Sendable {
     records[head + Int(record.slot - first)] = record
   }
 
+  /// Forgets the records through `slot`.
+  mutating func drop(through slot: SlotNumber) {
+    while head < records.count, records[head].slot <= slot {
+      sizeBytes -= records[head].header.recordSizeBytes
+      head += 1
+    }
+    if head == records.count { removeAll() }
+  }
+
   mutating func removeAll() {
     records.removeAll(keepingCapacity: true)
     head = 0

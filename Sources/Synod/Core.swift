@@ -50,9 +50,8 @@ final class Core: Sendable {
       }
       self.pipeline = pipeline
       replicated = nil
-      bridge.pipeline = pipeline
       manager = TransactionManager(engine: engine, log: LogAdapter(pipeline), options: tuning.transactions)
-      bridge.manager = manager
+      bridge.tie(manager: manager, pipeline: pipeline)
     } catch {
       try? log.close()
       throw DatabaseError(opening: path, error)
@@ -60,7 +59,7 @@ final class Core: Sendable {
   }
 
   /// Opens the directory as a node of a cluster. What the log holds is applied as it is learnt to be chosen; `leads` is
-  /// called before this node takes commits.
+  /// called before this node takes commits, and when its state was replaced.
   init(
     path: String, disk: any Disk, clock: any Clock, options: DatabaseOptions, tuning: CoreTuning,
     node: ClusterNodeSetup,
@@ -68,41 +67,27 @@ final class Core: Sendable {
   ) throws(DatabaseError) {
     self.path = path
     self.disk = disk
-    let bridge = ClusterBridge(leads)
+    let bridge = Bridge(leads)
+    var opening: ClusterOpening
     do throws(LogError) {
-      let members = try Members.read(path, disk: disk) ?? node.members
-      var logOptions = tuning.log
-      logOptions.creates = options.createsIfMissing
-      logOptions.newCluster = Hash128(low: members.cluster.low, high: members.cluster.high)
-      logOptions.newNode = members.node.rawValue
-      log = try Log.open(path, disk: disk, options: logOptions)
-      guard log.superblock.node == members.node.rawValue,
-        log.superblock.cluster == Hash128(low: members.cluster.low, high: members.cluster.high)
-      else {
-        try? log.close()
-        throw LogError.notADatabase(
-          path: path, reason: "its superblock and its list of members name different nodes or clusters")
-      }
-      bridge.members = members
+      opening = try ClusterOpening(path, disk, node, options, tuning)
+      log = opening.log
     } catch { throw DatabaseError(opening: path, error) }
     do {
-      guard let members = bridge.members else { preconditionFailure("read above") }
-      if try Members.read(path, disk: disk) == nil { try members.write(path, disk: disk) }
       var engineOptions = options.engineOptions()
       tuning.engine(&engineOptions)
       engineOptions.ensureDurable = { slot in try bridge.replicated?.waitUntilDurable(slot) }
       engineOptions.onFlush = { slot in bridge.replicated?.flushed(slot) }
-      engine = try Engine.open(path, disk: disk, options: engineOptions)
+      engine = try opening.openEngine(engineOptions)
       engine.publish(engine.flushedPosition.version)
       let replicated = try ReplicatedLog(
-        log: log, members: members, applied: engine.flushedPosition, disk: disk, clock: clock,
+        log: log, members: opening.members, applied: opening.position(of: engine), disk: disk, clock: clock,
         transport: node.transport, state: bridge, options: node.options)
       pipeline = nil
       self.replicated = replicated
       let adapter = ReplicatedLogAdapter(replicated)
       manager = TransactionManager(engine: engine, log: adapter, gate: adapter, options: tuning.transactions)
-      bridge.replicated = replicated
-      bridge.manager = manager
+      bridge.tie(manager: manager, replicated: replicated)
       replicated.start()
     } catch {
       try? log.close()
@@ -115,13 +100,11 @@ final class Core: Sendable {
     let flushed = engine.flushedPosition
     engine.publish(flushed.version)
     guard log.state.last.slot > flushed.slot else { return }
-    let reader = try log.reader(after: flushed.slot)
-    while let record = try reader.nextRecord() {
-      guard record.header.type == .transactionGroup else { continue }
+    try Replication.replay(log, after: flushed.slot) { group in
       unsafe try engine.apply(
-        slot: record.header.slot, firstVersion: record.header.firstVersion,
-        transactionCount: Int(record.header.transactionCount), payload: record.payload)
-      engine.publish(record.header.lastVersion)
+        slot: group.slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
+        payload: group.payload)
+      engine.publish(group.firstVersion.advanced(by: UInt64(group.transactionCount - 1)))
     }
   }
 
@@ -144,36 +127,6 @@ package struct CoreTuning: Sendable {
   package var transactions = TransactionManagerOptions()
   package var engine: @Sendable (inout EngineOptions) -> Void = { _ in }
   package init() {}
-}
-
-/// Ties the knot between the engine, which must wait for the log, and the log, which delivers to the transactions.
-private final class Bridge: Sendable {
-  private struct State {
-    weak var pipeline: CommitPipeline?
-    weak var manager: TransactionManager?
-  }
-  private let state = Mutex(State())
-
-  var pipeline: CommitPipeline? {
-    get { state.withLock { $0.pipeline } }
-    set { state.withLock { $0.pipeline = newValue } }
-  }
-  var manager: TransactionManager? {
-    get { state.withLock { $0.manager } }
-    set { state.withLock { $0.manager = newValue } }
-  }
-
-  func deliver(_ group: ChosenGroup) throws(DeliveryError) {
-    guard let manager else { throw .failed("the database is closed") }
-    do throws(StorageError) {
-      unsafe try manager.deliver(
-        slot: group.slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
-        payload: group.payload)
-    } catch {
-      if case .full = error { throw .later }
-      throw .failed("\(error)")
-    }
-  }
 }
 
 /// The pipeline as transactions know a log.

@@ -11,6 +11,8 @@ internal import Synchronization
 @safe
 package final class TransactionManager: Sendable {
   let engine: Engine
+  /// The store that it keeps its versions in.
+  package var storage: Engine { engine }
   let log: any CommitLog
   let options: TransactionManagerOptions
   let lockTable = LockTable()

@@ -9,7 +9,9 @@ import Synod
 import Testing
 
 /// Nodes of one process, over real files and a network of threads.
-final class TestCluster {
+///
+/// `@unchecked Sendable`: notes are behind a lock; all else is used by the test's thread.
+final class TestCluster: @unchecked Sendable {
   let directory: String
   let network: InProcessNetwork
   var databases: [UInt64: Database] = [:]
@@ -17,6 +19,10 @@ final class TestCluster {
   let cluster = ClusterID(high: 7, low: 11)
   var memtableSizeBytes: Int?
   var retainedEntries: UInt64 = 65_536
+  /// Changes how nodes are started.
+  var adjust: (UInt64, inout ClusterNodeSetup, inout CoreTuning) -> Void = { _, _, _ in }
+  /// What nodes noted.
+  let notes = Mutex<[String]>([])
 
   init(nodes: Int = 3, seed: UInt64 = 1) throws {
     directory = NSTemporaryDirectory() + "synod-cluster-\(UInt64.random(in: 0 ... .max))"
@@ -33,6 +39,8 @@ final class TestCluster {
     setup.options.settings.retainedEntries = retainedEntries
     var tuning = CoreTuning()
     if let size = memtableSizeBytes { tuning.engine = { $0.memtableSizeBytes = size } }
+    setup.options.note = { [weak self] text in self?.notes.withLock { $0.append("node \(node): \(text)") } }
+    adjust(node, &setup, &tuning)
     let database = try Database.open(
       at: "\(directory)/node\(node)", DatabaseOptions(), disk: LinuxDisk(), clock: LinuxClock(), tuning: tuning,
       node: setup)

@@ -52,6 +52,7 @@ extension Engine {
   ) throws(StorageError) -> EngineCursor {
     let (holder, _) = states.acquire()
     let state = holder.state
+    guard snapshot >= state.tables.readFloor else { throw state.tables.tooOld(snapshot) }
     var sources: [(cursor: EngineSource, newestVersion: Version)] = []
     var deletions: [RangeDeletions] = []
     for memtable in state.memtables where memtable.oldestVersion <= snapshot {

@@ -58,6 +58,16 @@ final class SnapshotRegistry: @unchecked Sendable {
     self.floor.store(min(floor, visible).rawValue, ordering: .sequentiallyConsistent)
   }
 
+  /// Everything up to `visible` was replaced by a checkpoint that keeps what snapshots from `floor` on show.
+  func restart(floor new: Version, visible: Version) {
+    collecting.withLock { _ in
+      // The newest snapshot is always allowed: it is published before the floor is raised.
+      self.visible.store(visible.rawValue, ordering: .sequentiallyConsistent)
+      let raised = max(floor.load(ordering: .sequentiallyConsistent), min(new, visible).rawValue)
+      floor.store(raised, ordering: .sequentiallyConsistent)
+    }
+  }
+
   deinit { unsafe slots.deallocate() }
 
   @inline(__always)

@@ -25,6 +25,8 @@ package final class TableSet: @unchecked Sendable {
   package let runs: [TableRun]
   /// The newest version in any table: nothing newer need be looked for.
   package let maximumVersion: Version
+  /// What older snapshots show may be missing: the set took the place of others when a checkpoint was installed.
+  package let readFloor: Version
   let cache: BlockCache
   private let gate: ReadGate
   /// The runs again, reachable without touching their reference counts.
@@ -32,8 +34,9 @@ package final class TableSet: @unchecked Sendable {
   private let runCount: Int
 
   /// - Parameter levels: level 0 in any order, the others in any order but without overlap.
-  package init(levels: [[Table]], cache: BlockCache, reusing old: TableSet? = nil) {
+  package init(levels: [[Table]], cache: BlockCache, reusing old: TableSet? = nil, readFloor: Version = .zero) {
     precondition(levels.count == Self.levelCount)
+    self.readFloor = max(readFloor, old?.readFloor ?? .zero)
     var sorted = levels
     sorted[0].sort { ($0.metadata.sequence, $0.number) < ($1.metadata.sequence, $1.number) }
     for level in 1..<Self.levelCount {
@@ -81,6 +84,7 @@ package final class TableSet: @unchecked Sendable {
     _ key: UnsafeRawBufferPointer, at version: Version, floor: Version = .zero, _ pin: inout BlockPin
   ) throws(StorageError) -> TableLookup {
     guard maximumVersion.rawValue > floor.rawValue, unsafe !key.isEmpty else { return unsafe .absent }
+    if version.rawValue < readFloor.rawValue { throw tooOld(version) }
     let hash = unsafe xxh3(key)
     let token = unsafe gate.enter()
     defer { unsafe gate.leave(token) }
@@ -95,6 +99,9 @@ package final class TableSet: @unchecked Sendable {
     }
     return unsafe .absent
   }
+
+  @inline(never)
+  func tooOld(_ version: Version) -> StorageError { .snapshotTooOld(requested: version, oldest: readFloor) }
 
   /// The newest version after `floor` that put or deleted `key`, or nil. One comparison where no table has any.
   package func newestVersion(

@@ -200,7 +200,7 @@ package final class TableStore: @unchecked Sendable {
   package func makeOutput(deletions: RangeDeletions = .empty, limits: TableOutput.Limits = .init()) -> TableOutput {
     TableOutput(
       disk: disk, directory: tablesDirectory, options: options.table, deletions: deletions, limits: limits,
-      nextNumber: { [self] in nextTableNumber.wrappingAdd(1, ordering: .relaxed).oldValue })
+      nextNumber: { [self] in takeTableNumber() })
   }
 
   /// Adds the tables of one flush to level 0, newer than all that are there, and moves the flushed position, in one edit.
@@ -265,6 +265,40 @@ package final class TableStore: @unchecked Sendable {
     for table in removed { table.markObsolete() }
     cache.epochs.reclaim()
     options.onInstall()
+  }
+
+  func takeTableNumber() -> UInt64 { nextTableNumber.wrappingAdd(1, ordering: .relaxed).oldValue }
+
+  func removeFiles(_ numbers: [UInt64]) { remove(numbers) }
+
+  /// Makes `state` durable and the set, in place of all that is there. See `TableStore+Checkpoint.swift`; no compaction
+  /// runs.
+  func installWhole(_ state: ManifestState, new numbers: [UInt64]) throws(StorageError) {
+    var state = state
+    let removed = try installing.withLock { (installation) throws(StorageError) -> [Table] in
+      let old = current
+      var levels: [[Table]] = []
+      do throws(StorageError) {
+        for tables in state.levels {
+          var opened: [Table] = []
+          for table in tables { opened.append(try Self.openTable(table, disk, tablesDirectory, cache)) }
+          levels.append(opened)
+        }
+      } catch {
+        remove(numbers)
+        throw error
+      }
+      state.nextTableNumber = nextTableNumber.load(ordering: .relaxed)
+      let next = TableSet(levels: levels, cache: cache, reusing: old, readFloor: state.garbageFloor)
+      try append(state.edit, &installation)
+      published.withLock { $0 = next }
+      debtSizeBytes.store(picker(next, .zero).debtSizeBytes, ordering: .relaxed)
+      return Array(old.levels.joined())
+    }
+    for table in removed { table.markObsolete() }
+    cache.epochs.reclaim()
+    options.onInstall()
+    compaction.wake()
   }
 
   private func append(_ edit: ManifestEdit, _ installation: inout Installation) throws(StorageError) {

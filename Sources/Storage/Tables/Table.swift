@@ -62,12 +62,13 @@ package final class Table: @unchecked Sendable {
       file = try disk.open(path, .read)
       fileSizeBytes = try file.sizeBytes()
     } catch { throw .disk(error) }
-    footer = try Self.readFooter(file, sizeBytes: fileSizeBytes, number: number, expected: expected)
+    footer = try Self.readFooter(file, sizeBytes: fileSizeBytes, expected: expected)
     let reader = BlockReader(file: file, dataEnd: fileSizeBytes - UInt64(TableFormat.footerSizeBytes), table: number)
     var found = try Self.readProperties(reader, footer.properties)
     found.fileHash = footer.fileHash
     found.sizeBytes = fileSizeBytes
     found.number = number
+    found.originNumber = footer.tableNumber == number ? 0 : footer.tableNumber
     if let expected { found.sequence = expected.sequence }
     guard expected == nil || expected == found else {
       throw reader.damage(footer.properties.offset, "properties (they are not what the manifest says)")
@@ -102,7 +103,7 @@ package final class Table: @unchecked Sendable {
   // MARK: Opening
 
   private static func readFooter(
-    _ file: any DiskFile, sizeBytes: UInt64, number: UInt64, expected: TableMetadata?
+    _ file: any DiskFile, sizeBytes: UInt64, expected: TableMetadata?
   ) throws(StorageError) -> TableFooter {
     func damage(_ what: String, expected: UInt64 = 0, found: UInt64 = 0) -> StorageError {
       let offset = sizeBytes - min(sizeBytes, UInt64(TableFormat.footerSizeBytes))
@@ -127,8 +128,11 @@ package final class Table: @unchecked Sendable {
     guard footer.fileSizeBytes == sizeBytes else {
       throw damage("footer (it belongs to a file of another size)", expected: footer.fileSizeBytes, found: sizeBytes)
     }
-    guard footer.tableNumber == number else {
-      throw damage("footer (it belongs to table \(footer.tableNumber))", expected: number, found: footer.tableNumber)
+    // Without a manifest nobody knows whether the table came from another node.
+    if let expected, footer.tableNumber != expected.footerNumber {
+      throw damage(
+        "footer (it belongs to table \(footer.tableNumber))", expected: expected.footerNumber, found: footer.tableNumber
+      )
     }
     if let expected, expected.fileHash != footer.fileHash {
       throw damage("table (it is not the one in the manifest)", expected: expected.fileHash, found: footer.fileHash)

@@ -32,7 +32,8 @@ internal import Platform
 //   12      20    handle of the root block
 //   32      20    handle of the properties block
 //   52      20    handle of the range tombstone block, or zeros
-//   72      8     number of the table: a file under a wrong name is told
+//   72      8     number of the table where it was written: a file under a wrong name is told (the manifest knows the
+//                 number of a table that another node wrote)
 //   80      8     file hash: XXH3-64 of the hashes of all blocks in file order
 //   88      8     size of the file
 //   96      28    zeros

@@ -29,8 +29,14 @@ package struct TableMetadata: Hashable, Sendable {
   package var garbageVersion = Version.zero
   /// Orders the tables of level 0: the larger is the newer. Set when the table is installed.
   package var sequence: UInt64 = 0
+  /// The number that the file's footer carries, where that is another: the table came from another node's store.
+  /// 0 where it is `number`.
+  package var originNumber: UInt64 = 0
 
   package init() {}
+
+  /// The number in the footer.
+  var footerNumber: UInt64 { originNumber == 0 ? number : originNumber }
 
   /// Whether it holds nothing at all.
   package var isEmpty: Bool { entryCount == 0 && rangeDeletionCount == 0 }
@@ -51,6 +57,7 @@ extension TableMetadata {
     [
       number, sizeBytes, fileHash, entryCount, deleteCount, rangeDeletionCount, minimumVersion.rawValue,
       maximumVersion.rawValue, keySizeBytes, valueSizeBytes, garbageCount, garbageVersion.rawValue, sequence,
+      originNumber,
     ]
   }
 
@@ -69,6 +76,7 @@ extension TableMetadata {
     case 10: garbageCount = value
     case 11: garbageVersion = Version(value)
     case 12: sequence = value
+    case 13: originNumber = value
     default: break
     }
   }

@@ -6,7 +6,7 @@ internal import Storage
 internal import Synchronization
 internal import Transactions
 
-// What joins transactions to a replicated log, as Core.swift's bridge joins them to one node's.
+// What joins transactions to a replicated log.
 
 /// How a database takes its place in a cluster.
 package struct ClusterNodeSetup: Sendable {
@@ -29,53 +29,6 @@ final class DatabaseLink: Sendable {
     get { state.withLock { $0 } }
     set { state.withLock { $0 = newValue } }
   }
-}
-
-/// Ties the knot between the engine, which must wait for the log, and the log, which delivers to the transactions.
-final class ClusterBridge: ReplicatedState {
-  private struct State {
-    weak var replicated: ReplicatedLog?
-    weak var manager: TransactionManager?
-    var members: Members?
-  }
-  private let state = Mutex(State())
-  private let leads: @Sendable () -> Void
-
-  init(_ leads: @escaping @Sendable () -> Void) { self.leads = leads }
-
-  var replicated: ReplicatedLog? {
-    get { state.withLock { $0.replicated } }
-    set { state.withLock { $0.replicated = newValue } }
-  }
-  var manager: TransactionManager? {
-    get { state.withLock { $0.manager } }
-    set { state.withLock { $0.manager = newValue } }
-  }
-  var members: Members? {
-    get { state.withLock { $0.members } }
-    set { state.withLock { $0.members = newValue } }
-  }
-
-  func deliver(_ group: ChosenGroup) throws(DeliveryError) {
-    guard let manager else { throw .failed("the database is closed") }
-    do throws(StorageError) {
-      unsafe try manager.deliver(
-        slot: group.slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
-        payload: group.payload)
-    } catch {
-      if case .full = error { throw .later }
-      throw .failed("\(error)")
-    }
-  }
-
-  func discard(from version: Version) { manager?.discardInFlight(from: version) }
-
-  func lead(term: UInt64) {
-    leads()
-    manager?.lead(term: term)
-  }
-
-  func resign(discardingFrom version: Version?) { manager?.resign(discardingFrom: version) }
 }
 
 /// The replicated log as transactions know a log, and as they ask about snapshots.
