@@ -17,16 +17,33 @@ final class ClusterProcesses: @unchecked Sendable {
   private let lock = NSLock()
   private var list: [Node]
   private let extra: [String]
+  private let faultsLibrary: String?
+  /// Between the nodes, where asked for.
+  let proxy: PeerProxy?
 
-  /// - Parameter extra: more arguments of `synod serve`.
-  init(directory: String, count: Int, extra: [String] = []) throws {
+  /// - Parameters:
+  ///   - extra: more arguments of `synod serve`.
+  ///   - isProxied: peers reach each other through a proxy that can be told to break their streams.
+  ///   - faultsLibrary: `tools/faults.c`, built: the nodes' disks and wall clocks can be told to fail.
+  init(
+    directory: String, count: Int, extra: [String] = [], isProxied: Bool = false, faultsLibrary: String? = nil
+  ) throws {
     self.directory = directory
     self.extra = extra
+    self.faultsLibrary = faultsLibrary
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    list = (1...count).map {
+    let list = (1...count).map {
       Node(index: $0, sqlPort: Self.freePort(), peerPort: Self.freePort(), httpPort: Self.freePort())
     }
+    self.list = list
+    proxy = isProxied ? try PeerProxy(list.map { ($0.index, $0.peerPort) }) : nil
+    if faultsLibrary != nil { for node in list { try NodeFaults().write(to: faultsFile(node.index)) } }
   }
+
+  private func faultsFile(_ index: Int) -> String { "\(directory)/node\(index).faults" }
+
+  /// Tells a node's disk and wall clock what to do from now on.
+  func setFaults(_ faults: NodeFaults, of index: Int) throws { try faults.write(to: faultsFile(index)) }
 
   var nodes: [Node] { lock.withLock { list } }
 
@@ -51,7 +68,9 @@ final class ClusterProcesses: @unchecked Sendable {
     return UInt16(bigEndian: address.sin_port)
   }
 
-  private var joinList: String { nodes.map { "127.0.0.1:\($0.peerPort)" }.joined(separator: ",") }
+  private func advertisedPort(_ node: Node) -> UInt16 { proxy?.ports[node.index] ?? node.peerPort }
+
+  private var joinList: String { nodes.map { "127.0.0.1:\(advertisedPort($0))" }.joined(separator: ",") }
 
   func start(_ index: Int) throws {
     guard let node = nodes.first(where: { $0.index == index }) else { return }
@@ -61,8 +80,13 @@ final class ClusterProcesses: @unchecked Sendable {
       [
         "serve", "--data", "\(directory)/node\(index)", "--listen", "127.0.0.1:\(node.sqlPort)", "--http",
         "127.0.0.1:\(node.httpPort)", "--peer-listen", "127.0.0.1:\(node.peerPort)", "--join", joinList,
-        "--bootstrap-expect", "\(nodes.count)", "--faults",
+        "--bootstrap-expect", "\(nodes.count)", "--faults", "--advertise", "127.0.0.1:\(advertisedPort(node))",
       ] + extra
+    if let faultsLibrary {
+      process.environment = ProcessInfo.processInfo.environment.merging([
+        "LD_PRELOAD": faultsLibrary, "SYNOD_FAULTS_FILE": faultsFile(index),
+      ]) { $1 }
+    }
     let path = "\(directory)/node\(index).log"
     if !FileManager.default.fileExists(atPath: path) { _ = FileManager.default.createFile(atPath: path, contents: nil) }
     let output = FileHandle(forWritingAtPath: path)
@@ -92,7 +116,10 @@ final class ClusterProcesses: @unchecked Sendable {
     }
   }
 
-  func stopAll() { for node in nodes { signal(node.index, SIGKILL) } }
+  func stopAll() {
+    for node in nodes { signal(node.index, SIGKILL) }
+    proxy?.stop()
+  }
 
   // MARK: Asking nodes
 
@@ -101,6 +128,9 @@ final class ClusterProcesses: @unchecked Sendable {
     guard node.process != nil, !node.isPaused else { return nil }
     return HTTPQuestion.ask(port: node.httpPort, path: path)
   }
+
+  /// Whether the node's process has not ended by itself.
+  func isRunning(_ index: Int) -> Bool { nodes.first { $0.index == index }?.process?.isRunning ?? false }
 
   func leader() -> Node? { nodes.first { Self.ask($0, "/primary")?.status == 200 } }
 

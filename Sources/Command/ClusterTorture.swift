@@ -17,7 +17,18 @@ import Foundation
 struct ClusterTorture: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "torture-cluster",
-    abstract: "Kill the leader of a cluster of processes (kill -9) again and again and check that no commit is lost.")
+    abstract: "Kill the leader of a cluster of processes (kill -9) again and again and check that no commit is lost.",
+    discussion: """
+      With --nemesis, everything goes wrong for --seconds: nodes are killed and stopped, the network between them is cut \
+      (whole, one way, in a chain, flapping), slow and broken, disks are slow, full and failing, wall clocks jump. Clients \
+      at all levels write lists and registers whose values tell who wrote them, read them on all nodes, and what they saw \
+      is judged: serializable transactions have a serial order, all snapshots fit one order and miss nothing that was \\
+      acknowledged before, and nothing acknowledged is lost.
+
+        synod torture-cluster --nemesis kill,pause,partition,network,transfer --seconds 60 --seed 7
+        cc -O2 -shared -fPIC -o faults.so tools/faults.c
+        synod torture-cluster --nemesis all --faults-library ./faults.so --seconds 60
+      """)
 
   @Option(help: "How many nodes.")
   var nodes = 3
@@ -29,9 +40,50 @@ struct ClusterTorture: ParsableCommand {
   var pause = 300
   @Option(help: ArgumentHelp("Where the nodes keep their files; a temporary directory if left out.", valueName: "dir"))
   var data: String?
+  @Option(
+    help: ArgumentHelp(
+      "What goes wrong instead of kills alone: \(Nemesis.Kind.allCases.map(\.rawValue).joined(separator: ", ")), or all.",
+      valueName: "kinds"))
+  var nemesis: String?
+  @Option(help: "How long the nemesis works.")
+  var seconds = 60
+  @Option(help: "What the nemesis draws its faults from. (default: drawn)")
+  var seed: UInt64?
+  @Option(help: ArgumentHelp("tools/faults.c, built: for disk and clock.", valueName: "file"))
+  var faultsLibrary: String?
+  @Flag(help: "Tell of every episode.")
+  var verbose = false
+
+  func validate() throws {
+    guard (1...9).contains(nodes), (1...256).contains(clients), kills >= 0, pause >= 0, pause <= 3_600_000 else {
+      throw ValidationError("--nodes is 1 to 9, --clients 1 to 256, --kills and --pause are not negative")
+    }
+    guard (1...86_400).contains(seconds) else { throw ValidationError("--seconds is 1 to 86400") }
+    _ = try kinds()
+  }
+
+  /// What the nemesis may do.
+  private func kinds() throws -> [Nemesis.Kind] {
+    guard let nemesis else { return [] }
+    let needsLibrary: Set<Nemesis.Kind> = [.disk, .clock]
+    if nemesis == "all" { return Nemesis.Kind.allCases.filter { faultsLibrary != nil || !needsLibrary.contains($0) } }
+    let list = try nemesis.split(separator: ",").map { name in
+      guard let kind = Nemesis.Kind(rawValue: String(name)) else {
+        throw ValidationError("--nemesis: unknown \"\(name)\"")
+      }
+      return kind
+    }
+    if faultsLibrary == nil, let kind = list.first(where: needsLibrary.contains) {
+      throw ValidationError(
+        "--nemesis \(kind.rawValue) needs --faults-library: cc -O2 -shared -fPIC -o faults.so tools/faults.c")
+    }
+    guard !list.isEmpty else { throw ValidationError("--nemesis: nothing is to go wrong") }
+    return list
+  }
 
   func run() throws {
     signal(SIGPIPE, SIG_IGN)
+    if nemesis != nil { return try runNemesis() }
     let directory = data ?? NSTemporaryDirectory() + "synod-torture-\(getpid())"
     let cluster = try ClusterProcesses(directory: directory, count: nodes, extra: ["--log-level", "notice"])
     defer {
@@ -81,6 +133,21 @@ struct ClusterTorture: ParsableCommand {
     print(
       "failover (kill to first new commit): p50 \(quantile(0.5)) ms, p99 \(quantile(0.99)) ms, max \(Int(sorted.last ?? 0)) ms"
     )
+  }
+
+  private func runNemesis() throws {
+    let seed = seed ?? UInt64.random(in: 1...999_999)
+    let directory = data ?? NSTemporaryDirectory() + "synod-nemesis-\(getpid())"
+    let library = faultsLibrary.map { URL(fileURLWithPath: $0).path }
+    if let library, !FileManager.default.fileExists(atPath: library) {
+      throw CommandFailure("there is no \(library): cc -O2 -shared -fPIC -o faults.so tools/faults.c")
+    }
+    let run = NemesisRun(
+      kinds: try kinds(), seed: seed, seconds: seconds, nodes: nodes, clients: clients, directory: directory,
+      faultsLibrary: library, isVerbose: verbose)
+    // What a failure left is kept.
+    try run.run()
+    if data == nil { try? FileManager.default.removeItem(atPath: directory) }
   }
 
   private func prepare(_ node: ClusterProcesses.Node) throws {

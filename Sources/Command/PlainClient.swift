@@ -15,6 +15,8 @@ final class PlainClient: @unchecked Sendable {
 
   private var descriptor: Int32
   private var input: [UInt8] = []
+  /// What the last statement called itself when it was done: `COMMIT`, `ROLLBACK`, `SELECT 1`.
+  private(set) var lastTag = ""
 
   init(host: String, port: UInt16, parameters: [String: String] = [:], timeoutSeconds: Int = 5) throws {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -101,6 +103,7 @@ final class PlainClient: @unchecked Sendable {
       let body = try receive(count - 4)
       switch head[0] {
       case UInt8(ascii: "D"): rows.append(Self.row(body))
+      case UInt8(ascii: "C"): lastTag = String(decoding: body.dropLast(), as: UTF8.self)
       case UInt8(ascii: "E"): refusal = Self.refusal(body)
       case UInt8(ascii: "Z"):
         if let refusal { throw refusal }

@@ -8,4 +8,22 @@ import Testing
     #expect(result.status == 0, "\(result.output)\n\(result.errors)")
     #expect(result.output.contains("no acknowledged commit lost"), "\(result.output)")
   }
+
+  /// Small; `tools/nemesis` is the long form.
+  @Test func historiesUnderFaultsAreWhatTheirLevelsPromise() throws {
+    let scratch = Scratch()
+    let library = scratch.path + "/faults.so"
+    let compiler = Process()
+    compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    compiler.arguments = ["cc", "-O2", "-shared", "-fPIC", "-o", library, Synod.root.path + "/tools/faults.c"]
+    try compiler.run()
+    compiler.waitUntilExit()
+    #expect(compiler.terminationStatus == 0)
+    let result = try Synod.run([
+      "torture-cluster", "--nemesis", "all", "--faults-library", library, "--seconds", "6", "--seed", "3",
+      "--clients", "4", "--data", scratch.path + "/cluster", "--verbose",
+    ])
+    #expect(result.status == 0, "\(result.output)\n\(result.errors)")
+    #expect(result.output.contains("no anomaly"), "\(result.output)")
+  }
 }
