@@ -62,6 +62,15 @@ package enum CertifierMutant: String, CaseIterable, Sendable {
   case trustsReaders
   /// Only readers that were concurrent count.
   case ignoresEarlierReaders
+  // Moving a snapshot (Transaction+Refresh.swift):
+  /// Keys that were asked for are not looked at.
+  case movesOverPoints
+  /// Intervals that were passed over are not looked at.
+  case movesOverIntervals
+  /// The statement goes on with what it read in the old snapshot.
+  case movesInMidStatement
+  /// The old snapshot is given back before it is known what has changed since.
+  case releasesOldSnapshotFirst
 }
 
 @unsafe

@@ -6,11 +6,15 @@ internal import Storage
 // cursors); and, from its commit on, what it has written. Private to the transaction until it commits; then the certifier
 // takes the lists over.
 //
-// 1. Nothing is ever taken out, also not by the rollback of a savepoint: the program has seen it.
+// 1. Nothing is taken out, also not by the rollback of a savepoint: the program has seen it.
 // 2. A point is recorded once. The hash stands for the key: two keys of the same 64-bit hash can only add conflicts.
 // 3. Beyond `limit` points, or `limit` intervals, everything is sorted and the closest neighbours (those that share the
 //    longest prefix) are merged until half is left. Merging covers more keys, never fewer: it can add conflicts and
-//    cannot lose one. The same is done with what was written, when it is sealed.
+//    cannot lose one. The same is done with what was written, when it is sealed. A footprint that `givesUp` (repeatable
+//    read, which only wants to know whether its snapshot can be moved) forgets everything instead, and says so: `isLost`.
+// 4. One exception to 1: what a statement read whose answer nobody has seen, because it is run again over a newer snapshot
+//    (Transaction+Refresh.swift). `mark` says how far the reads before the statement go; until `closeMark` no interval
+//    from before the mark is extended, so that `truncate(to:)` restores them as they were.
 
 @unsafe
 struct FootprintKey: BitwiseCopyable {
@@ -53,6 +57,14 @@ struct Footprint {
   /// Open addressing over `points` by hash: index + 1, 0 for empty. Only from nine points on.
   private var table = unsafe RawList<UInt32>()
   var limit = 16 << 10
+  /// Whether it forgets, rather than merges, what goes beyond the limit.
+  var givesUp = false
+  /// Too much was read: nothing is known of it any more.
+  private(set) var isLost = false
+  /// Intervals before it belong to earlier statements.
+  private var frozenIntervals = 0
+  /// Counts how often points and intervals were merged, so that marks from before are known to be stale.
+  private var merges: UInt32 = 0
   /// Keys put or deleted, and intervals deleted (or standing for too many keys).
   private(set) var written = unsafe RawList<FootprintKey>()
   private(set) var writtenIntervals = unsafe RawList<FootprintInterval>()
@@ -66,6 +78,7 @@ struct Footprint {
 
   @inline(__always)
   mutating func addPoint(_ key: UnsafeRawBufferPointer) {
+    if unsafe isLost { return }
     let hash = unsafe keyHash(key)
     if unsafe points.count <= 8 {
       for index in unsafe 0..<points.count where unsafe points.pointer(index).pointee.hash == hash { return }
@@ -76,7 +89,18 @@ struct Footprint {
     unsafe points.append(
       FootprintKey(hash: hash, key: copy.baseAddress, keyCount: UInt32(truncatingIfNeeded: copy.count)))
     if unsafe points.count == 9 { unsafe rebuildTable(64) }
-    if unsafe points.count > limit { unsafe coarsen() }
+    if unsafe points.count > limit { unsafe overflow() }
+  }
+
+  /// Too much was read to remember it exactly.
+  @inline(never)
+  private mutating func overflow() {
+    guard unsafe givesUp else { return unsafe coarsen() }
+    unsafe points.free()
+    unsafe intervals.free()
+    unsafe table.free()
+    unsafe arena.free()
+    unsafe isLost = true
   }
 
   /// False if it is there. Otherwise the next point appended is its point.
@@ -112,7 +136,8 @@ struct Footprint {
     guard comparison < 0 || (comparison == 0 && isUpperInclusive) else { return }
     // One key, looked up by a cursor.
     if comparison == 0 { return unsafe addPoint(lower) }
-    if unsafe intervals.count > 0 {
+    if unsafe isLost { return }
+    if unsafe intervals.count > frozenIntervals {
       // The same cursor over the same rows once more, or a longer way from the same start.
       let last = unsafe intervals.pointer(intervals.count - 1)
       if unsafe order(last.pointee.lowerBytes, lower) == 0 {
@@ -136,7 +161,7 @@ struct Footprint {
         lower: lower.baseAddress, upper: upper.baseAddress, lowerCount: UInt32(truncatingIfNeeded: lower.count),
         upperCount: UInt32(truncatingIfNeeded: upper.count), isUpperInclusive: isUpperInclusive,
         isUnbounded: isUnbounded))
-    if unsafe intervals.count > limit { unsafe coarsen() }
+    if unsafe intervals.count > limit { unsafe overflow() }
   }
 
   /// The interval in which `key` was read; nil if the key itself was asked for, or it was not read.
@@ -199,6 +224,8 @@ struct Footprint {
 
   /// Turns points into intervals until at most half of `limit` intervals are left.
   mutating func coarsen() {
+    unsafe merges &+= 1
+    unsafe frozenIntervals = 0
     unsafe Footprint.coarsen(&points, &intervals, to: max(1, limit / 2))
     unsafe table.removeAll()
   }
@@ -312,13 +339,41 @@ struct Footprint {
 
   var isEmptyOfWrites: Bool { unsafe written.isEmpty && writtenIntervals.isEmpty }
 
-  var readCount: (points: Int, intervals: Int) { unsafe (points.count, intervals.count) }
+  // MARK: Marks
 
-  /// For a mutant only: what was read is never to be forgotten.
-  mutating func truncateReads(to count: (points: Int, intervals: Int)) {
-    unsafe points.truncate(to: min(points.count, count.points))
-    unsafe intervals.truncate(to: min(intervals.count, count.intervals))
+  /// How far the reads go that were made until now.
+  struct Mark: BitwiseCopyable {
+    var points: Int
+    var intervals: Int
+    fileprivate var merges: UInt32
+    var isEmpty: Bool { points == 0 && intervals == 0 }
+  }
+
+  var mark: Mark { unsafe Mark(points: points.count, intervals: intervals.count, merges: merges) }
+
+  /// A mark to which `truncate` may go back, until `closeMark`.
+  mutating func openMark() -> Mark {
+    unsafe frozenIntervals = unsafe intervals.count
+    return unsafe mark
+  }
+
+  mutating func closeMark() { unsafe frozenIntervals = 0 }
+
+  /// Whether what was read before the mark can still be told from what was read after it.
+  func isValid(_ mark: Mark) -> Bool { unsafe mark.merges == merges && !isLost }
+
+  /// Forgets what was read after a valid mark.
+  mutating func truncate(to mark: Mark) {
+    unsafe points.truncate(to: min(points.count, mark.points))
+    unsafe intervals.truncate(to: min(intervals.count, mark.intervals))
     if unsafe points.count > 8 { unsafe rebuildTable(table.count) } else { unsafe table.removeAll() }
+  }
+
+  /// Whether `key` was asked for.
+  func hasPoint(_ key: UnsafeRawBufferPointer) -> Bool {
+    let hash = unsafe keyHash(key)
+    for index in unsafe 0..<points.count where unsafe points.pointer(index).pointee.hash == hash { return true }
+    return false
   }
 
   mutating func removeReads() {

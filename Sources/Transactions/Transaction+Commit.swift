@@ -74,6 +74,7 @@ extension Transaction {
     guard state == .active || state == .failed else { return }
     // A wait that `whenGranted` was to be told of ends with `cancelled`.
     if pendingEntry != nil { manager.lockTable.cancel(self) }
+    giveUpConflict()
     manager.end(self, as: .rolledBack)
   }
 

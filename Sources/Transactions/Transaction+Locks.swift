@@ -9,8 +9,8 @@ internal import Synchronization
 extension Transaction {
   /// Locks `key`, existing or not, to the end of the transaction or to the rollback of the savepoint that is open now.
   ///
-  /// From repeatable read on, a key that was written after the snapshot is a serialization failure: first updater wins. At
-  /// repeatable read `keyShare` says `.changed` instead, since a key that is merely referenced may be updated; and so does
+  /// From repeatable read on, a key that was written after the snapshot is a serialization failure, unless the snapshot can
+  /// be moved past it (Transaction+Refresh.swift): first updater wins. At repeatable read `keyShare` says `.changed` instead, since a key that is merely referenced may be updated; and so does
   /// any strength with `allowsNewer`, for a unique check, which has to find the other's row with `getLatest`. The caller
   /// must heed the first answer: a second `lock` or `put` of the key does not look again.
   package func lock(
@@ -143,7 +143,8 @@ extension Transaction {
     guard let newer else { return .unchanged }
     if isolation == .readCommitted { return .changed }
     if isolation == .repeatableRead && (allowsNewer || strength == LockStrength.keyShare.rawValue) { return .changed }
-    throw unsafe failed(concurrentUpdate(KeyRange(key: Array(key)), newer))
+    unsafe try meet(concurrentUpdate(KeyRange(key: Array(key)), newer), at: key)
+    return .unchanged
   }
 
   /// First updater wins, for an interval.
@@ -157,13 +158,12 @@ extension Transaction {
         return false
       }
     } catch { throw .storage(error) }
-    if let newer { throw failed(concurrentUpdate(KeyRange(key: newer.key), newer.version)) }
+    if let newer { unsafe try meet(concurrentUpdate(KeyRange(key: newer.key), newer.version), at: nil) }
   }
 
-  private func concurrentUpdate(_ keys: KeyRange, _ version: Version) -> TransactionError {
-    .serializationFailure(
-      SerializationFailure(
-        reason: .concurrentUpdate, keys: keys, others: [manager.reference(committedAt: version)]))
+  func concurrentUpdate(_ keys: KeyRange, _ version: Version) -> SerializationFailure {
+    SerializationFailure(
+      reason: .concurrentUpdate, keys: keys, others: [manager.reference(committedAt: version)])
   }
 }
 

@@ -39,8 +39,16 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// The entry whose lock was granted after a wait that `whenGranted` was told of, and not yet asked for again.
   var pendingEntry: UInt32?
   var openCursors: [Unmanaged<TransactionCursor>] = unsafe []
-  /// Whether reads are remembered for the certifier.
-  @exclusivity(unchecked) var isTracked = false
+  /// Whether the certifier will want to know what was read and written.
+  @exclusivity(unchecked) private(set) var isTracked = false
+  /// Whether reads go to the footprint: for the certifier, or so that the snapshot can be moved.
+  @exclusivity(unchecked) private(set) var remembersReads = false
+  /// The statement that can be run again, if one is open; see Transaction+Refresh.swift.
+  @exclusivity(unchecked) var statement: StatementMark?
+  /// Why the open statement has failed, until it is decided whether it is run again.
+  var conflict: SerializationFailure?
+  /// Entries whose newest state was looked at under a lock that a savepoint could give back (repeatable read).
+  var lockedReads: [UInt32] = []
   /// What is becoming known of a read-only snapshot, while it is tracked.
   var safety: SnapshotSafety?
   /// Has waited for the right of way to be free, and keeps it so until its commit is delivered.
@@ -102,7 +110,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     isCancelled.store(false, ordering: .relaxed)
     if let safety, safety.outcome.load() == SnapshotSafety.safe {
       // Cursors that are open still note what they pass.
-      unsafe isTracked = unsafe !openCursors.isEmpty
+      unsafe track(forCertifier: !openCursors.isEmpty)
     }
     guard let hold = unsafe hold else {
       _ = try manager.takeSnapshot(self)
@@ -115,6 +123,14 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       unsafe self.hold = manager.engine.retainVisible()
     }
     if let gate = manager.gate { try manager.confirmSnapshot(self, gate) }
+  }
+
+  /// Says who wants the reads from now on.
+  func track(forCertifier: Bool) {
+    unsafe isTracked = forCertifier
+    unsafe remembersReads =
+      forCertifier || (isolation == .repeatableRead && !isReadOnly && !options.isOneStatement)
+    unsafe footprint.givesUp = !forCertifier
   }
 
   // MARK: Reading
@@ -140,7 +156,9 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     do throws(StorageError) { unsafe value = unsafe try manager.engine.get(key, at: snapshot, &pin) } catch {
       throw .storage(error)
     }
-    if unsafe isTracked && (value != nil || manager.options.mutant != .forgetsMisses) { unsafe footprint.addPoint(key) }
+    if unsafe remembersReads && (value != nil || manager.options.mutant != .forgetsMisses) {
+      unsafe footprint.addPoint(key)
+    }
     return unsafe value
   }
 
@@ -155,6 +173,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       case .value(let value): return unsafe value
       }
     }
+    if unsafe remembersReads && isolation == .repeatableRead { unsafe noteNewestRead(key) }
     return unsafe try getNewest(key)
   }
 
@@ -192,7 +211,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
         guard unsafe try manager.engine.newestVersion(of: key, after: version, &lockPin) == nil else { return false }
       } catch { throw .storage(error) }
     }
-    if unsafe isTracked { unsafe footprint.addPoint(key) }
+    if unsafe remembersReads { unsafe footprint.addPoint(key) }
     return true
   }
 
@@ -230,7 +249,9 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     switch unsafe writes.own(entry, key) {
     case .value: return false
     case .deleted: break
-    case .nothing: if unsafe try getNewest(key) != nil { return false }
+    case .nothing:
+      if isolation == .repeatableRead && !savepoints.isEmpty { lockedReads.append(UInt32(truncatingIfNeeded: entry)) }
+      if unsafe try getNewest(key) != nil { return false }
     }
     unsafe writes.put(entry, value, &arena)
     return true
@@ -310,7 +331,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe savepoints.append(
       SavepointState(
         serial: savepointSerial, writes: writes.openSavepoint(), heldCount: held.count,
-        rangeLockCount: rangeLocks.count, metadataCount: metadata.count, readCount: footprint.readCount))
+        rangeLockCount: rangeLocks.count, metadataCount: metadata.count, reads: footprint.mark))
     return Savepoint(depth: savepoints.count - 1, serial: savepointSerial)
   }
 
@@ -324,7 +345,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       unsafe writes.closeSavepoint()
     }
     pendingEntry = nil
-    if manager.options.mutant == .forgetsReadsOfSavepoints { unsafe footprint.truncateReads(to: mark.readCount) }
+    giveUpConflict()
+    if manager.options.mutant == .forgetsReadsOfSavepoints { unsafe footprint.truncate(to: mark.reads) }
     unsafe writes.rollback(to: mark.writes)
     metadata.removeLast(metadata.count - mark.metadataCount)
     if unsafe held.count > mark.heldCount || rangeLocks.count > mark.rangeLockCount {
@@ -332,6 +354,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
         // The right of way, taken by the first statement after the savepoint, is no key of the transaction's.
         if entry != TransactionManager.noEntry { unsafe self.writes.setStrength(Int(entry), strength) }
       }
+      if !lockedReads.isEmpty { rememberLockedReads() }
     }
     state = .active
   }
@@ -402,7 +425,7 @@ struct SavepointState {
   var heldCount: Int
   var rangeLockCount: Int
   var metadataCount: Int
-  var readCount: (points: Int, intervals: Int)
+  var reads: Footprint.Mark
 }
 
 /// The same with arrays, where speed does not matter.

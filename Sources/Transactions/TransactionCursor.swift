@@ -55,7 +55,7 @@ package final class TransactionCursor {
     }
     mergesOwn = unsafe !transaction.writes.isUntouched
     sequence = unsafe mergesOwn ? transaction.writes.openCursor() : 0
-    if unsafe transaction.isTracked && isRemembered {
+    if unsafe transaction.remembersReads && isRemembered {
       unsafe transaction.openCursors.append(Unmanaged.passUnretained(self))
     }
   }
@@ -269,7 +269,8 @@ package final class TransactionCursor {
 
   /// Remembers the interval from where the cursor began (or last sought) to where it is.
   func notePassed() {
-    guard unsafe transaction.isTracked && isRemembered, transaction.state == .active || transaction.state == .failed
+    guard unsafe transaction.remembersReads && isRemembered,
+      transaction.state == .active || transaction.state == .failed
     else { return }
     let empty = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
     let start = passedFrom ?? (isReverse ? range.upper : range.lower)
@@ -303,7 +304,7 @@ package final class TransactionCursor {
     guard isOpen else { return }
     isOpen = false
     if !isAtEnd { notePassed() }
-    if unsafe transaction.isTracked && isRemembered {
+    if unsafe transaction.remembersReads && isRemembered {
       let me = unsafe Unmanaged.passUnretained(self).toOpaque()
       if let index = unsafe transaction.openCursors.lastIndex(where: { unsafe $0.toOpaque() == me }) {
         unsafe transaction.openCursors.remove(at: index)

@@ -116,6 +116,22 @@ package struct SerializationFailure: Error, Hashable, Sendable {
   package var others: [TransactionReference]
   /// The cycle, beginning and ending with this transaction; empty unless `reason` is `cycle`.
   package var cycle: [Dependency]
+  /// After a concurrent update: why the snapshot could not be moved past it.
+  package var obstacle: Obstacle?
+
+  /// What keeps a snapshot from being moved.
+  package enum Obstacle: Hashable, Sendable {
+    /// This was read, and then changed by another transaction.
+    case read(Dependency)
+    /// Part of the statement's answer has been given.
+    case answered
+    /// A cursor is open over the old snapshot.
+    case openCursor
+    /// More was read than is remembered, or looked at, for this purpose.
+    case tooMuchRead
+    /// The statement was run again too often.
+    case tooOften
+  }
 
   package init(
     reason: Reason, keys: KeyRange, others: [TransactionReference] = [], cycle: [Dependency] = []

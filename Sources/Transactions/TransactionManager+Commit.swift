@@ -134,10 +134,10 @@ extension TransactionManager {
   /// Steps 1 to 7. Returns the version, or nil when nothing was written: then the transaction is over.
   func sequence(_ transaction: Transaction) throws(TransactionError) -> Version? {
     try transaction.checkActive()
-    for index in unsafe 0..<transaction.openCursors.count {
-      unsafe transaction.openCursors[index].takeUnretainedValue().notePassed()
+    if unsafe transaction.isTracked {
+      transaction.noteOpenCursors()
+      seal(transaction)
     }
-    if unsafe transaction.isTracked { seal(transaction) }
     guard unsafe transaction.writes.hasWrites else {
       try commitReadOnly(transaction)
       return nil

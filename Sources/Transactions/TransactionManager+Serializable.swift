@@ -46,7 +46,7 @@ extension TransactionManager {
         }
       }
       if safety.outcome.load() == SnapshotSafety.safe {
-        unsafe transaction.isTracked = false
+        transaction.track(forCertifier: false)
         return
       }
       forgetSnapshot(transaction)
@@ -61,10 +61,10 @@ extension TransactionManager {
     if transaction.isReadOnly {
       transaction.safety = unsafe sequencer.certifier.beginReader(snapshot: hold.version.rawValue)
       transaction.certifierPlace = transaction.safety?.place ?? -1
-      unsafe transaction.isTracked = transaction.safety != nil
+      transaction.track(forCertifier: transaction.safety != nil)
     } else {
       transaction.certifierPlace = unsafe sequencer.certifier.begin(snapshot: hold.version.rawValue)
-      unsafe transaction.isTracked = true
+      transaction.track(forCertifier: true)
     }
     sequencer.latch.unlock()
   }
@@ -157,10 +157,7 @@ extension TransactionManager {
     let found =
       unsafe node < 0
       ? transaction.footprint.interval(around: key) : sequencer.certifier.nodes[node].footprint.interval(around: key)
-    guard let interval = unsafe found else { return nil }
-    var upper = unsafe interval.isUnbounded ? nil : Array(interval.upperBytes)
-    if unsafe interval.isUpperInclusive { upper?.append(0) }
-    return unsafe KeyRange(lower: Array(interval.lowerBytes), upper: upper)
+    return unsafe found.map { unsafe KeyRange($0) }
   }
 
   // MARK: The right of way

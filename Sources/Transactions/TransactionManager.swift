@@ -23,6 +23,9 @@ package final class TransactionManager: Sendable {
   let rolledBack = Atomic<UInt64>(0)
   let committedReadOnly = Atomic<UInt64>(0)
   let conflicts: ConflictList
+  /// How often a snapshot was moved, and how often it could not be.
+  let refreshes = Atomic<UInt64>(0)
+  let refusedRefreshes = Atomic<UInt64>(0)
   /// Those who wait for a safe snapshot.
   let deferred: Mutex<[(session: UInt64, safety: SnapshotSafety)]> = Mutex([])
   /// Asked about every snapshot where there are several nodes.
@@ -48,7 +51,8 @@ package final class TransactionManager: Sendable {
   package func begin(_ options: TransactionOptions = .init()) throws(TransactionError) -> Transaction {
     let id = nextId.wrappingAdd(1, ordering: .relaxed).oldValue
     let transaction = Transaction(manager: self, id: id, options: options)
-    unsafe transaction.footprint.limit = self.options.readsPerTransaction
+    unsafe transaction.footprint.limit =
+      options.isolation == .serializable ? self.options.readsPerTransaction : self.options.readsToMoveSnapshot
     return transaction
   }
 
@@ -68,6 +72,7 @@ package final class TransactionManager: Sendable {
       try takeSerializableSnapshot(transaction)
     } else {
       unsafe transaction.hold = engine.retainVisible()
+      transaction.track(forCertifier: false)
     }
     if let gate { try confirmSnapshot(transaction, gate) }
     return unsafe transaction.hold.unsafelyUnwrapped.version
@@ -118,6 +123,8 @@ package final class TransactionManager: Sendable {
     statistics.lockWaits = lockTable.waits.load(ordering: .relaxed)
     statistics.deadlocks = lockTable.deadlocks.load(ordering: .relaxed)
     statistics.waiting = lockTable.waitLatch.withLock { unsafe lockTable.waiting.count }
+    statistics.refreshes = refreshes.load(ordering: .relaxed)
+    statistics.refusedRefreshes = refusedRefreshes.load(ordering: .relaxed)
     conflicts.count(into: &statistics)
     sequencer.latch.withLock {
       statistics.committed = unsafe sequencer.committed
@@ -153,6 +160,9 @@ package struct TransactionStatistics: Hashable, Sendable {
   package var concurrentUpdateFailures: UInt64 = 0
   package var cycleFailures: UInt64 = 0
   package var undecidedFailures: UInt64 = 0
+  /// Conflicts that no longer fail a transaction, because its snapshot was moved, and those that could not be met so.
+  package var refreshes: UInt64 = 0
+  package var refusedRefreshes: UInt64 = 0
   package var deadlocks: UInt64 = 0
   package var lockWaits: UInt64 = 0
   /// Now: open transactions, keys with a lock, transactions that wait, committed transactions that the certifier remembers.

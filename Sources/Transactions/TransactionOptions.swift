@@ -32,6 +32,8 @@ package struct TransactionOptions: Sendable {
   package var isLocal = false
   /// False for what the system does on behalf of an open transaction: it must not wait for that one's right of way.
   package var givesWay = true
+  /// Nothing follows the first statement: what it reads need not be remembered to move the snapshot.
+  package var isOneStatement = false
 
   package init(
     isolation: IsolationLevel = .readCommitted, isReadOnly: Bool = false, isDeferrable: Bool = false,
@@ -60,6 +62,12 @@ package struct TransactionManagerOptions: Sendable {
   package var certifierSizeBytes = 64 << 20
   /// Reads (points and intervals) that one transaction remembers exactly; beyond it neighbours are merged.
   package var readsPerTransaction = 16 << 10
+  /// Reads that a transaction at repeatable read remembers, so that its snapshot can be moved; beyond it that is not done.
+  package var readsToMoveSnapshot = 4096
+  /// Entries of intervals that are looked at to move a snapshot once; beyond it that is not done.
+  package var entriesToMoveSnapshot = 16 << 10
+  /// How often one statement is run again over a newer snapshot.
+  package var statementRepetitions = 16
   /// Nodes that one search for a cycle may visit.
   package var cycleSearchBudget = 4096
   /// Failures kept for `recentConflicts`.

@@ -287,6 +287,14 @@ final class LockSource: EvaluatingSource {
         switch outcome {
         case .unchanged: continue
         case .skipped: continue rows
+        case .changed where transaction.isolation == .repeatableRead:
+          // For key share: the row's key is locked and the same; what is shown is the snapshot's row. A row that is gone
+          // could not be shown.
+          let isThere = try sqlErrors { () throws(TransactionError) in
+            unsafe try transaction.getLatest(key.bytes.buffer) != nil
+          }
+          guard !isThere else { continue }
+          try sqlErrors { () throws(TransactionError) in try transaction.needNewerSnapshot(for: key.array) }
         case .changed:
           guard
             let latest = unsafe try sqlErrors({ () throws(TransactionError) in

@@ -337,8 +337,16 @@ final class TableWriter {
     return nil
   }
 
+  /// Whether the key exists now, without locking it. From repeatable read on one that exists must exist in the snapshot.
   private func exists(_ transaction: Transaction, _ key: Bytes) throws(SQLError) -> Bool {
-    try sqlErrors { () throws(TransactionError) in unsafe try transaction.getLatest(key.buffer) != nil }
+    try sqlErrors { () throws(TransactionError) in
+      guard transaction.isolation == .repeatableRead else { return unsafe try transaction.getLatest(key.buffer) != nil }
+      if unsafe try transaction.get(key.buffer) != nil { return true }
+      if unsafe try transaction.getLatest(key.buffer) != nil {
+        try transaction.needNewerSnapshot(for: key.array)
+      }
+      return false
+    }
   }
 
   // MARK: Update and delete

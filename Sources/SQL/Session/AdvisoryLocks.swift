@@ -26,7 +26,9 @@ struct AdvisoryLocks {
     let bytes: [UInt8]
     let shared: Bool
   }
-  var held: [Key: Held] = [:]
+  var held: [Key: Held] = [:] { didSet { changes &+= 1 } }
+  /// Counts what was taken and given back.
+  private(set) var changes = 0
 }
 
 extension SQLSession {

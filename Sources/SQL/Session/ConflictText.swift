@@ -25,13 +25,16 @@ package struct ConflictText: Sendable {
   }
 
   package func detail(_ failure: SerializationFailure) -> String {
-    let others = failure.others.map(ConflictText.name).joined(separator: ", ")
+    let others =
+      failure.others.isEmpty
+      ? "another transaction" : failure.others.map(ConflictText.name).joined(separator: ", ")
     switch failure.reason {
     case .concurrentUpdate:
       let version = failure.others.first?.version.map { ", at version \($0.rawValue)" } ?? ""
-      return
+      let change =
         "\(others) changed \(names.describe(failure.keys)) and committed\(version), after the snapshot of this transaction."
         .sentence
+      return failure.obstacle.map { "\(change)\n\(obstacle($0))" } ?? change
     case .rightOfWay:
       return
         "\(others) failed several times before and has the right of way, and waits for \(names.describe(failure.keys)), which this transaction holds."
@@ -45,6 +48,17 @@ package struct ConflictText: Sendable {
           "What some of them read and wrote is only known roughly: their record was shortened to save memory.")
       }
       return lines.joined(separator: "\n")
+    }
+  }
+
+  /// Why the transaction could not go on as if it had begun later.
+  private func obstacle(_ obstacle: SerializationFailure.Obstacle) -> String {
+    switch obstacle {
+    case .read(let edge): line(edge, own: edge.from.id)
+    case .answered: "Part of the statement's answer had been given, so that it could not be run again."
+    case .openCursor: "A cursor was open over the snapshot."
+    case .tooMuchRead: "The transaction has read too much to find out whether any of it has changed since."
+    case .tooOften: "The statement had been run again for this too often."
     }
   }
 

@@ -88,7 +88,7 @@ extension SQLSession {
       var hasShown = false
       do throws(SQLError) {
         if transaction == nil {
-          try begin(.init(), attempts: attempt)
+          try begin(.init(), attempts: attempt, isOneStatement: isOwn)
         } else {
           try freshSnapshot()
         }
@@ -121,25 +121,56 @@ extension SQLSession {
     switch statement {
     case .query, .insert, .update, .delete:
       hasRun = true
-      let runner = try runner(prepared)
-      let tag = unsafe try runner.run(self, parameters) { (row) throws(SQLError) in
-        if !hasShown {
+      return try repeating(&hasShown) { (hasShown) throws(SQLError) in
+        let runner = try self.runner(prepared)
+        let tag = unsafe try runner.run(self, parameters) { (row) throws(SQLError) in
+          if !hasShown {
+            hasShown = true
+            try sink.columns(runner.columns)
+          }
+          unsafe try sink.row(row)
+        }
+        if runner.returnsRows, !hasShown {
           hasShown = true
           try sink.columns(runner.columns)
         }
-        unsafe try sink.row(row)
+        return tag
       }
-      if runner.returnsRows, !hasShown {
-        hasShown = true
-        try sink.columns(runner.columns)
-      }
-      return tag
     default:
       let counting = CountingSink(sink)
       defer { hasShown = counting.hasShown }
       let tag = try utility(statement, prepared, parameters, counting)
       try counting.flush()
       return tag
+    }
+  }
+
+  /// Runs a statement, and again over a newer snapshot if it met a conflict that this heals and has shown nothing yet: see
+  /// Transaction+Refresh. What it does beside the database's rows may be done again: numbers of sequences are lost, as by
+  /// a rollback; a statement that took or gave back an advisory lock of the session is not repeated.
+  func repeating(
+    _ hasShown: inout Bool, _ body: (_ hasShown: inout Bool) throws(SQLError) -> String
+  ) throws(SQLError) -> String {
+    guard let transaction, transaction.openStatement() else { return try body(&hasShown) }
+    defer { transaction.closeStatement() }
+    let checks = deferredChecks.count
+    let advisories = advisoryLocks.changes
+    while true {
+      do throws(SQLError) {
+        return try body(&hasShown)
+      } catch {
+        guard error.state == .serializationFailure else { throw error }
+        let hasAnswered = hasShown || advisoryLocks.changes != advisories
+        switch try sqlErrors({ () throws(TransactionError) in try transaction.repeatStatement(hasAnswered: hasAnswered)
+        })
+        {
+        case .unrelated: throw error
+        case .refused(let failure): throw SQLError(failure)
+        case .again: break
+        }
+        deferredChecks.removeLast(deferredChecks.count - checks)
+        try checkInterrupt()
+      }
     }
   }
 
@@ -243,6 +274,11 @@ extension SQLSession {
     guard let transaction else { return true }
     let outcome = try sqlErrors { () throws(TransactionError) in try transaction.lock(record, .keyShare, .wait) }
     guard outcome == .changed else { return true }
+    guard transaction.isolation == .readCommitted else {
+      // Rows must not be written for a table as it was.
+      try sqlErrors { () throws(TransactionError) in try transaction.needNewerSnapshot(for: record) }
+      return false
+    }
     try freshSnapshot()
     return false
   }

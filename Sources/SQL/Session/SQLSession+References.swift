@@ -124,8 +124,8 @@ extension SQLSession {
     }
   }
 
-  /// From repeatable read on a transaction does not see rows that began to refer to the key after its snapshot: if there are any, the
-  /// transaction cannot go on. Serializable needs this too: whoever added them may run at a lower level.
+  /// From repeatable read on a transaction does not see rows that began to refer to the key after its snapshot: if there
+  /// are any, it needs a newer one. Serializable needs this too: whoever added them may run at a lower level.
   private func refuseNewerRows(
     _ reference: CatalogSnapshot.Reference, _ child: TableDescriptor, _ values: [Datum], _ own: Transaction
   ) throws(SQLError) {
@@ -151,10 +151,7 @@ extension SQLSession {
       return try runReference(text, values, reference.key, child)
     }
     guard try count(nil) > count(snapshot) else { return }
-    throw SQLError(
-      .serializationFailure, "could not serialize access due to concurrent update",
-      detail: "Rows of \"\(child.name)\" began to refer to a key of this transaction after its snapshot.",
-      hint: "The transaction might succeed if retried.")
+    try sqlErrors { () throws(TransactionError) in try own.needNewerSnapshot(for: KeySpace.range(child.storage)) }
   }
 
   private func isPresent(

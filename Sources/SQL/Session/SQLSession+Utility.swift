@@ -223,15 +223,21 @@ extension SQLSession {
         SQLState(rawValue: "26000"), "prepared statement \"\(execute.name.text)\" does not exist",
         position: place(execute.name.position))
     }
-    let runner = try self.runner(statement)
     guard execute.arguments.count == statement.parameterTypes.count else {
       throw SQLError(
         .syntaxError, "wrong number of parameters for prepared statement \"\(execute.name.text)\"",
         detail: "Expected \(statement.parameterTypes.count) parameters but got \(execute.arguments.count).")
     }
-    let parameters = try constants(execute.arguments, statement.parameterTypes)
-    if runner.returnsRows { try sink.columns(runner.columns) }
-    return unsafe try runner.run(self, parameters) { (row) throws(SQLError) in unsafe try sink.row(row) }
+    var hasShown = false
+    return try repeating(&hasShown) { (hasShown) throws(SQLError) in
+      let runner = try self.runner(statement)
+      let parameters = try self.constants(execute.arguments, statement.parameterTypes)
+      if runner.returnsRows { try sink.columns(runner.columns) }
+      return unsafe try runner.run(self, parameters) { (row) throws(SQLError) in
+        hasShown = true
+        unsafe try sink.row(row)
+      }
+    }
   }
 
   /// The values of expressions without columns, as values of `types`.

@@ -246,7 +246,9 @@ package final class SQLSession {
   // MARK: Transactions
 
   /// Begins a transaction with the session's defaults and `modes`.
-  func begin(_ modes: Syntax.TransactionModes, attempts: Int = 0) throws(SQLError) {
+  func begin(
+    _ modes: Syntax.TransactionModes, attempts: Int = 0, isOneStatement: Bool = false
+  ) throws(SQLError) {
     var options = TransactionOptions(session: id)
     let defaults = settings.frequent
     options.isolation =
@@ -256,6 +258,7 @@ package final class SQLSession {
     options.isDeferrable = modes.deferrable ?? defaults.isDeferrable
     options.lockTimeoutNanoseconds = UInt64(defaults.lockTimeoutMilliseconds) * 1_000_000
     options.attempts = max(attempts, failures)
+    options.isOneStatement = isOneStatement
     if let asOf = modes.asOf {
       options.asOf = try constantVersion(asOf)
       options.isReadOnly = true

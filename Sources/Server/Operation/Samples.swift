@@ -14,6 +14,8 @@ package enum MetricNames {
     "synod_transactions_total": "Transactions that ended, by outcome and reason.",
     "synod_ssi_conflicts_total": "Transactions that failed because no serial order would have them.",
     "synod_lock_waits_total": "Waits for a row lock.",
+    "synod_snapshots_moved_total":
+      "Conflicts for which a snapshot was moved past the other transaction's commit, or could not be.",
     "synod_log_bytes_total": "Bytes written to the log.",
     "synod_flushes_total": "Memtables written to tables.",
     "synod_compactions_total": "Merges of tables.",
@@ -91,6 +93,11 @@ extension Server {
             ? statistics.rollbacks - conflicts - statistics.deadlocks : 0),
         MetricSample(
           "synod_ssi_conflicts_total", .counter, Double(transactions.cycleFailures + transactions.undecidedFailures)),
+        MetricSample(
+          "synod_snapshots_moved_total", .counter, Double(transactions.refreshes), labels: [("outcome", "moved")]),
+        MetricSample(
+          "synod_snapshots_moved_total", .counter, Double(transactions.refusedRefreshes),
+          labels: [("outcome", "refused")]),
         MetricSample("synod_lock_waits_total", .counter, Double(statistics.lockWaits)),
         MetricSample("synod_log_bytes_total", .counter, Double(statistics.logBytesWritten)),
         MetricSample("synod_flushes_total", .counter, Double(statistics.flushes)),

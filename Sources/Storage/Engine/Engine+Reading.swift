@@ -75,6 +75,15 @@ extension Engine {
   package func forEachVersion(
     in range: KeyRange, after: Version, upTo: Version, _ body: (UnsafeRawBufferPointer, Version) -> Bool
   ) throws(StorageError) {
+    var budget = Int.max
+    unsafe try forEachVersion(in: range, after: after, upTo: upTo, budget: &budget, body)
+  }
+
+  /// The same, looking at no more than `budget` entries, which is counted down: 0 afterwards if that was not enough.
+  package func forEachVersion(
+    in range: KeyRange, after: Version, upTo: Version, budget: inout Int,
+    _ body: (UnsafeRawBufferPointer, Version) -> Bool
+  ) throws(StorageError) {
     guard !range.isEmpty, after < upTo else { return }
     let (holder, _) = states.acquire()
     let state = holder.state
@@ -84,7 +93,7 @@ extension Engine {
         guard unsafe report(deletions, in: range, after: after, upTo: upTo, body) else { return }
       }
       var cursor = MemtableCursor(memtable)
-      guard unsafe try report(&cursor, in: range, after: after, upTo: upTo, body) else { return }
+      guard unsafe try report(&cursor, in: range, after: after, upTo: upTo, &budget, body) else { return }
     }
     guard state.tables.maximumVersion > after else { return }
     for deletions in state.tables.rangeDeletions(in: range) {
@@ -92,13 +101,13 @@ extension Engine {
     }
     for source in state.tables.makeCursors(minimumVersion: after.advanced(by: 1), maximumVersion: upTo) {
       var cursor = source.cursor
-      guard unsafe try report(&cursor, in: range, after: after, upTo: upTo, body) else { return }
+      guard unsafe try report(&cursor, in: range, after: after, upTo: upTo, &budget, body) else { return }
     }
   }
 
   /// Reports the entries of one source; false when `body` had enough.
   private func report<Source: InternalCursor>(
-    _ cursor: inout Source, in range: KeyRange, after: Version, upTo: Version,
+    _ cursor: inout Source, in range: KeyRange, after: Version, upTo: Version, _ budget: inout Int,
     _ body: (UnsafeRawBufferPointer, Version) -> Bool
   ) throws(StorageError) -> Bool {
     let lower = OwnedBytes(range.lower)
@@ -106,6 +115,8 @@ extension Engine {
     unsafe try cursor.seek(lower.bytes, Version(UInt64.max))
     while cursor.isValid {
       if let upper, unsafe compareKeys(cursor.key, upper.bytes) >= 0 { break }
+      guard budget > 0 else { return false }
+      budget -= 1
       let version = cursor.version
       if version > after, version <= upTo, unsafe !body(cursor.key, version) { return false }
       try cursor.next()

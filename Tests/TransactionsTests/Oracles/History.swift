@@ -108,6 +108,27 @@ struct History {
     return state
   }
 
+  // MARK: Snapshot isolation
+
+  /// Whether every transaction saw exactly what had committed up to its snapshot, and nobody committed a key that it wrote
+  /// between its snapshot and its commit.
+  func isSnapshotIsolated() -> Bool {
+    let writers = transactions.filter { $0.version != nil }.sorted { $0.version! < $1.version! }
+    for transaction in transactions {
+      var state = initial
+      for writer in writers where writer.version! <= transaction.snapshot {
+        for write in writer.finalWrites { state[write.key] = write.value }
+      }
+      if replay(transaction, on: state) == nil { return false }
+      guard let version = transaction.version else { continue }
+      let written = Set(transaction.finalWrites.map(\.key))
+      for other in writers where other.version! > transaction.snapshot && other.version! < version {
+        if other.finalWrites.contains(where: { written.contains($0.key) }) { return false }
+      }
+    }
+    return true
+  }
+
   // MARK: PostgreSQL's rule
 
   /// Whether PostgreSQL's rule would have aborted one of them: Tin –rw→ Tpivot –rw→ Tout, each pair concurrent, Tout the

@@ -17,6 +17,9 @@ enum Step: Hashable, CustomStringConvertible {
   /// DELETE of one row: looks, and locks and deletes if it is there.
   case delete(Int)
   case scan(Int, Int)
+  /// UPDATE … WHERE key >= lower AND key < upper as one statement, which is run again over a newer snapshot if need be:
+  /// looks (one key is asked for, several are passed over), and locks and writes each row that is there.
+  case modify(Int, Int)
   /// Deletes an interval without looking.
   case clear(Int, Int)
   case savepoint
@@ -37,6 +40,7 @@ enum Step: Hashable, CustomStringConvertible {
     case .upsert(let key): "u\(key)"
     case .delete(let key): "d\(key)"
     case .scan(let lower, let upper): "s\(lower)-\(upper)"
+    case .modify(let lower, let upper): "m\(lower)-\(upper)"
     case .clear(let lower, let upper): "c\(lower)-\(upper)"
     case .savepoint: "sp"
     case .rollback: "rb"
@@ -53,6 +57,9 @@ struct RunResult {
   var deadlocks = 0
   var commits = 0
   var undecided = 0
+  /// First updater won although nothing that the loser had read has changed.
+  var unneeded = 0
+  var moves = 0
 }
 
 final class Interleaver {
@@ -78,6 +85,9 @@ final class Interleaver {
     var isGranted = false
     var isOver = false
     var marks: [Savepoint] = []
+    /// The rows that a statement has found and not yet changed, and what it will be recorded as.
+    var rows: [RecordedTransaction.Row] = []
+    var statement: [RecordedTransaction.Operation]?
     init(_ program: [Step]) { self.program = program }
   }
 
@@ -98,6 +108,7 @@ final class Interleaver {
     if isHeld { database.log.deliver() }
     result.committed.initial = initial
     commitCount = 0
+    let moves = database.manager.statistics.refreshes
     let actors = programs.map(Actor.init)
     for index in schedule { try turn(actors[index], &result) }
     // Those who were blocked at their turn.
@@ -115,6 +126,7 @@ final class Interleaver {
     }
     if isHeld { database.log.deliver() }
     precondition(actors.allSatisfy(\.isOver), "a transaction is stuck")
+    result.moves = Int(database.manager.statistics.refreshes - moves)
     return result
   }
 
@@ -150,6 +162,7 @@ final class Interleaver {
   private func commit(_ actor: Actor, _ result: inout RunResult) throws {
     let transaction = actor.transaction!
     let hasWrites = transaction.hasWrites
+    actor.recorded.snapshot = try transaction.snapshot.rawValue
     commitCount += 1
     actor.recorded.commitOrder = commitCount
     try transaction.commit { _ in }
@@ -164,7 +177,9 @@ final class Interleaver {
     switch error {
     case .serializationFailure(let failure):
       switch failure.reason {
-      case .concurrentUpdate: result.concurrentUpdates += 1
+      case .concurrentUpdate:
+        result.concurrentUpdates += 1
+        if !hasChanged(actor, result.committed) { result.unneeded += 1 }
       case .cycle:
         var history = result.committed
         history.transactions.append(actor.recorded)
@@ -177,6 +192,73 @@ final class Interleaver {
     actor.transaction!.rollback()
   }
 
+  /// Whether anything that an unfinished transaction has read in earlier steps was written after its snapshot.
+  private func hasChanged(_ actor: Actor, _ committed: History) -> Bool {
+    guard let snapshot = try? actor.transaction?.snapshot.rawValue else { return false }
+    return committed.transactions.contains { other in
+      guard let version = other.version, version > snapshot else { return false }
+      return other.finalWrites.contains { actor.recorded.hasRead($0.key) }
+    }
+  }
+
+  /// False if it waits.
+  private func modify(_ lower: Int, _ upper: Int, _ actor: Actor) throws -> Bool {
+    let transaction = actor.transaction!
+    while true {
+      do {
+        if actor.statement == nil {
+          _ = transaction.openStatement()
+          try look(lower, upper, actor)
+        }
+        while let row = actor.rows.first {
+          actor.isBlocked = false
+          actor.isGranted = false
+          guard try lock(row.key, actor) else { return false }
+          actor.rows.removeFirst()
+          nextValue += 1
+          actor.statement!.append(.write(key: row.key, value: nextValue))
+          try transaction.put(bytes(row.key), encode(nextValue))
+        }
+        actor.recorded.operations += actor.statement!
+        actor.statement = nil
+        transaction.closeStatement()
+        return true
+      } catch let error as TransactionError {
+        actor.statement = nil
+        actor.rows = []
+        switch try transaction.repeatStatement(hasAnswered: false) {
+        case .again: continue
+        case .refused(let refusal):
+          transaction.closeStatement()
+          throw refusal
+        case .unrelated:
+          transaction.closeStatement()
+          throw error
+        }
+      }
+    }
+  }
+
+  private func look(_ lower: Int, _ upper: Int, _ actor: Actor) throws {
+    let transaction = actor.transaction!
+    if upper == lower + 1 {
+      let value = try transaction.get(bytes(lower)).map(decode)
+      actor.rows = value.map { [.init(key: lower, value: $0)] } ?? []
+      actor.statement = [.read(key: lower, value: value)]
+    } else {
+      actor.rows = try scan(lower, upper, transaction)
+      actor.statement = [.scan(lower: lower, upper: upper, rows: actor.rows)]
+    }
+  }
+
+  private func scan(_ lower: Int, _ upper: Int, _ transaction: Transaction) throws -> [RecordedTransaction.Row] {
+    let cursor = try transaction.cursor(KeyRange(lower: bytes(lower), upper: bytes(upper)))
+    defer { cursor.close() }
+    var rows: [RecordedTransaction.Row] = []
+    while try cursor.next() { rows.append(.init(key: Int(cursor.key[8]), value: decode(Array(cursor.value)))) }
+    return rows
+  }
+
   /// False if it waits.
   private func perform(_ step: Step, _ actor: Actor) throws -> Bool {
     let transaction = actor.transaction!
@@ -185,13 +267,9 @@ final class Interleaver {
       let value = try transaction.get(bytes(key)).map(decode)
       actor.recorded.operations.append(.read(key: key, value: value))
     case .scan(let lower, let upper):
-      let cursor = try transaction.cursor(KeyRange(lower: bytes(lower), upper: bytes(upper)))
-      var rows: [RecordedTransaction.Row] = []
-      while try cursor.next() {
-        rows.append(.init(key: Int(cursor.key[8]), value: decode(Array(cursor.value))))
-      }
-      cursor.close()
+      let rows = try scan(lower, upper, transaction)
       actor.recorded.operations.append(.scan(lower: lower, upper: upper, rows: rows))
+    case .modify(let lower, let upper): return try modify(lower, upper, actor)
     case .update(let key):
       // Reads as UPDATE does, to learn whether the row is there; writes blindly otherwise.
       guard try lock(key, actor) else { return false }

@@ -13,7 +13,7 @@ struct TestDatabase: Sendable {
 
   init(
     _ mode: TestLog.Mode = .inline, keepsBatches: Bool = false, memtableSizeBytes: Int = 1 << 20,
-    options: TransactionManagerOptions = .init()
+    gate: (any SnapshotGate)? = nil, options: TransactionManagerOptions = .init()
   ) throws {
     var engineOptions = EngineOptions()
     engineOptions.background = false
@@ -22,7 +22,7 @@ struct TestDatabase: Sendable {
     try disk.createDirectory("/db")
     engine = try Engine.open("/db", disk: disk, options: engineOptions)
     log = TestLog(mode, keepsBatches: keepsBatches)
-    manager = TransactionManager(engine: engine, log: log, options: options)
+    manager = TransactionManager(engine: engine, log: log, gate: gate, options: options)
     log.manager = manager
   }
 
