@@ -88,7 +88,8 @@ struct ServeCommand: ParsableCommand {
       let opened = try cluster.open(
         data, clientAddress: cluster.advertiseClients ?? "", insecure: insecure, logger: logger)
       member = opened
-      serving = ClusterServing(opened, takesFaults: cluster.faults)
+      serving = ClusterServing(
+        opened, drainNanoseconds: UInt64(max(0, cluster.transferTimeout) * 1e9), takesFaults: cluster.faults)
       options.cluster = serving
       database = opened.database
     } else {
@@ -116,8 +117,12 @@ struct ServeCommand: ParsableCommand {
     try announce(bound, health)
     signals.wait()
     signals.whenAgain { Foundation._exit(1) }
-    if let member, member.replication.status.role == .leader, let refusal = member.transferLeadership() {
-      logger.warning("leadership was not handed over", metadata: ["reason": "\(refusal)"])
+    if let member, let serving, member.replication.status.role == .leader {
+      if let refusal = serving.transfer(to: nil) {
+        logger.warning("leadership was not handed over", metadata: ["reason": "\(refusal)"])
+      } else {
+        server.awaitMoves(timeoutNanoseconds: 2_000_000_000)
+      }
     }
     logger.notice("draining", metadata: ["connections": "\(server.services.registry.count)"])
     let isEmpty = server.drain(timeoutNanoseconds: UInt64(max(0, drainTimeout) * 1e9))

@@ -21,7 +21,7 @@ struct SynodCommand: ParsableCommand {
     subcommands: [
       ShellCommand.self, ServeCommand.self, DemoCommand.self, Bench.self, BackupCommand.self, RestoreCommand.self,
       DumpCommandLine.self,
-      Inspect.self, Verify.self, Torture.self, ClusterTorture.self, Sim.self, Cert.self,
+      Inspect.self, Verify.self, Torture.self, ClusterTorture.self, TransferTorture.self, Sim.self, Cert.self,
     ],
     defaultSubcommand: ShellCommand.self)
 }

@@ -89,7 +89,10 @@ extension Replica {
   mutating func receiveHeartbeatAck(_ ack: HeartbeatAck, from node: NodeID, _ actions: inout Actions) {
     guard let i = peerIndex(node) else { return }
     peers[i].sent = ack.sent
-    if ack.echo <= now, ack.echo >= started { peers[i].roundTrip = max(peers[i].roundTrip, ack.echo) }
+    if ack.echo <= now, ack.echo >= started {
+      peers[i].roundTrip = max(peers[i].roundTrip, ack.echo)
+      peers[i].delay = max(now - ack.echo, 1)
+    }
     guard role == .leader, ack.ballot == promised, ack.round <= round else { return }
     peers[i].ackedAt = now
     peers[i].nearHead = ack.last + settings.caughtUpEntries >= log.last ? peers[i].nearHead + 1 : 0

@@ -19,6 +19,8 @@ struct Peer: Sendable {
   var sent: Ticks = 0
   /// Our clock when we said what it last echoed. 0: never.
   var roundTrip: Ticks = 0
+  /// How long that took to come back. 0: never.
+  var delay: Ticks = 0
   var diskFit = true
   var chosen: SlotNumber = 0
   var checkpoint: SlotNumber = 0
@@ -47,7 +49,29 @@ struct Peer: Sendable {
   }
 }
 
+/// What a node knows of another.
+package struct PeerStatus: Sendable {
+  package var node: NodeID
+  /// The end of its log, as far as it agrees with ours; only a leader knows.
+  package var matched: SlotNumber
+  package var chosen: SlotNumber
+  /// How long ago it was heard, at most, in microseconds; nil: never.
+  package var heardAgo: Ticks?
+  /// How long the last question took to be answered, in microseconds; nil: none was.
+  package var roundTrip: Ticks?
+}
+
 extension Replica {
+  /// What is known of the others.
+  package func peerStatus(now: Ticks) -> [PeerStatus] {
+    peers.map { peer in
+      PeerStatus(
+        node: peer.id, matched: peer.match, chosen: peer.chosen,
+        heardAgo: peer.roundTrip == 0 ? nil : now > peer.roundTrip ? now - peer.roundTrip : 0,
+        roundTrip: peer.delay == 0 ? nil : peer.delay)
+    }
+  }
+
   /// After a change of the configuration; keeps what is known of those who stay.
   mutating func rebuildPeers() {
     let old = peers
@@ -57,6 +81,7 @@ extension Replica {
       if let before = old.first(where: { $0.id == node }) {
         peer.sent = before.sent
         peer.roundTrip = before.roundTrip
+        peer.delay = before.delay
         peer.diskFit = before.diskFit
         peer.chosen = before.chosen
         peer.checkpoint = before.checkpoint

@@ -15,7 +15,7 @@ package import Paxos
 //   …      …    records, one after the other, as the log stores them (Record.swift); each has its own length and hashes
 //
 //   hello   cluster high u64, low u64 (zero while not founded) · node u64 · flags u8 (1 founded, 2 witness, 4 asks to join, 8 only to learn)
-//           two texts: address for peers, address for clients · founders: u16 count, node u64 and witness u8 each ·
+//           three texts: address for peers, address for clients, secret of its relays' tickets · founders: u16 count, node u64 and witness u8 each ·
 //           peers: u16 count, node u64 and two texts each                       (text: u16 length, UTF-8)
 //
 // Little endian. Who connects says hello, is answered with hello, and from then on sends; the other side only sends a
@@ -88,6 +88,8 @@ package struct PeerHello: Hashable, Sendable {
   package var staysLearner = false
   package var peerAddress = ""
   package var clientAddress = ""
+  /// With what peers sign the tickets of sessions that they relay to this node. Drawn anew at each start.
+  package var relaySecret = ""
 
   package init(members: Members) { self.members = members }
 
@@ -107,6 +109,7 @@ package struct PeerHello: Hashable, Sendable {
     put((members.isFounded ? 1 : 0) | (isWitness ? 2 : 0) | (asksToJoin ? 4 : 0) | (staysLearner ? 8 : 0) as UInt8)
     put(peerAddress)
     put(clientAddress)
+    put(relaySecret)
     put(UInt16(members.founders.count))
     for founder in members.founders {
       put(founder.node.rawValue)
@@ -132,6 +135,7 @@ package struct ReceivedHello: Hashable, Sendable {
   package var staysLearner: Bool
   package var peerAddress: String
   package var clientAddress: String
+  package var relaySecret: String
   package var founders: [Members.Founder] = []
   package var peers: [Members.Peer] = []
 
@@ -150,7 +154,7 @@ package struct ReceivedHello: Hashable, Sendable {
     }
     guard let high = take(UInt64.self), let low = take(UInt64.self), let node = take(UInt64.self), node != 0,
       let flags = take(UInt8.self), let peerAddress = text(), let clientAddress = text(),
-      let founderCount = take(UInt16.self), founderCount <= 64
+      let relaySecret = text(), let founderCount = take(UInt16.self), founderCount <= 64
     else { return nil }
     cluster = ClusterID(high: high, low: low)
     self.node = NodeID(node)
@@ -160,6 +164,7 @@ package struct ReceivedHello: Hashable, Sendable {
     staysLearner = flags & 8 != 0
     self.peerAddress = peerAddress
     self.clientAddress = clientAddress
+    self.relaySecret = relaySecret
     for _ in 0..<founderCount {
       guard let node = take(UInt64.self), let witness = take(UInt8.self) else { return nil }
       founders.append(Members.Founder(node: NodeID(node), isWitness: witness != 0))

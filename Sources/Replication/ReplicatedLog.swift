@@ -355,6 +355,15 @@ package final class ReplicatedLog: Sendable {
     }
   }
 
+  /// Whether commits are taken here. One load.
+  package var admitsCommits: Bool { takesCommits.load(ordering: .acquiring) }
+
+  /// What is known of the others.
+  package var peers: [PeerStatus] {
+    let now = now
+    return core.withLock { $0.replica.peerStatus(now: now) }
+  }
+
   /// Every slot's place in the chain of all records: equal chains at a slot mean equal logs, and equal state.
   package func chain(at slot: Slot) -> Hash128? {
     core.withLock { $0.replica.chain(at: slot.rawValue).map { Hash128($0) } } ?? log.chain(at: slot)

@@ -116,17 +116,53 @@ package final class Server: Sendable {
     let report = WireReport(
       severity: .fatal, sqlState: "57P01", message: "terminating connection due to administrator command")
     for (_, connection) in services.registry.all { connection.terminate(report, now: false) }
+    for relay in services.relays.all { relay.terminate(report, now: false) }
     if awaitDepartures(timeoutNanoseconds) { return true }
     for (_, connection) in services.registry.all { connection.terminate(report, now: true) }
+    for relay in services.relays.all { relay.terminate(report, now: true) }
     return awaitDepartures(1_000_000_000)
   }
 
-  /// This node leads no longer: its clients' sessions end, each when its statement does, and clients connect again.
-  package func leadershipLost() {
-    let report = WireReport(
-      severity: .fatal, sqlState: "57P01", message: "terminating connection: this node does not lead any more")
+  /// Who leads, or whether this node admits work, has changed: sessions that wait look again, those that are idle move.
+  package func standingChanged() {
+    services.standing.changed()
+    guard let cluster = services.cluster, !cluster.admitsWork else { return }
     for (_, connection) in services.registry.all where connection.readsLocally == nil {
-      connection.terminate(report, now: false)
+      connection.stream.execute { connection.leadershipMoved() }
+    }
+  }
+
+  /// Waits until no session but `session` has a transaction open, or the time has passed. Returns how many still have.
+  package func awaitRest(excluding session: UInt64?, timeoutNanoseconds: UInt64) -> Int {
+    let clock = LinuxClock()
+    let deadline = clock.bootNanoseconds &+ timeoutNanoseconds
+    services.isAwaitingRest.store(true, ordering: .sequentiallyConsistent)
+    defer { services.isAwaitingRest.store(false, ordering: .sequentiallyConsistent) }
+    while true {
+      let seen = services.restWord.load()
+      let count = services.registry.all.count { process, connection in
+        UInt64(process) != session && connection.readsLocally == nil
+          && connection.isWorking.load(ordering: .sequentiallyConsistent)
+      }
+      let now = clock.bootNanoseconds
+      if count == 0 || now >= deadline { return count }
+      services.restWord.wait(while: seen, timeoutNanoseconds: min(deadline - now, 20_000_000))
+    }
+  }
+
+  /// Waits until the sessions that came by relays have gone to the new leader, or the time has passed.
+  package func awaitMoves(timeoutNanoseconds: UInt64) {
+    let clock = LinuxClock()
+    let deadline = clock.bootNanoseconds &+ timeoutNanoseconds
+    services.isAwaitingRest.store(true, ordering: .sequentiallyConsistent)
+    defer { services.isAwaitingRest.store(false, ordering: .sequentiallyConsistent) }
+    while clock.bootNanoseconds < deadline {
+      let seen = services.restWord.load()
+      let isMoving =
+        services.departing.load(ordering: .acquiring) > 0
+        || services.registry.all.contains { $0.connection.cameByRelay.load(ordering: .acquiring) }
+      if !isMoving { return }
+      services.restWord.wait(while: seen, timeoutNanoseconds: 20_000_000)
     }
   }
 
@@ -135,7 +171,7 @@ package final class Server: Sendable {
     let deadline = clock.bootNanoseconds &+ timeoutNanoseconds
     while true {
       let seen = departures.load()
-      if services.registry.count == 0 { return true }
+      if services.registry.count == 0, services.relays.count == 0 { return true }
       let now = clock.bootNanoseconds
       if now >= deadline { return false }
       departures.wait(while: seen, timeoutNanoseconds: deadline - now)

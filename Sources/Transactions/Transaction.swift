@@ -21,6 +21,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   let options: TransactionOptions
   /// The leadership in which it began.
   let term: UInt64
+  /// It was rolled back because that leadership ended.
+  var isDeposed = false
 
   @exclusivity(unchecked) var arena = unsafe Arena()
   @exclusivity(unchecked) var writes = unsafe WriteSet()
@@ -92,7 +94,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
 
   @inline(__always)
   func checkActive() throws(TransactionError) {
-    guard state == .active else { throw .notActive(state) }
+    guard state == .active else { throw isDeposed ? Transaction.deposed : .notActive(state) }
   }
 
   /// Lets go of the snapshot of a transaction at read committed that is there for its locks alone, so that it keeps no

@@ -82,7 +82,11 @@ extension TransactionManager {
     guard !transaction.options.isLocal, transaction.options.asOf == nil else { return }
     while true {
       let verdict: SnapshotVerdict
-      do throws(CommitError) { verdict = try gate.confirmSnapshot() } catch { throw TransactionError(error) }
+      do throws(CommitError) { verdict = try gate.confirmSnapshot() } catch {
+        // Whoever began under a leader is told that the leader has changed, and not that there is none.
+        if transaction.term != Self.noTerm, !transaction.isOfCurrentTerm { throw Transaction.deposed }
+        throw TransactionError(error)
+      }
       if case .fresh = verdict { return }
       if transaction.isolation == .serializable {
         forgetSnapshot(transaction)
@@ -99,7 +103,23 @@ extension TransactionManager {
 
   func checkTerm(_ transaction: Transaction) throws(TransactionError) {
     if transaction.term != term.load(ordering: .relaxed) {
-      throw .restarted("the leader has changed since the transaction began; run it again")
+      throw Transaction.deposed
     }
+  }
+}
+
+extension Transaction {
+  static var deposed: TransactionError {
+    .restarted("the leader has changed since the transaction began; run it again")
+  }
+
+  /// Whether the leadership in which it began lasts.
+  package var isOfCurrentTerm: Bool { term == manager.currentTerm }
+
+  /// Undoes everything, because its leadership has ended: what is asked of it from here on fails with `restarted`.
+  package func rollbackAfterLeadership() {
+    guard state == .active || state == .failed else { return }
+    isDeposed = true
+    rollback()
   }
 }

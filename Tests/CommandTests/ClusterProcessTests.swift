@@ -26,4 +26,19 @@ import Testing
     #expect(result.status == 0, "\(result.output)\n\(result.errors)")
     #expect(result.output.contains("no anomaly"), "\(result.output)")
   }
+
+  /// Leadership moves under load: no transaction fails, no session is lost. Clients are on all nodes.
+  @Test func transfersFailNoTransaction() throws {
+    let result = try Synod.run(["torture-transfer", "--transfers", "4", "--clients", "6", "--pause", "100"])
+    #expect(result.status == 0, "\(result.output)\n\(result.errors)")
+    #expect(result.output.contains(" 0 failed"), "\(result.output)")
+  }
+
+  /// The leader is stopped by SIGTERM: the sessions of the other nodes' clients go on.
+  @Test func aStoppedLeaderHandsItsSessionsOver() throws {
+    let result = try Synod.run([
+      "torture-transfer", "--transfers", "2", "--clients", "6", "--pause", "100", "--restart",
+    ])
+    #expect(result.status == 0, "\(result.output)\n\(result.errors)")
+  }
 }

@@ -92,7 +92,7 @@ package protocol ClusterProvider: AnyObject, Sendable {
   /// Removes a member for good. Returns why not, if so.
   func removeMember(_ node: Int64) -> String?
   /// Hands leadership over, to any voter or to `node`. Returns why not, if so.
-  func handOver(to node: Int64?) -> String?
+  func handOver(to node: Int64?, from session: UInt64) -> String?
 }
 
 extension SystemCatalog {
@@ -212,11 +212,13 @@ extension FunctionRegistry {
       return try ServerCall.onCluster(c) { cluster in cluster.removeMember(node) }
     }
     define("synod_transfer_leadership", [], .bool) { _, c throws(SQLError) in
-      try ServerCall.onCluster(c) { cluster in cluster.handOver(to: nil) }
+      let session = try ExecutionState.of(c).services.sessionID
+      return try ServerCall.onCluster(c) { cluster in cluster.handOver(to: nil, from: UInt64(session)) }
     }
     define("synod_transfer_leadership", [.int8], .bool, again: true) { a, c throws(SQLError) in
       let node = a[0].int
-      return try ServerCall.onCluster(c) { cluster in cluster.handOver(to: node) }
+      let session = try ExecutionState.of(c).services.sessionID
+      return try ServerCall.onCluster(c) { cluster in cluster.handOver(to: node, from: UInt64(session)) }
     }
     define("pg_blocking_pids", [.int4], TypeID.int4.info.array ?? .text) { a, c throws(SQLError) in
       let locks = try CatalogCall.context(c).locks()

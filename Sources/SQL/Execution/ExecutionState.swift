@@ -44,6 +44,8 @@ enum SequenceCall {
   case next(UInt32)
   case current(UInt32)
   case last
+  /// What this session is to remember, when it comes from another node.
+  case recall(UInt32, Int64)
   case set(UInt32, Int64, isCalled: Bool)
 }
 

@@ -74,6 +74,10 @@ extension SQLSession: StatementServices {
           .objectNotInState, "currval of sequence \"\(sequence.name)\" is not yet defined in this session")
       }
       return value
+    case .recall(let id, let value):
+      currentValues[id] = value
+      lastSequence = id
+      return value
     case .last:
       guard let lastSequence, let value = currentValues[lastSequence] else {
         throw SQLError(.objectNotInState, "lastval is not yet defined in this session")

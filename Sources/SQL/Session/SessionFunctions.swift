@@ -29,6 +29,10 @@ extension FunctionRegistry {
     define("lastval", [], .int8) { _, context throws(SQLError) in
       optional(try ExecutionState.of(context).services.sequenceCall(.last))
     }
+    define("synod_recall_sequence", [.int8, .int8], .int8) { arguments, context throws(SQLError) in
+      let id = UInt32(truncatingIfNeeded: arguments[0].int)
+      return optional(try ExecutionState.of(context).services.sequenceCall(.recall(id, arguments[1].int)))
+    }
     define("setval", [.regclass, .int8], .int8) { arguments, context throws(SQLError) in
       let id = UInt32(truncatingIfNeeded: arguments[0].int)
       let state = try ExecutionState.of(context)

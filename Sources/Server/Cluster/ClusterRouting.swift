@@ -1,22 +1,23 @@
 package import Platform
 package import SQL
-internal import Wire
+internal import Synchronization
+package import Wire
 
-// Any node takes any client. A session runs on one node for life: on the leader, unless it asked for reads of the node it
-// reached. On another node the whole session is relayed: bytes both ways, from the start-up message on (Relay.swift).
+// Any node takes any client. A session runs on the leader, unless it asked for reads of the node it reached. On another node
+// it is relayed: bytes both ways, from the start-up message on (Relay.swift).
 //
 //   start-up message ──▶ this node leads ────────────────────▶ session here
-//        │               synod.read_consistency is stale or bounded ──▶ session here, read only, on this node's state
+//        │               synod.read_consistency is of this node's state ──▶ session here, read only
 //        │               another node leads ─────────────────▶ relay
 //        └────────────── nobody leads (yet) ─────────────────▶ wait a little, then 57P03
 //
-// A session cannot move: its locks, snapshots and prepared statements are the leader's memory. When leadership moves, the
-// sessions of the old leader are ended with 57P01, and drivers connect again, to any node.
+// When leadership moves, sessions move along, between two of their transactions (Connection+Moving.swift).
 
 /// Where a session is to run.
 package enum SessionRoute: Sendable {
   case here
-  case relay(SocketAddress)
+  /// At another node, with the secret by which tickets for it are signed.
+  case relay(SocketAddress, node: UInt64, secret: String)
   /// Nobody is known to lead.
   case nowhere
 }
@@ -24,8 +25,28 @@ package enum SessionRoute: Sendable {
 /// What the server asks about the cluster.
 package protocol ClusterRouting: ClusterProvider {
   func route() -> SessionRoute
+  /// Whether transactions may begin here: this node leads and is not handing leadership over. Two loads.
+  var admitsWork: Bool { get }
+  /// This node, and the secret of its tickets.
+  var identity: (node: UInt64, secret: String) { get }
   /// How old this node's state may be, in milliseconds; nil where nobody knows.
   func stalenessMilliseconds() -> UInt64?
+}
+
+/// Those who wait for a leader.
+final class StandingWaiters: Sendable {
+  private let waiting: Mutex<[@Sendable () -> Void]> = Mutex([])
+
+  /// Calls `body` once, at the next change.
+  func whenChanged(_ body: @escaping @Sendable () -> Void) { waiting.withLock { $0.append(body) } }
+
+  func changed() {
+    let all = waiting.withLock { waiting in
+      defer { waiting = [] }
+      return waiting
+    }
+    for body in all { body() }
+  }
 }
 
 /// How a client wants to read, as it says when it connects.
@@ -42,55 +63,75 @@ enum ReadConsistency: String {
 }
 
 extension Connection {
-  /// The parameter by which a relaying node says that it does.
-  static let relayedName = "synod.relayed"
   private static let retryNanoseconds: UInt64 = 10_000_000
-  private static let patienceNanosecondsForLeader: UInt64 = 10_000_000_000
+  static let patienceNanosecondsForLeader: UInt64 = 10_000_000_000
+  /// A relay knows better where to look than to wait here.
+  private static let patienceNanosecondsOfRelays: UInt64 = 1_000_000_000
 
   /// Finds the session its node. True: it is not here, or not yet.
   func isElsewhere(_ startup: StartupMessage) -> Bool {
     guard let cluster = services.cluster else { return false }
-    if let consistency = requestedConsistency(startup), consistency.isLocal {
+    if let text = startup[RelayTicket.name], ticket == nil {
+      let (node, secret) = cluster.identity
+      guard let shown = RelayTicket(text, secret: secret, target: node), services.tickets.use(shown) else {
+        wire.authenticate(
+          .reject(WireReport(severity: .fatal, sqlState: "28000", message: "this node did not expect that relay")))
+        return true
+      }
+      ticket = shown
+      cameByRelay.store(true, ordering: .releasing)
+      peer = shown.client
+    }
+    if ticket == nil, let consistency = requestedConsistency(startup), consistency.isLocal {
       readsLocally = consistency
       return false
     }
     let now = LinuxClock().bootNanoseconds
     if waitsForLeaderSince == 0 { waitsForLeaderSince = now }
-    let isPatient = now - waitsForLeaderSince < Self.patienceNanosecondsForLeader
+    let waited = now - waitsForLeaderSince
     switch cluster.route() {
     case .here: return false
-    case .relay(let address) where startup[Self.relayedName] == nil && isPatient:
-      var relayed = startup
-      relayed.parameters.append(.init(Self.relayedName, "on"))
-      var bytes = WireBuffer()
-      bytes.startup(relayed)
+    case .relay where ticket == nil && waited < Self.patienceNanosecondsForLeader:
       setLimit(nil, milliseconds: 0)
-      stream.relay(to: address, opening: bytes.takeBytes(), tls: services.relayTLS) { [weak self] in
-        // It has gone, and nobody has noticed yet.
-        self?.retry(startup)
-      }
-      return true
+      stream.relay(self, startup, luggage: nil, held: wire.takeUnread(), key: nil)
+    case .nowhere
+    where waited < (ticket == nil ? Self.patienceNanosecondsForLeader : Self.patienceNanosecondsOfRelays):
+      retryLater(startup)
     case .relay, .nowhere:
-      guard isPatient else {
-        var report = WireReport(severity: .fatal, sqlState: "57P03", message: "the cluster has no leader at present")
-        report.hint = "Fewer than a quorum of its nodes are connected, or an election is under way. Try again."
-        wire.authenticate(.reject(report))
-        return true
-      }
-      retry(startup)
-      return true
+      var report = WireReport(severity: .fatal, sqlState: "57P03", message: "the cluster has no leader at present")
+      report.hint = "Fewer than a quorum of its nodes are connected, or an election is under way. Try again."
+      wire.authenticate(.reject(report))
+    }
+    return true
+  }
+
+  private func retryLater(_ startup: StartupMessage) {
+    whenStandingChanges { $0.retry(startup) }
+    stream.schedule(afterNanoseconds: Self.retryNanoseconds) { [weak self] in
+      guard let self else { return }
+      stream.execute { self.retry(startup) }
     }
   }
 
-  private func retry(_ startup: StartupMessage) {
-    stream.schedule(afterNanoseconds: Self.retryNanoseconds) { [weak self] in
+  /// Calls `body` at the next change of who leads; one such wait at a time.
+  func whenStandingChanges(_ body: @escaping @Sendable (Connection) -> Void) {
+    guard !awaitsStanding else { return }
+    awaitsStanding = true
+    services.standing.whenChanged { [weak self] in
       guard let self else { return }
-      self.stream.execute {
-        guard !self.isEnded, self.wire.isChoosing else { return }
-        self.authenticate(startup)
-        self.turn()
+      stream.execute {
+        self.awaitsStanding = false
+        body(self)
       }
     }
+  }
+
+  /// Looks again where the session is to be. `held` is what the client has sent meanwhile.
+  package func retry(_ startup: StartupMessage, _ held: [UInt8] = []) {
+    guard !isEnded, wire.isChoosing else { return }
+    if !held.isEmpty { wire.receive(held) }
+    authenticate(startup)
+    turn()
   }
 
   private func requestedConsistency(_ startup: StartupMessage) -> ReadConsistency? {

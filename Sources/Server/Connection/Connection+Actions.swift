@@ -11,7 +11,9 @@ extension Connection {
   func perform() {
     while !isEnded {
       if let report = dueTermination() { wire.terminate(report) }
+      guard passesGate() else { return }
       let action = wire.next()
+      note(action)
       switch action {
       case .read, .wait: return
       case .flush: flush()
@@ -38,7 +40,9 @@ extension Connection {
       case .startTLS:
         flush()
         stream.startTLS()
-      case .cancel(let key): services.registry.cancel(key)
+      case .cancel(let key):
+        services.registry.cancel(key)
+        services.relays.cancel(key)
       case .authenticate(let startup): authenticate(startup)
       case .checkPassword: wire.passwordChecked(false)
       case .open(let startup): open(startup)
@@ -50,6 +54,15 @@ extension Connection {
         end()
         return
       }
+    }
+  }
+
+  /// Whether the client is in the middle of what ends with Sync.
+  private func note(_ action: ServerSession.Action) {
+    switch action {
+    case .parse, .bind, .describe, .execute, .close: isMidSequence = true
+    case .query, .sync: isMidSequence = false
+    default: break
     }
   }
 
@@ -256,16 +269,25 @@ extension Connection {
     guard !isEnded else { return }
     flush()
     isEnded = true
+    closeSession()
+    stream.close()
+    endDeparture()
+    services.ended(self)
+  }
+
+  /// Ends the session, if there is one; the client may go on elsewhere.
+  func closeSession() {
     setLimit(nil, milliseconds: 0)
     shared.withLock { $0.session = nil }
-    if let sql {
-      services.registry.remove(processID)
-      sql.close()
-      sql.onReportedSetting = nil
-      self.sql = nil
-      services.metrics.connectionClosed()
-    }
-    stream.close()
-    services.ended(self)
+    if let clientKey { services.relays.remove(clientKey) }
+    clientKey = nil
+    guard let sql else { return }
+    services.registry.remove(processID)
+    sql.close()
+    sql.onReportedSetting = nil
+    self.sql = nil
+    isWorking.store(false, ordering: .sequentiallyConsistent)
+    services.metrics.connectionClosed()
+    services.noteRest()
   }
 }

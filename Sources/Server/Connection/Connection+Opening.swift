@@ -10,6 +10,11 @@ extension Connection {
   /// Says how the client shows who it is.
   func authenticate(_ startup: StartupMessage) {
     if isElsewhere(startup) { return }
+    if startupMessage == nil { startupMessage = startup }
+    if ticket?.kind == .resumed, ticket?.user == startup["user"] {
+      roleName = ticket?.user ?? ""
+      return wire.authenticate(.trust)
+    }
     let name = startup["user"] ?? ""
     roleName = name
     let role: RoleDescriptor?
@@ -45,22 +50,32 @@ extension Connection {
 
   /// Opens the session of a client that may come in.
   func open(_ startup: StartupMessage) {
+    guard makeSession(startup) else { return }
+    guard let sql, let key = clientKey else { return }
+    let known = wire.opened(parameters: sql.reportedSettings, key: key)
+    clientKey = known
+    services.registry.register(known)
+    setLimit(nil, milliseconds: 0)
+  }
+
+  /// Makes the client's session; false where it may not have one, which it has been told.
+  func makeSession(_ startup: StartupMessage) -> Bool {
     let wanted = startup["database"] ?? roleName
     guard wanted == services.databaseName else {
-      return refuse(
+      return refused(
         "3D000", "database \"\(wanted)\" does not exist",
         hint: "This server has one database, \"\(services.databaseName)\".")
     }
     let role: RoleDescriptor?
     do throws(SQLError) { role = try services.sql.role(named: roleName) } catch {
-      return wire.terminate(WireReport(error))
+      return terminated(WireReport(error))
     }
-    guard let role else { return refuse("28000", "role \"\(roleName)\" does not exist") }
+    guard let role else { return refused("28000", "role \"\(roleName)\" does not exist") }
     do throws(SQLError) {
       if let refusal = try services.sql.refusal(of: role) {
-        return refuse(refusal.state.rawValue, refusal.message, detail: refusal.detail)
+        return refused(refusal.state.rawValue, refusal.message, detail: refusal.detail)
       }
-    } catch { return wire.terminate(WireReport(error)) }
+    } catch { return terminated(WireReport(error)) }
     isSuperuser = role.isSuperuser
     let session = services.sql.makeSession(user: roleName)
     do throws(SQLError) {
@@ -70,7 +85,7 @@ extension Connection {
       session.close()
       var report = WireReport(error)
       report.severity = .fatal
-      return wire.terminate(report)
+      return terminated(report)
     }
     processID = UInt32(truncatingIfNeeded: session.id)
     var random = SystemRandomness()
@@ -80,7 +95,7 @@ extension Connection {
       self, processID, isSuperuser: isSuperuser, roleLimit: role.connectionLimit)
     if let refusal = admission {
       session.close()
-      return refuse("53300", refusal)
+      return refused("53300", refusal)
     }
     session.deferral = CommitDeferral()
     session.onReportedSetting = { [unowned self] name, value in
@@ -88,9 +103,7 @@ extension Connection {
       if name == "application_name" { shared.withLock { $0.activity.applicationName = value } }
     }
     sql = session
-    let key = wire.opened(
-      parameters: session.reportedSettings, key: CancelKey(process: processID, secret: secret))
-    services.registry.register(key)
+    clientKey = CancelKey(process: processID, secret: secret)
     let now = LinuxClock().wallNanoseconds
     shared.withLock { shared in
       shared.session = Interruptible(session: session)
@@ -101,10 +114,20 @@ extension Connection {
       shared.activity.stateChange = now
       shared.activity.isTLS = wire.isSecure
     }
-    setLimit(nil, milliseconds: 0)
     services.metrics.connectionOpened()
     services.logger.debug(
       "connection opened", metadata: ["peer": "\(peer)", "user": "\(roleName)", "pid": "\(processID)"])
+    return true
+  }
+
+  private func refused(_ state: String, _ message: String, detail: String? = nil, hint: String? = nil) -> Bool {
+    refuse(state, message, detail: detail, hint: hint)
+    return false
+  }
+
+  private func terminated(_ report: WireReport) -> Bool {
+    wire.terminate(report)
+    return false
   }
 
   /// The settings that the role, the command-line options of the client and its start-up message ask for.
@@ -116,7 +139,7 @@ extension Connection {
     for (name, value) in try StartupOptions.parse(startup["options"] ?? "") { try session.setStartup(name, to: value) }
     for parameter in startup.parameters {
       switch parameter.name {
-      case "user", "database", "options", "replication", Self.relayedName: continue
+      case "user", "database", "options", "replication", RelayTicket.name: continue
       default: try session.setStartup(parameter.name, to: StartupOptions.value(parameter))
       }
     }

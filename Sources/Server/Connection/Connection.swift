@@ -39,7 +39,8 @@ package final class Connection: @unchecked Sendable {
 
   package let services: ConnectionServices
   let stream: any ConnectionStream
-  let peer: PeerAddress
+  /// Where the client is; of a relayed one, as its relay tells.
+  var peer: PeerAddress
   var wire: ServerSession
   var sql: SQLSession?
   var sink: WireSink!
@@ -58,6 +59,25 @@ package final class Connection: @unchecked Sendable {
   /// The session reads this node's state, whoever leads.
   var readsLocally: ReadConsistency?
   var waitsForLeaderSince: UInt64 = 0
+  // See Connection+Moving.swift.
+  /// What the client said first, for a session that is to be opened again elsewhere.
+  var startupMessage: StartupMessage?
+  /// The relay's, for a session that came by one.
+  var ticket: RelayTicket?
+  /// The key that the client was given.
+  var clientKey: CancelKey?
+  /// The client is between the first message of the extended protocol and Sync.
+  var isMidSequence = false
+  /// What this session was elsewhere is being made again.
+  var isReplaying = false
+  /// Since when the client's messages wait for a leader; 0: they do not.
+  var heldSince: UInt64 = 0
+  var departure: Departure?
+  /// The connection may have a transaction, or begin one. Written by whoever has it, read by a transfer.
+  let isWorking = Atomic(false)
+  /// The session is another node's client's.
+  let cameByRelay = Atomic(false)
+  var awaitsStanding = false
   var statementStart: UInt64 = 0
   let limit = TimeLimit()
   let decoder = ParameterDecoder()
@@ -88,6 +108,7 @@ package final class Connection: @unchecked Sendable {
 
   /// Bytes came.
   package func received(_ bytes: RawSpan) {
+    if departure != nil { return receivedAtDeparture(bytes) }
     wire.receive(bytes)
     turn()
   }
@@ -133,10 +154,11 @@ package final class Connection: @unchecked Sendable {
     isTurning = true
     perform()
     flush()
+    restIfIdle()
     isTurning = false
     guard !isEnded else { return }
     // A TLS handshake is read by the socket, not by the conversation.
-    let wantsBytes = wire.wantsBytes || wire.phase == .opening
+    let wantsBytes = (heldSince == 0 ? wire.wantsBytes : wire.input.unread < 64 << 10) || wire.phase == .opening
     if wantsBytes != isReading {
       isReading = wantsBytes
       stream.setReading(wantsBytes)

@@ -1,4 +1,3 @@
-package import Platform
 package import Wire
 
 // What a connection needs of the world below it, so that a conversation can be held without a socket.
@@ -21,10 +20,10 @@ package protocol ConnectionStream: AnyObject, Sendable {
   func setReading(_ isReading: Bool)
   /// What follows is TLS. `received` is then given plain bytes, after `secured`.
   func startTLS()
-  /// What follows is another node's: the client's bytes go there, and its answers to the client. `otherwise` is run, as
-  /// whoever has the connection, where that node does not answer at all: then nothing was relayed.
+  /// What follows is another node's: the client's bytes go there, and its answers to the client, until the session comes
+  /// home (`comeHome`), or, where it never began elsewhere, is looked for again (`retry`).
   func relay(
-    to address: SocketAddress, opening: [UInt8], tls: TLSContext?, otherwise: @escaping @Sendable () -> Void)
+    _ connection: Connection, _ startup: StartupMessage, luggage: SessionLuggage?, held: [UInt8], key: CancelKey?)
   /// Closes, after what was sent has left.
   func close()
 

@@ -15,6 +15,15 @@ package final class ConnectionServices: Sendable {
   /// Where sessions run, in a cluster, and how the leader is spoken to.
   let cluster: (any ClusterRouting)?
   let relayTLS: TLSContext?
+  let relays = RelayTable()
+  let tickets = UsedTickets()
+  /// Those who wait for a leader.
+  let standing = StandingWaiters()
+  /// Changes when a connection has nothing under way any more, while somebody waits for that.
+  let restWord = FutexWord()
+  let isAwaitingRest = Atomic(false)
+  /// Sessions that relays are taking back.
+  let departing = Atomic(0)
   private let onEnd: Mutex<(@Sendable (Connection) -> Void)?> = Mutex(nil)
 
   package var databaseName: String { sql.options.name }
@@ -36,6 +45,12 @@ package final class ConnectionServices: Sendable {
 
   /// Is called once for every connection that ends.
   package func whenEnded(_ body: @escaping @Sendable (Connection) -> Void) { onEnd.withLock { $0 = body } }
+
+  func noteRest() {
+    guard isAwaitingRest.load(ordering: .sequentiallyConsistent) else { return }
+    restWord.increment()
+    restWord.wake()
+  }
 
   func ended(_ connection: Connection) { onEnd.withLock { $0 }?(connection) }
 }

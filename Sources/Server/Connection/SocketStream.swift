@@ -43,11 +43,10 @@ final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
   }
 
   func relay(
-    to address: SocketAddress, opening: [UInt8], tls: TLSContext?, otherwise: @escaping @Sendable () -> Void
+    _ connection: Connection, _ startup: StartupMessage, luggage: SessionLuggage?, held: [UInt8], key: CancelKey?
   ) {
-    let relay = Relay(socket, to: address, opening: opening, tls: tls) { [weak self] in
+    let relay = Relay(socket, connection, startup, luggage: luggage, held: held, key: key) { [weak self] in
       self?.relay = nil
-      otherwise()
     }
     self.relay = relay
     relay.start()

@@ -73,6 +73,8 @@ package final class ClusterMember: Sendable {
     hello.isWitness = options.role == .witness
     hello.staysLearner = options.role == .learner
     hello.clientAddress = clientAddress
+    var random = SystemRandomness()
+    for _ in 0..<4 { hello.relaySecret += String(random.next(), radix: 36) }
     var networkOptions = PeerNetwork.Options(listen: options.listen)
     networkOptions.join = options.join
     networkOptions.server = options.server
@@ -253,13 +255,27 @@ package final class ClusterMember: Sendable {
     }
   }
 
+  /// Why a node cannot take over, if so.
+  package func refusal(of target: NodeID) -> String? {
+    let status = replication.status
+    guard status.role == .leader else { return "this node does not lead" }
+    guard target != status.node else { return "node \(target.rawValue) leads already" }
+    guard status.configuration.voters.contains(target) else { return "node \(target.rawValue) is not a voter" }
+    return network.connectedNodes.contains(target) ? nil : "node \(target.rawValue) is not connected"
+  }
+
+  /// What a node said of itself last.
+  package func hello(of node: NodeID) -> ReceivedHello? { network.heardNodes.first { $0.node == node } }
+
   /// Hands leadership to `target`, or to the voter that is furthest; waits until somebody else leads. Returns why not, if so.
   package func transferLeadership(to target: NodeID? = nil, timeoutNanoseconds: UInt64 = 3_000_000_000) -> String? {
     let status = replication.status
     guard status.role == .leader else { return "this node does not lead" }
     let connected = Set(network.connectedNodes)
     let candidates =
-      target.map { [$0] } ?? status.configuration.voters.filter { $0 != status.node && connected.contains($0) }
+      target.map { [$0] }
+      ?? replication.peers.filter { connected.contains($0.node) && status.configuration.voters.contains($0.node) }
+      .sorted { $0.matched > $1.matched }.map(\.node)
     guard !candidates.isEmpty else { return "no other voter is connected" }
     let clock = LinuxClock()
     let deadline = clock.bootNanoseconds &+ timeoutNanoseconds
@@ -273,7 +289,7 @@ package final class ClusterMember: Sendable {
         let seen = replication.standingWord.load()
         let now = replication.status
         if now.role != .leader, now.leader != nil, now.leader != now.node { return nil }
-        replication.standingWord.wait(while: seen, timeoutNanoseconds: 10_000_000)
+        replication.standingWord.wait(while: seen, timeoutNanoseconds: 20_000_000)
       }
       return "node \(candidate.rawValue) did not take over in time"
     }

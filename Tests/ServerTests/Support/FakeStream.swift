@@ -39,8 +39,8 @@ final class FakeStream: ConnectionStream, @unchecked Sendable {
   func startTLS() {}
   /// No other node answers.
   func relay(
-    to address: SocketAddress, opening: [UInt8], tls: TLSContext?, otherwise: @escaping @Sendable () -> Void
-  ) { execute(otherwise) }
+    _ connection: Connection, _ startup: StartupMessage, luggage: SessionLuggage?, held: [UInt8], key: CancelKey?
+  ) { execute { connection.retry(startup, held) } }
   func close() { isClosed = true }
   func execute(_ body: @escaping @Sendable () -> Void) {
     queue.withLock { $0.append(body) }

@@ -1,0 +1,181 @@
+import Foundation
+internal import Logging
+internal import Paxos
+internal import Platform
+internal import Replication
+internal import SQL
+internal import Server
+internal import Synchronization
+internal import Synod
+
+/// What the server needs to know of the cluster, and what it must be told.
+final class ClusterServing: ClusterRouting, ClusterProvider {
+  private let member: ClusterMember
+  private let isStopping = Atomic(false)
+  private let addresses: Mutex<[String: SocketAddress]> = Mutex([:])
+
+  private let takesFaults: Bool
+  /// Transactions do not begin: leadership is being handed over.
+  private let isHandingOver = Atomic(false)
+  private let server: Mutex<Server?> = Mutex(nil)
+  private let logger: Mutex<Logger?> = Mutex(nil)
+  /// How long open transactions are waited for before leadership is handed over.
+  private let drainNanoseconds: UInt64
+
+  init(_ member: ClusterMember, drainNanoseconds: UInt64 = 1_000_000_000, takesFaults: Bool = false) {
+    self.member = member
+    self.drainNanoseconds = drainNanoseconds
+    self.takesFaults = takesFaults
+  }
+
+  func route() -> SessionRoute {
+    let status = member.replication.status
+    if status.takesCommits { return .here }
+    guard let leader = status.leader, leader != status.node, let hello = member.hello(of: leader),
+      !hello.relaySecret.isEmpty, let address = resolve(hello.clientAddress)
+    else { return .nowhere }
+    return .relay(address, node: leader.rawValue, secret: hello.relaySecret)
+  }
+
+  var admitsWork: Bool {
+    member.replication.admitsCommits && !isHandingOver.load(ordering: .sequentiallyConsistent)
+  }
+
+  var identity: (node: UInt64, secret: String) {
+    (member.replication.node.rawValue, member.network.hello.relaySecret)
+  }
+
+  private func resolve(_ text: String) -> SocketAddress? {
+    if let known = addresses.withLock({ $0[text] }) { return known }
+    guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+    let host = text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
+    guard let found = try? SocketAddress.resolve(host, port: port).first else { return nil }
+    addresses.withLock { $0[text] = found }
+    return found
+  }
+
+  func stalenessMilliseconds() -> UInt64? {
+    let status = member.replication.status
+    return status.takesCommits ? 0 : status.stalenessMicroseconds.map { $0 / 1000 }
+  }
+
+  /// Tells the server whenever who leads changes.
+  func watch(_ server: Server, _ logger: Logger) {
+    self.server.withLock { $0 = server }
+    self.logger.withLock { $0 = logger }
+    let member = member
+    Thread.detachNewThread { [self] in
+      var led = false
+      var leader: NodeID?
+      while !isStopping.load(ordering: .acquiring) {
+        let seen = member.replication.standingWord.load()
+        let status = member.replication.status
+        if status.leader != leader || led != status.takesCommits { server.standingChanged() }
+        if status.leader != leader {
+          leader = status.leader
+          let who = leader.map { $0 == status.node ? "this node" : "node \($0.rawValue)" } ?? "nobody"
+          logger.notice("\(who) leads", metadata: ["ballot": "\(status.ballot)"])
+        }
+        led = status.takesCommits
+        member.replication.standingWord.wait(while: seen, timeoutNanoseconds: 1_000_000_000)
+      }
+    }
+  }
+
+  // MARK: Handing over
+
+  /// Hands leadership over without a failed transaction: none begins any more, those that run are waited for (so long), then
+  /// the other node takes over, and sessions follow. Returns why not, if so.
+  func transfer(to target: NodeID?, excluding session: UInt64? = nil) -> String? {
+    if let target, let refusal = member.refusal(of: target) { return refusal }
+    guard !isHandingOver.exchange(true, ordering: .sequentiallyConsistent) else {
+      return "leadership is being handed over already"
+    }
+    let server = server.withLock { $0 }
+    defer {
+      isHandingOver.store(false, ordering: .sequentiallyConsistent)
+      server?.standingChanged()
+    }
+    let open = server?.awaitRest(excluding: session, timeoutNanoseconds: drainNanoseconds) ?? 0
+    if open > 0 {
+      logger.withLock { $0 }?.warning(
+        "leadership is handed over under open transactions, which will fail with 40001", metadata: ["open": "\(open)"])
+    }
+    return member.transferLeadership(to: target)
+  }
+
+  // MARK: For SQL
+
+  func clusterMembers() -> [ClusterMemberInformation] {
+    let status = member.replication.status
+    let connected = Set(member.network.connectedNodes)
+    let heard = Dictionary(member.network.heardNodes.map { ($0.node, $0) }, uniquingKeysWith: { $1 })
+    return status.configuration.members.map { node in
+      let role =
+        status.configuration.learners.contains(node)
+        ? "learner" : status.configuration.isWitness(node) ? "witness" : "voter"
+      let isSelf = node == status.node
+      return ClusterMemberInformation(
+        node: Int64(bitPattern: node.rawValue), role: role, isLeader: node == status.leader, isSelf: isSelf,
+        peerAddress: isSelf ? member.peerAddress : heard[node]?.peerAddress ?? "",
+        clientAddress: member.clientAddress(of: node) ?? "", isConnected: isSelf || connected.contains(node))
+    }
+  }
+
+  func removeMember(_ node: Int64) -> String? { member.remove(NodeID(UInt64(bitPattern: node))) }
+
+  func handOver(to node: Int64?, from session: UInt64) -> String? {
+    EventLoop.blocking { transfer(to: node.map { NodeID(UInt64(bitPattern: $0)) }, excluding: session) }
+  }
+
+  // MARK: Health
+
+  func leaderFailure() -> String? {
+    let status = member.replication.status
+    if status.diskFailed { return "this node's disk failed" }
+    return status.leader == nil ? "no leader is known" : nil
+  }
+
+  /// `/primary` and `/replica?lag=` for load balancers: 200 where a node is what is asked for.
+  func answer(_ path: String, _ query: String) -> HTTPAnswer? {
+    let status = member.replication.status
+    switch path {
+    case "/faults/block" where takesFaults:
+      let nodes = query.split(separator: ",").compactMap { UInt64($0) }.map { NodeID($0) }
+      member.network.block(Set(nodes))
+      return HTTPAnswer(200, "blocked \(nodes)\n")
+    case "/faults/transfer" where takesFaults:
+      let refusal = transfer(to: nil)
+      return HTTPAnswer(refusal == nil ? 200 : 409, (refusal ?? "handed over") + "\n")
+    case "/node":
+      let text = [
+        "\(status.node.rawValue)", "\(status.role)", "\(status.leader?.rawValue ?? 0)", "\(status.last)",
+        "\(status.chosen)", "\(status.applied)", "\(status.configuration.epoch)", "\(status.takesCommits)",
+      ]
+      return HTTPAnswer(200, text.joined(separator: " ") + "\n")
+    case "/primary":
+      return HTTPAnswer(status.takesCommits ? 200 : 503, status.takesCommits ? "leader\n" : "not the leader\n")
+    case "/replica":
+      guard !status.takesCommits, !status.diskFailed, let age = stalenessMilliseconds() else {
+        return HTTPAnswer(503, "not a replica that can be read\n")
+      }
+      let bound = query.split(separator: "&").first { $0.hasPrefix("lag=") }.flatMap {
+        Self.milliseconds($0.dropFirst(4))
+      }
+      if let bound, age > bound { return HTTPAnswer(503, "\(age) ms behind\n") }
+      return HTTPAnswer(200, "replica, \(age) ms behind\n")
+    case "/read-only":
+      return HTTPAnswer(status.leader == nil ? 503 : 200, status.leader == nil ? "no leader\n" : "ok\n")
+    default: return nil
+    }
+  }
+
+  /// `500ms`, `2s`, or a number of milliseconds.
+  private static func milliseconds(_ text: Substring) -> UInt64? {
+    if text.hasSuffix("ms") { return UInt64(text.dropLast(2)) }
+    if text.hasSuffix("s") { return UInt64(text.dropLast()).map { $0 &* 1000 } }
+    return UInt64(text)
+  }
+
+  func stop() { isStopping.store(true, ordering: .releasing) }
+}
