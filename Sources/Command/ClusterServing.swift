@@ -55,8 +55,7 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
   }
 
   func stalenessMilliseconds() -> UInt64? {
-    let status = member.replication.status
-    return status.takesCommits ? 0 : status.stalenessMicroseconds.map { $0 / 1000 }
+    member.replication.status.stalenessMicroseconds.map { $0 / 1000 }
   }
 
   /// Tells the server whenever who leads changes.

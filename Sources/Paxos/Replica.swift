@@ -237,8 +237,10 @@ package struct Replica: Sendable {
     return checkpoint
   }
 
-  /// How stale a read at `applied` may be, in microseconds of the local clock; nil if unknown.
+  /// How stale a read at `applied` may be, in microseconds of the local clock; nil if unknown. A leader without a lease may
+  /// have been deposed, and does not know.
   package func staleness(applied: SlotNumber, now: Ticks) -> Ticks? {
+    if isLeader { return leaseHolds(applied: .max, now: now) && applied >= readBarrier ? 0 : nil }
     guard freshAsOf > 0, applied >= freshSlot, now >= freshAsOf else { return nil }
     return now - freshAsOf
   }

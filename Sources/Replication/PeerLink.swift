@@ -69,7 +69,13 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
     guard !queue.withLock({ $0.isStopping }) else { return }
     do throws(NetworkError) {
       let target = try Self.resolve(address)
-      _ = try StreamConnection.connect(to: target, on: network.loop, timeoutNanoseconds: 1_000_000_000) { _ in self }
+      // This side only sends; the pulses that say it is heard must be read while the peer is slow to take what is sent, or
+      // a node that is far behind would be given up every two seconds.
+      var options = StreamOptions()
+      options.pauseReadingAboveBytes = .max
+      _ = try StreamConnection.connect(
+        to: target, on: network.loop, timeoutNanoseconds: 1_000_000_000, options: options
+      ) { _ in self }
     } catch { again() }
   }
 

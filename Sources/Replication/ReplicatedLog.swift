@@ -349,7 +349,7 @@ package final class ReplicatedLog: Sendable {
         node: node, role: core.replica.role, leader: core.replica.leader, ballot: core.replica.promised,
         configuration: core.replica.configuration, last: core.replica.last, chosen: core.replica.chosen,
         applied: applied, holdsLease: core.replica.leaseHolds(applied: .max, now: now),
-        stalenessMicroseconds: core.replica.isLeader ? 0 : core.replica.staleness(applied: applied, now: now),
+        stalenessMicroseconds: core.replica.staleness(applied: applied, now: now),
         takesCommits: takes, diskFailed: core.replica.diskFailed,
         lacksState: lacksState.load(ordering: .acquiring), damagedRecords: core.replica.damaged.count)
     }

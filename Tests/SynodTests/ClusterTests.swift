@@ -162,6 +162,8 @@ final class TestCluster: @unchecked Sendable {
     }
     let new = try #require(leader)
     try new.put([1], [3])
+    // Whatever it believes, it does not claim to be fresh: reads of bounded staleness trust that.
+    #expect(old.replication?.status.stalenessMicroseconds != 0)
     cluster.network.heal()
     for _ in 0..<5000 where !thread.isFinished { usleep(2000) }
     #expect(thread.isFinished)

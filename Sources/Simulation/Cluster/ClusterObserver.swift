@@ -228,7 +228,7 @@ extension ClusterSimulation {
 
   /// A follower that knows how stale it is, is no staler.
   func observeStaleness(_ node: ClusterNode) throws(Violation) {
-    guard let replica = node.replica, !options.faults.contains(.clockBeyondBound) else { return }
+    guard let replica = node.replica, !replica.isLeader, !options.faults.contains(.clockBeyondBound) else { return }
     let slot = Int(node.machine.applied + 1)
     guard let age = replica.staleness(applied: node.machine.applied, now: node.local(time)), slot < chosenTime.count
     else { return }
