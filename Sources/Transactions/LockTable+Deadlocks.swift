@@ -30,7 +30,7 @@ extension LockTable {
 
   /// Whether anybody waits for what `owner` holds. May say yes wrongly.
   private func isAwaited(_ owner: LockOwner) -> Bool {
-    guard unsafe owner.held.count <= 64, owner.rangeLocks.isEmpty, owner.waitRange == nil,
+    guard unsafe owner.held.count <= 64, owner.claim == nil, owner.rangeLocks.isEmpty, owner.waitRange == nil,
       rangeLocks.isEmpty
     else {
       return true

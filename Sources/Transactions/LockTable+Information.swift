@@ -12,7 +12,7 @@ extension LockTable {
       unsafe count += stripe.pointee.count
       unsafe unlatch(stripe)
     }
-    return count
+    return waitLatch.withLock { count + claims.count }
   }
 
   /// Calls `body` with every node, under its stripe's latch.

@@ -26,6 +26,7 @@ extension LockTable {
     waitLatch.lock()
     let stripe = unsafe stripe(of: hash)
     unsafe latch(stripe)
+    if claims.isInUse { unsafe showClaims(on: key, hash, stripe, to: owner, own: own) }
     if unsafe !isRangeLocked(key, for: owner),
       unsafe grantIfFree(stripe, owner, key, hash, strength, own: own, entry: entry)
     {
@@ -229,6 +230,7 @@ extension LockTable {
       guard unsafe lock.range.contains(node.pointee.keyBytes) else { return }
       for holder in unsafe self.holders(of: node) where holder.owner !== owner { result.append(holder.owner) }
     }
+    result += claims.claimants(in: lock.range, besides: owner)
     return result
   }
 

@@ -19,7 +19,9 @@ internal import Synchronization
 // 4. A range lock (of a range deletion) conflicts with every lock of another transaction on a key inside. While one exists,
 //    every request takes the slow path.
 // 5. Waiting in a cycle is found when the last member begins to wait: see `LockTable+Deadlocks.swift`.
-// 6. Held locks are recorded with their owner, newest last, each with the strength held before: giving back to a
+// 6. Whoever has taken very many keys takes further ones in its own write set alone: see `LockTable+Claims.swift`. Its own
+//    node a key gets once somebody else wants it.
+// 7. Held locks are recorded with their owner, newest last, each with the strength held before: giving back to a
 //    savepoint pops the list.
 
 /// One locked key.
@@ -114,6 +116,8 @@ package class LockOwner {
   var attempts: Int
   var held = unsafe RawList<HeldLock>()
   var rangeLocks: [RangeLock] = []
+  /// What it has locked in its write set alone, once that is worth it.
+  final var claim: LockClaim?
 
   // The wait, if any: guarded by the table's `waitLatch`, except `phase`.
   var waitNode: LockNodePointer?
@@ -137,6 +141,11 @@ package class LockOwner {
   }
 
   var isWaiting: Bool { unsafe waitNode != nil || waitRange != nil }
+
+  /// The entry and the strength of a key that is locked in the write set alone. Under the claim's latch.
+  func claimed(_ key: UnsafeRawBufferPointer) -> (entry: UInt32, strength: UInt8)? { nil }
+  /// Whether any such key lies in `range`. Under the claim's latch.
+  func hasClaimed(in range: KeyRange) -> Bool { false }
 
   /// For messages; the version is filled in by those who know it.
   var reference: TransactionReference { TransactionReference(id: id, session: session) }
@@ -165,6 +174,7 @@ final class LockTable: @unchecked Sendable {
   let waitLatch = Latch()
   /// How many range locks there are, granted or waiting.
   let rangeLockCount = Atomic<Int>(0)
+  let claims = ClaimTable()
   var rangeLocks: [RangeLock] = []
   /// Everybody who waits.
   var waiting: [Unmanaged<LockOwner>] = unsafe []
@@ -219,7 +229,7 @@ final class LockTable: @unchecked Sendable {
   func unlatch(_ stripe: UnsafeMutablePointer<Stripe>) { _ = unsafe pthread_mutex_unlock(mutex(stripe)) }
 
   @inline(__always)
-  private func find(
+  func find(
     _ stripe: UnsafeMutablePointer<Stripe>, _ key: UnsafeRawBufferPointer, _ hash: UInt64
   ) -> LockNodePointer? {
     var node = unsafe stripe.pointee.buckets[Int(truncatingIfNeeded: hash >> 8) & stripe.pointee.mask]
@@ -313,6 +323,7 @@ final class LockTable: @unchecked Sendable {
     unsafe latch(stripe)
     defer { unsafe unlatch(stripe) }
     guard rangeLockCount.load(ordering: .acquiring) == 0 else { return false }
+    if claims.isInUse, unsafe (own > 0 && owner.claim != nil) || claims.mayCover(key, for: owner) { return false }
     return unsafe grantIfFree(stripe, owner, key, hash, strength, own: own, entry: entry)
   }
 
@@ -383,10 +394,11 @@ final class LockTable: @unchecked Sendable {
 
   // MARK: Giving back
 
-  /// Gives back what was taken after `mark` locks were held, newest first; `restore` learns the entry and the strength
-  /// that is left of each. Wakes those whose turn it is.
+  /// Gives back what was taken after `mark` locks were held, newest first, and a claim as a whole unless `keepsClaim`;
+  /// `restore` learns the entry and the strength that is left of each. Wakes those whose turn it is.
   func unlock(
-    _ owner: LockOwner, downTo mark: Int = 0, ranges rangeMark: Int = 0, restore: (UInt32, UInt8) -> Void = { _, _ in }
+    _ owner: LockOwner, downTo mark: Int = 0, ranges rangeMark: Int = 0, keepsClaim: Bool = false,
+    restore: (UInt32, UInt8) -> Void = { _, _ in }
   ) {
     var granted: [LockOwner] = []
     while unsafe owner.held.count > mark {
@@ -394,12 +406,13 @@ final class LockTable: @unchecked Sendable {
       unsafe unlock(owner, lock, &granted)
       unsafe restore(lock.entry, lock.previous)
     }
+    if owner.claim != nil && !keepsClaim { endClaim(owner, &granted) }
     if rangeLockCount.load(ordering: .acquiring) > 0 { unlockRanges(owner, downTo: rangeMark, &granted) }
     for owner in granted { finish(owner) }
   }
 
   @inline(__always)
-  private func unlock(_ owner: LockOwner, _ lock: HeldLock, _ granted: inout [LockOwner]) {
+  func unlock(_ owner: LockOwner, _ lock: HeldLock, _ granted: inout [LockOwner]) {
     let node = unsafe lock.node
     let stripe = unsafe stripe(of: node.pointee.hash)
     unsafe latch(stripe)

@@ -46,7 +46,7 @@ extension Transaction {
     }
     let snapshot = try currentSnapshot()
     prepareWriting()
-    return unsafe (writes.findOrAdd(key, &arena), snapshot)
+    return unsafe (entry(of: key), snapshot)
   }
 
   /// Blocks if it must.
@@ -58,10 +58,8 @@ extension Transaction {
     if own < strength {
       let key = unsafe writes.entries.key(UInt32(entry))
       let hash = unsafe keyHash(key)
-      if pendingEntry == nil,
-        unsafe manager.lockTable.tryLock(self, key, hash, strength, own: own, entry: UInt32(truncatingIfNeeded: entry))
-      {
-        unsafe writes.setStrength(entry, strength)
+      if pendingEntry == nil, unsafe lockQuickly(entry, key, hash, strength, own) {
+        // Nobody else is interested in it.
       } else {
         let outcome = try lockSlowly(entry, strength, wait, whenGranted: nil)
         if outcome == .skipped { return .skipped }
@@ -77,6 +75,22 @@ extension Transaction {
       return .unchanged
     }
     return try outcome(entry, strength, snapshot, allowsNewer)
+  }
+
+  /// Takes a lock that can be had without a word with anybody: in the lock table, or, once very many are held, in the
+  /// write set alone.
+  @inline(__always)
+  private func lockQuickly(
+    _ entry: Int, _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ strength: UInt8, _ own: UInt8
+  ) -> Bool {
+    let table = manager.lockTable
+    let place = UInt32(truncatingIfNeeded: entry)
+    if own == 0, unsafe held.count >= manager.options.claimThreshold, claim != nil || table.beginClaim(self) {
+      return unsafe table.tryClaim(self, key, hash, entry: place) { unsafe writes.setClaimed(entry, strength) }
+    }
+    guard unsafe table.tryLock(self, key, hash, strength, own: own, entry: place) else { return false }
+    unsafe writes.setStrength(entry, strength)
+    return true
   }
 
   /// Does not block.

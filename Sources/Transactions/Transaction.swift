@@ -35,6 +35,9 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   @exclusivity(unchecked) private var starter: UnsafeMutableRawPointer?
   var metadata: [UInt8] = []
   var savepoints: [SavepointState] = []
+  /// Parts of the key space that this transaction has made, by a number of the caller's: nobody else knows of them before
+  /// it commits, so that what is put there needs neither lock nor search.
+  package var ownSpaces: Set<UInt32> = []
   var savepointSerial: UInt64 = 0
   /// Where it commits, once it is sequenced; zero before.
   package internal(set) var version = Version.zero
@@ -245,7 +248,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe try checkWritable(key, value.count)
     let snapshot = try currentSnapshot()
     prepareWriting()
-    let entry = unsafe writes.findOrAdd(key, &arena)
+    let entry = unsafe entry(of: key)
     // At repeatable read what others committed after the snapshot is found, too: a duplicate is a duplicate.
     _ = try lock(entry, LockStrength.update.rawValue, .wait, snapshot, allowsNewer: true)
     switch unsafe writes.own(entry, key) {
@@ -267,8 +270,22 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe try checkWritable(key, value.count)
     _ = try currentSnapshot()
     prepareWriting()
-    let entry = unsafe writes.findOrAdd(key, &arena)
+    let entry = unsafe entry(of: key)
     unsafe writes.put(entry, value, &arena)
+  }
+
+  /// Like `putUnshared`, for a key that nobody but this transaction has ever written: false if this transaction has put it
+  /// already.
+  package func insertUnshared(
+    _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer
+  ) throws(TransactionError) -> Bool {
+    unsafe try checkWritable(key, value.count)
+    _ = try currentSnapshot()
+    prepareWriting()
+    let entry = unsafe entry(of: key)
+    if case .value = unsafe writes.own(entry, key) { return false }
+    unsafe writes.put(entry, value, &arena)
+    return true
   }
 
   /// Deletes `key`, existing or not, locking it like DELETE unless it is locked for updating already.
@@ -314,11 +331,20 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     }
   }
 
+  /// The key's entry in the write set. Others look into a write set that has a claim.
+  @inline(__always)
+  func entry(of key: UnsafeRawBufferPointer) -> Int {
+    guard let claim else { return unsafe writes.findOrAdd(key, &arena) }
+    claim.latch.lock()
+    defer { claim.latch.unlock() }
+    return unsafe writes.findOrAdd(key, &arena)
+  }
+
   @inline(__always)
   private func lockForWriting(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> Int {
     let snapshot = try currentSnapshot()
     prepareWriting()
-    let entry = unsafe writes.findOrAdd(key, &arena)
+    let entry = unsafe entry(of: key)
     if unsafe writes.strength(entry) < LockStrength.noKeyUpdate.rawValue {
       _ = try lock(entry, LockStrength.update.rawValue, .wait, snapshot)
     }
@@ -333,7 +359,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe savepoints.append(
       SavepointState(
         serial: savepointSerial, writes: writes.openSavepoint(), heldCount: held.count,
-        rangeLockCount: rangeLocks.count, metadataCount: metadata.count, reads: footprint.mark))
+        claimedCount: claim?.taken.count ?? 0, rangeLockCount: rangeLocks.count, metadataCount: metadata.count,
+        reads: footprint.mark))
     return Savepoint(depth: savepoints.count - 1, serial: savepointSerial)
   }
 
@@ -352,12 +379,20 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe writes.rollback(to: mark.writes)
     metadata.removeLast(metadata.count - mark.metadataCount)
     if unsafe held.count > mark.heldCount || rangeLocks.count > mark.rangeLockCount {
-      manager.lockTable.unlock(self, downTo: mark.heldCount, ranges: mark.rangeLockCount) { entry, strength in
+      manager.lockTable.unlock(self, downTo: mark.heldCount, ranges: mark.rangeLockCount, keepsClaim: true) {
+        entry, strength in
         // The right of way, taken by the first statement after the savepoint, is no key of the transaction's.
         if entry != TransactionManager.noEntry { unsafe self.writes.setStrength(Int(entry), strength) }
       }
-      if !lockedReads.isEmpty { rememberLockedReads() }
     }
+    if claim != nil {
+      manager.lockTable.unclaim(self, downTo: mark.claimedCount) {
+        unsafe keyHash(self.writes.entries.key($0))
+      } unmark: {
+        unsafe self.writes.setClaimed(Int($0), 0)
+      }
+    }
+    if !lockedReads.isEmpty { rememberLockedReads() }
     state = .active
   }
 
@@ -373,6 +408,15 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   private func isCurrent(_ savepoint: Savepoint) -> Bool {
     savepoint.depth < savepoints.count && savepoints[savepoint.depth].serial == savepoint.serial
   }
+
+  // MARK: Locks that are recorded in the write set alone
+
+  override func claimed(_ key: UnsafeRawBufferPointer) -> (entry: UInt32, strength: UInt8)? {
+    guard let entry = unsafe writes.find(key) else { return nil }
+    return unsafe writes.claim(entry).map { (UInt32(truncatingIfNeeded: entry), $0) }
+  }
+
+  override func hasClaimed(in range: KeyRange) -> Bool { unsafe writes.hasClaimed(in: range) }
 
   // MARK: Failing
 
@@ -425,6 +469,7 @@ struct SavepointState {
   var serial: UInt64
   var writes: WriteSet.Mark
   var heldCount: Int
+  var claimedCount: Int
   var rangeLockCount: Int
   var metadataCount: Int
   var reads: Footprint.Mark

@@ -266,7 +266,9 @@ extension TransactionManager {
   func end(_ transaction: Transaction, as state: TransactionState) {
     if transaction.certifierPlace >= 0 { forgetSnapshot(transaction) }
     if transaction.attempts == .max { sequencer.latch.withLock { giveUpRightOfWay(transaction) } }
-    if unsafe !transaction.held.isEmpty || !transaction.rangeLocks.isEmpty { lockTable.unlock(transaction) }
+    if unsafe !transaction.held.isEmpty || transaction.claim != nil || !transaction.rangeLocks.isEmpty {
+      lockTable.unlock(transaction)
+    }
     releaseSnapshot(transaction)
     transaction.state = state
     transaction.freeMemory()

@@ -70,6 +70,8 @@ package struct TransactionManagerOptions: Sendable {
   package var statementRepetitions = 16
   /// Nodes that one search for a cycle may visit.
   package var cycleSearchBudget = 4096
+  /// A transaction with this many row locks notes further ones in its write set alone (LockTable+Claims.swift).
+  package var claimThreshold = 1024
   /// Failures kept for `recentConflicts`.
   package var recentConflictCount = 64
 

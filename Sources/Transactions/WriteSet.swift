@@ -1,5 +1,6 @@
 internal import Encoding
 internal import Glibc
+internal import Storage
 
 // What one transaction has written, in key order, together with how strongly it has locked each key.
 //
@@ -40,6 +41,8 @@ struct WriteEntry: BitwiseCopyable {
   var kind: UInt8 = unsafe WriteEntry.none
   /// The lock that the transaction holds on the key: 0 or a `LockStrength`.
   var strength: UInt8 = 0
+  /// Whether the lock is recorded here alone (LockTable+Claims.swift).
+  var isClaimed = false
 
   var keyBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: key, count: Int(keyCount)) }
   var valueBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: value, count: Int(valueCount)) }
@@ -127,6 +130,32 @@ struct WriteSet {
   func strength(_ entry: Int) -> UInt8 { unsafe entries.pointer(entry).pointee.strength }
   @inline(__always)
   func setStrength(_ entry: Int, _ strength: UInt8) { unsafe entries.pointer(entry).pointee.strength = strength }
+
+  /// Notes a lock that is recorded here alone; strength 0: there is none any more.
+  @inline(__always)
+  func setClaimed(_ entry: Int, _ strength: UInt8) {
+    let entry = unsafe entries.pointer(entry)
+    unsafe entry.pointee.strength = strength
+    unsafe entry.pointee.isClaimed = strength > 0
+  }
+
+  /// The strength of a lock that is recorded here alone, or nil.
+  func claim(_ entry: Int) -> UInt8? {
+    let entry = unsafe entries.pointer(entry)
+    return unsafe entry.pointee.isClaimed ? entry.pointee.strength : nil
+  }
+
+  /// Whether any key in `range` is locked here alone.
+  func hasClaimed(in range: KeyRange) -> Bool {
+    var position = unsafe range.lower.withUnsafeBytes { unsafe index.lowerBound($0, in: entries) }
+    while unsafe !index.isEnd(position) {
+      let identifier = unsafe Int(index.identifier(at: position))
+      guard unsafe range.contains(entries.pointer(identifier).pointee.keyBytes) else { return false }
+      if unsafe claim(identifier) != nil { return true }
+      position = unsafe index.after(position)
+    }
+    return false
+  }
 
   /// What the transaction itself says about `key`.
   @unsafe
