@@ -9,7 +9,9 @@ internal import Transactions
 // 1. A key that must be unique is locked for update before its newest state is looked at: whoever else wants to make the
 //    same key waits until this transaction ends, whether or not the key exists.
 // 2. Index entries are derived from the row alone, so the entry of an old row can be named without reading the index.
-// 3. What must hold only at the end of the statement (foreign keys) is queued in `pending`.
+// 3. A table or an index that the transaction itself has made (CREATE, TRUNCATE, a rewrite) is not known to anybody else:
+//    a key there is unique if the transaction has not put it already, and needs no lock.
+// 4. What must hold only at the end of the statement (foreign keys) is queued in `pending`.
 
 /// An index's entry for a row, compiled.
 final class IndexWriter {
@@ -143,6 +145,8 @@ final class TableWriter {
   private var oldValue = ByteBuffer(capacity: 64)
   private var rowBytes = ByteBuffer(capacity: 256)
   private var conflictKey = ByteBuffer(capacity: 64)
+  /// Which of the table (first) and its indexes are the transaction's own: for this transaction, with so many spaces.
+  private var own: (transaction: UInt64, spaces: Int, isOwn: [Bool]) = (0, 0, [])
   /// Checks for the end of the statement.
   var pending: [PendingCheck] = []
   /// Rows inserted less rows deleted.
@@ -241,6 +245,28 @@ final class TableWriter {
     }
   }
 
+  /// Looks up what is the transaction's own, if it may have changed.
+  @inline(__always)
+  private func refreshOwn(_ transaction: Transaction) {
+    if transaction.id == own.transaction && transaction.ownSpaces.count == own.spaces { return }
+    let storages = [table.storage] + indexes.map(\.descriptor.storage)
+    own = (
+      transaction.id, transaction.ownSpaces.count, storages.map { transaction.ownSpaces.contains($0.rawValue) }
+    )
+  }
+
+  /// Puts `value` under `key`, unless it is there.
+  @inline(__always)
+  private func insertUnique(
+    _ key: Bytes, _ value: Bytes, isOwn: Bool, _ transaction: Transaction
+  ) throws(SQLError) -> Bool {
+    try sqlErrors { () throws(TransactionError) in
+      isOwn
+        ? unsafe try transaction.insertUnshared(key.buffer, value.buffer)
+        : unsafe try transaction.insert(key.buffer, value.buffer)
+    }
+  }
+
   /// Inserts `row`; its generated columns are filled in.
   func insert(
     _ row: ValueBuffer, _ transaction: Transaction, _ context: inout EvaluationContext
@@ -249,23 +275,26 @@ final class TableWriter {
     try rowKey(row, &context)
     rowBytes.removeAll()
     try unsafe layout.encode(row.pointer, into: &rowBytes)
+    refreshOwn(transaction)
     if let primary {
-      let isNew = try sqlErrors { () throws(TransactionError) in
-        unsafe try transaction.insert(key.bytes.buffer, rowBytes.bytes.buffer)
+      guard try insertUnique(key.bytes, rowBytes.bytes, isOwn: own.isOwn[0], transaction) else {
+        throw duplicate(primary, row, &context)
       }
-      guard isNew else { throw duplicate(primary, row, &context) }
     } else {
       try sqlErrors { () throws(TransactionError) in
         unsafe try transaction.putUnshared(key.bytes.buffer, rowBytes.bytes.buffer)
       }
     }
-    for index in indexes { try addEntry(index, row, transaction, &context) }
+    for place in indexes.indices {
+      try addEntry(indexes[place], isOwn: own.isOwn[place + 1], row, transaction, &context)
+    }
     for foreign in table.foreignKeys { try require(foreign, row) }
     delta += 1
   }
 
   private func addEntry(
-    _ index: IndexWriter, _ row: ValueBuffer, _ transaction: Transaction, _ context: inout EvaluationContext
+    _ index: IndexWriter, isOwn: Bool, _ row: ValueBuffer, _ transaction: Transaction,
+    _ context: inout EvaluationContext
   ) throws(SQLError) {
     guard try index.covers(row, &context) else { return }
     let isUnique = try index.entry(row, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
@@ -275,13 +304,12 @@ final class TableWriter {
         unsafe try transaction.putUnshared(entryKey.bytes.buffer, entryValue.bytes.buffer)
       }
     }
-    let isNew = try sqlErrors { () throws(TransactionError) in
-      unsafe try transaction.insert(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    guard try insertUnique(entryKey.bytes, entryValue.bytes, isOwn: isOwn, transaction) else {
+      throw duplicate(index, row, &context)
     }
-    guard isNew else { throw duplicate(index, row, &context) }
   }
 
-  /// Adds the entries of an index that is being built, for a row that is there already.
+  /// Adds the entries of an index that is being built, and is the transaction's own, for a row that is there already.
   func index(
     _ descriptor: IndexDescriptor, _ row: ValueBuffer, rowKey: Bytes, _ transaction: Transaction,
     _ context: inout EvaluationContext
@@ -291,19 +319,16 @@ final class TableWriter {
     key.append(rowKey)
     guard try index.covers(row, &context) else { return }
     let isUnique = try index.entry(row, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
-    if isUnique {
-      let isThere = try sqlErrors { () throws(TransactionError) in
-        unsafe try transaction.getLatest(entryKey.bytes.buffer) != nil
-      }
-      if isThere {
-        throw SQLError(
-          .uniqueViolation, "could not create unique index \"\(descriptor.name)\"",
-          detail: "Key \(index.describe(row, table, &context)) is duplicated.", table: table.name,
-          constraint: descriptor.name)
+    guard isUnique else {
+      return try sqlErrors { () throws(TransactionError) in
+        unsafe try transaction.putUnshared(entryKey.bytes.buffer, entryValue.bytes.buffer)
       }
     }
-    try sqlErrors { () throws(TransactionError) in
-      unsafe try transaction.put(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    guard try insertUnique(entryKey.bytes, entryValue.bytes, isOwn: true, transaction) else {
+      throw SQLError(
+        .uniqueViolation, "could not create unique index \"\(descriptor.name)\"",
+        detail: "Key \(index.describe(row, table, &context)) is duplicated.", table: table.name,
+        constraint: descriptor.name)
     }
   }
 

@@ -58,7 +58,12 @@ final class DefinitionRunner {
   // MARK: What all definitions need
 
   func catalog() throws(SQLError) -> CatalogSnapshot { try session.catalog() }
-  func newID() throws(SQLError) -> ObjectID { try session.database.sequences.newObjectID() }
+  /// Should the object be a table or an index, its storage is this transaction's alone for the time being.
+  func newID() throws(SQLError) -> ObjectID {
+    let id = try session.database.sequences.newObjectID()
+    transaction.ownSpaces.insert(id.rawValue)
+    return id
+  }
 
   func apply(_ body: (inout CatalogChanges) throws(SQLError) -> Void) throws(SQLError) {
     var changes = CatalogChanges()
