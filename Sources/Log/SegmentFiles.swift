@@ -9,6 +9,8 @@ struct PreparedSegment {
   var sizeBytes: UInt64
   /// Whether stale bytes may be in it.
   var isRecycled: Bool
+  /// Whether every byte was written once; otherwise it only has its space.
+  var isFilled = true
   var file: any DiskFile
 }
 
@@ -16,11 +18,16 @@ struct PreparedSegment {
 ///
 /// `state` is held for moments only; `preparation` is held while a file is filled or renamed, so that the writer, who
 /// needs the next segment, waits for a preparation under way instead of starting another.
+///
+/// A durable write is quickest into a file whose every byte was written before, so segments are filled with zeros ahead of
+/// need. Where a writer waits, filling would be a stall of up to 64 MiB: then the file system is only asked for the space
+/// (docs/decisions/0110-who-waits-gets-space-not-zeros.md).
 final class SegmentFiles: Sendable {
   struct Spare {
     var id: UInt64
     var sizeBytes: UInt64
     var isRecycled: Bool
+    var isFilled = true
   }
 
   private struct State {
@@ -71,6 +78,11 @@ final class SegmentFiles: Sendable {
   /// The bytes for frames in the prepared segment; 0 where none is prepared.
   var preparedRoomBytes: Int {
     state.withLock { $0.prepared.map { Int($0.sizeBytes) - SegmentHeader.sizeBytes } ?? 0 }
+  }
+
+  /// The same, if its every byte was written.
+  var filledRoomBytes: Int {
+    state.withLock { $0.prepared.map { $0.isFilled ? Int($0.sizeBytes) - SegmentHeader.sizeBytes : 0 } ?? 0 }
   }
 
   var spareCount: Int { state.withLock { $0.spares.count } }
@@ -138,7 +150,8 @@ final class SegmentFiles: Sendable {
       let file = try disk.open(path, .direct)
       state.withLock {
         $0.prepared = PreparedSegment(
-          sequence: sequence, path: path, sizeBytes: spare.sizeBytes, isRecycled: spare.isRecycled, file: file)
+          sequence: sequence, path: path, sizeBytes: spare.sizeBytes, isRecycled: spare.isRecycled,
+          isFilled: spare.isFilled, file: file)
       }
     } catch {
       throw error.kind == .noSpace ? .noSpace(path: directory, neededSizeBytes: needed) : .disk(error)
@@ -154,7 +167,9 @@ final class SegmentFiles: Sendable {
     prepared.file.close()
     try disk.rename(prepared.path, to: path(.spare(id)))
     try syncDirectory()
-    adopt(spare: Spare(id: id, sizeBytes: prepared.sizeBytes, isRecycled: prepared.isRecycled))
+    adopt(
+      spare: Spare(
+        id: id, sizeBytes: prepared.sizeBytes, isRecycled: prepared.isRecycled, isFilled: prepared.isFilled))
   }
 
   private func takeSpare(atLeast size: UInt64) -> Spare? {
@@ -176,17 +191,18 @@ final class SegmentFiles: Sendable {
     throw DiskError(.noSpace, operation: "make a log segment in", path: directory)
   }
 
-  /// Makes a spare: a file of zeros, durable, under its final name only when complete.
+  /// Makes a spare: a file that reads as zeros, durable, under its final name only when complete.
   func fill(_ size: UInt64, isAhead: Bool) throws(DiskError) -> Spare {
     let id = state.withLock { state in
       defer { state.nextSpare += 1 }
       return state.nextSpare
     }
     let filling = path(.filling(id))
+    let isFilled = isAhead || size <= UInt64(options.firstSegmentSizeBytes)
     do throws(DiskError) {
       let file = try disk.open(filling, .create)
       defer { file.close() }
-      try writeZeros(file, size, isAhead: isAhead)
+      if isFilled { try writeZeros(file, size, isAhead: isAhead) } else { try file.allocate(size) }
       try file.sync()
       try disk.rename(filling, to: path(.spare(id)))
       try syncDirectory()
@@ -195,7 +211,7 @@ final class SegmentFiles: Sendable {
       do throws(DiskError) { try disk.remove(filling) } catch {}
       throw error
     }
-    return Spare(id: id, sizeBytes: size, isRecycled: false)
+    return Spare(id: id, sizeBytes: size, isRecycled: false, isFilled: isFilled)
   }
 
   private static let zeros = AlignedBuffer(sizeBytes: 1 << 20)
@@ -249,9 +265,9 @@ final class SegmentFiles: Sendable {
   /// Makes a segment that is no longer needed a spare, or removes it where there are enough; durable on return.
   func recycle(_ segment: SegmentInfo) throws(DiskError) {
     let id: UInt64? = state.withLock { state in
-      guard state.spares.count < options.spareSegments, segment.fileSizeBytes == UInt64(options.segmentSizeBytes) else {
-        return nil
-      }
+      guard state.spares.count < options.spareSegments, segment.isFilled,
+        segment.fileSizeBytes == UInt64(options.segmentSizeBytes)
+      else { return nil }
       defer { state.nextSpare += 1 }
       return state.nextSpare
     }
@@ -276,6 +292,8 @@ struct SegmentInfo: Sendable {
   var sequence: UInt64
   var path: String
   var fileSizeBytes: UInt64
+  /// Whether every byte of the file was written once.
+  var isFilled = true
   /// The position before its first record.
   var before: LogPosition
   /// The greatest slot of any record in it, live or not.

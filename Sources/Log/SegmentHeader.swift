@@ -34,8 +34,8 @@
 //   4096   …    frames
 //
 // 1. The header is durable before the first frame is written; a segment whose header is not valid holds no frame.
-// 2. A segment is never shorter than its header says; every byte was written once before frames are, so that a durable
-//    write changes no metadata of the file system.
+// 2. A segment is never shorter than its header says, and has its space. As a rule every byte was written once before
+//    frames are, so that a durable write changes no metadata of the file system.
 // 3. The state in the header makes all older segments dispensable once the tables hold their records.
 // 4. The meaning of bytes 0 ..< 16 is the same in every format.
 

@@ -26,9 +26,51 @@ package final class BackgroundThread: @unchecked Sendable {
     precondition(code == 0, "the system cannot start a thread (errno \(code))")
   }
 
-  /// Waits until the thread has ended. Not from the thread itself.
+  /// Waits until the thread has ended; on the thread itself, which may drop the last reference to its owner, returns at
+  /// once.
   package func join() {
     guard !isJoined.exchange(true, ordering: .acquiringAndReleasing) else { return }
-    pthread_join(handle, nil)
+    if pthread_equal(handle, pthread_self()) != 0 { pthread_detach(handle) } else { pthread_join(handle, nil) }
+  }
+}
+
+/// A thread that does something whenever it is woken, or after a pause that the last time asked for.
+package final class RepeatingThread: Sendable {
+  private let stopping = Atomic<Bool>(false)
+  /// Changes whenever there may be something to do.
+  private let signal = FutexWord()
+  private let thread = Mutex<BackgroundThread?>(nil)
+
+  package init() {}
+
+  /// Starts it. `work` returns the nanoseconds after which it wants to be called even if nobody wakes it (0 = never), or
+  /// nil to end.
+  package func start(_ work: @escaping @Sendable () -> UInt64?) {
+    thread.withLock { $0 = BackgroundThread { self.loop(work) } }
+  }
+
+  private func loop(_ work: () -> UInt64?) {
+    while !stopping.load(ordering: .acquiring) {
+      let seen = signal.load()
+      guard let pause = work() else { return }
+      if stopping.load(ordering: .acquiring) { return }
+      if signal.load() == seen { signal.wait(while: seen, timeoutNanoseconds: pause) }
+    }
+  }
+
+  package func wake() {
+    signal.increment()
+    signal.wake()
+  }
+
+  /// Ends it, after the work that runs. On the thread itself it ends after return.
+  package func stop() {
+    stopping.store(true, ordering: .releasing)
+    wake()
+    let joined = thread.withLock { thread in
+      defer { thread = nil }
+      return thread
+    }
+    joined?.join()
   }
 }

@@ -72,6 +72,10 @@ package protocol DiskFile: AnyObject, Sendable {
   /// fdatasync: everything written so far is durable, and so is the size.
   func sync() throws(DiskError)
   func truncate(to sizeBytes: UInt64) throws(DiskError)
+  /// Grows the file to `sizeBytes` and takes the space for it; what is new reads as zeros. Durable after `sync`. Quick where
+  /// the file system notes extents as unwritten; the first durable write to such a place then costs a write to the file
+  /// system's journal, too.
+  func allocate(_ sizeBytes: UInt64) throws(DiskError)
   /// Ends the use; idempotent. Never reports an error: what must be durable was synced.
   func close()
 }

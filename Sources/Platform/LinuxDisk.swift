@@ -171,6 +171,23 @@ final class LinuxFile: DiskFile {
     }
   }
 
+  func allocate(_ sizeBytes: UInt64) throws(DiskError) {
+    var size = try self.sizeBytes()
+    guard size < sizeBytes else { return }
+    let code = synod_fallocate(number, Int64(size), Int64(sizeBytes - size))
+    if code == 0 { return }
+    guard code == EOPNOTSUPP || code == ENOSYS || code == EINVAL else {
+      throw DiskError(errno: code, operation: "allocate", path: path)
+    }
+    // A file system without extents: zeros take the space as well.
+    let zeros = [UInt8](repeating: 0, count: 1 << 20)
+    while size < sizeBytes {
+      let count = Int(min(UInt64(zeros.count), sizeBytes - size))
+      try write(Array(zeros[0..<count]), at: size)
+      size += UInt64(count)
+    }
+  }
+
   func close() {
     let old = descriptor.exchange(-1, ordering: .relaxed)
     if old >= 0 { Glibc.close(old) }

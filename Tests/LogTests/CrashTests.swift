@@ -33,7 +33,7 @@ struct CrashScenario {
           log = try Log.open(dbPath, disk: disk, options: smallOptions(), mutations: mutations)
         }
         guard let open = log else { return }
-        switch randomness.below(12) {
+        switch randomness.below(14) {
         case 0:
           try open.close()
           log = nil
@@ -47,6 +47,8 @@ struct CrashScenario {
           try open.write(.promise(ballot))
           model.promised = ballot
         case 4: try open.updateSuperblock { $0.promised.round += 1 }
+        // Ahead of need segments are filled, otherwise they get their space: both come, and the change between them.
+        case 5...6: open.maintain()
         default:
           var writer = TestWriter(open)
           let count = 1 + randomness.below(3)

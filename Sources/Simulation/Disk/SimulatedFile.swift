@@ -109,6 +109,10 @@ final class SimulatedFile: DiskFile {
     }
   }
 
+  func allocate(_ sizeBytes: UInt64) throws(DiskError) {
+    if try self.sizeBytes() < sizeBytes { try truncate(to: sizeBytes) }
+  }
+
   func truncate(to sizeBytes: UInt64) throws(DiskError) {
     try checkWritable("truncate")
     try disk.step(.truncate, path, offset: sizeBytes) { (state, fault) throws(DiskError) in

@@ -25,7 +25,7 @@ package final class Engine: Sendable {
   let writer: Mutex<Writer>
   /// Held by the flush that runs.
   let flushing = Mutex<Void>(())
-  let flusher = BackgroundThread()
+  let flusher = RepeatingThread()
   /// Changes when a flush succeeds or fails.
   let progress = FutexWord()
 

@@ -1,0 +1,95 @@
+package import Encoding
+internal import Platform
+internal import Synchronization
+
+// What is done to a log's files beside writing: preparing segments ahead of need, and giving back those that are no longer
+// needed.
+
+extension Log {
+  // MARK: Maintenance
+
+  func startMaintenance() {
+    guard options.background else { return }
+    maintenance.withLock { slot in
+      slot = BackgroundThread { [weak self, wanted] in
+        while true {
+          let seen = wanted.load()
+          guard let log = self, !log.isStopping.load(ordering: .acquiring) else { return }
+          log.maintain()
+          if log.isStopping.load(ordering: .acquiring) { return }
+          wanted.wait(while: seen)
+        }
+      }
+    }
+  }
+
+  func wakeMaintenance() {
+    guard options.background else { return }
+    wanted.increment()
+    wanted.wake(1)
+  }
+
+  /// Prepares the next segment, and spares as far as the log has proved to need them: one for each segment filled since
+  /// it was opened, up to the number asked for. Errors wait until the room is needed: then they are the writer's.
+  package func maintain() {
+    // A database that is only read needs no second segment.
+    let isUsed = shared.withLock { $0.failure == nil && $0.index.head.state.last.slot > $0.segments[0].before.slot }
+    guard isUsed else { return }
+    let current = sequence.load(ordering: .acquiring)
+    if files.preparedRoomBytes == 0 {
+      do throws(LogError) { try files.prepare(need: 0, isAhead: true) } catch { return }
+    }
+    // Segments of full size that were filled since the opening; those that grow up to it are not needed again.
+    let filled = (openedAtSequence..<current).filter { files.plannedSizeBytes($0) == UInt64(options.segmentSizeBytes) }
+    let spares = min(options.spareSegments, filled.count)
+    do throws(DiskError) {
+      while try files.addSpare(ifFewerThan: spares), !isStopping.load(ordering: .acquiring) {}
+    } catch {}
+  }
+
+  // MARK: Truncating
+
+  /// Gives back the segments that hold no record behind `slot`: the tables (and the archive) have them. Whole segments
+  /// only, the oldest first, never what a reader still needs.
+  package func truncate(through slot: Slot) throws(LogError) {
+    while let segment = removableSegment(through: slot) {
+      do throws(DiskError) { try files.recycle(segment) } catch {
+        // The log is intact; a segment too many is only space.
+        if error.kind == .io { throw poison(error) }
+        throw .disk(error)
+      }
+    }
+  }
+
+  /// Takes the oldest segment out of the log if it can go.
+  private func removableSegment(through slot: Slot) -> SegmentInfo? {
+    shared.withLock { shared in
+      guard shared.segments.count > 1, shared.failure == nil else { return nil }
+      let bound = shared.readers.values.min().map { min($0, slot) } ?? slot
+      let dropsNewest = mutations.contains(.dropsNewestFirst) && shared.segments.count > 2
+      let index = dropsNewest ? shared.segments.count - 2 : 0
+      guard shared.segments[index].greatestSlot <= bound,
+        shared.index.pendingSyncSegment.map({ $0 > shared.segments[index].sequence }) ?? true
+      else { return nil }
+      let removed = shared.segments.remove(at: index)
+      shared.index.drop(throughSegment: removed.sequence, greatest: removed.greatestSlot)
+      return removed
+    }
+  }
+
+  /// The bytes that frames (and the heads of segments) take at present, without what is not yet written in the newest.
+  package var writtenSizeBytes: UInt64 {
+    let (newest, end) = writer.withLock { ($0.header.sequence, $0.offset) }
+    return shared.withLock { shared in
+      shared.segments.reduce(0) { $0 + ($1.sequence == newest ? end : $1.fileSizeBytes) }
+    }
+  }
+
+  /// The bytes of all frames written since the log was opened, padding included.
+  package var framesSizeBytes: UInt64 { framesSize.load(ordering: .relaxed) }
+
+  /// The number of segments, and the bytes that they take, without spares.
+  package var segmentSizes: (count: Int, sizeBytes: UInt64) {
+    shared.withLock { ($0.segments.count, $0.segments.reduce(0) { $0 + $1.fileSizeBytes }) }
+  }
+}
