@@ -32,6 +32,10 @@ package struct SQLError: Error, Hashable, Sendable {
   /// The conflict behind the error, until a session has put it into words (`SQLSession.explained`).
   package var conflict: ConflictCause?
 
+  /// A prepared statement would give other columns than when it was prepared. Drivers know it by PostgreSQL's words, and
+  /// prepare the statement again.
+  package static let resultTypeChanged = SQLError(.featureNotSupported, "cached plan must not change result type")
+
   package init(
     _ state: SQLState, _ message: String, detail: String? = nil, hint: String? = nil, position: Int? = nil,
     schema: String? = nil, table: String? = nil, column: String? = nil, constraint: String? = nil

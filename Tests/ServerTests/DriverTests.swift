@@ -26,6 +26,21 @@ import Testing
     #expect(run.status == 0, "drive_\(driver).py\n\(run.output)\(run.errors)")
   }
 
+  /// Debian's `libpostgresql-jdbc-java`, driven by a program that Java compiles by itself.
+  static let jdbc = "/usr/share/java/postgresql.jar"
+
+  @Test(.enabled(if: FileManager.default.fileExists(atPath: jdbc) && Program.find("javac") != nil))
+  func worksWithJDBC() throws {
+    let server = try RunningServer()
+    let run = try Program.run(
+      "/usr/bin/env",
+      [
+        "timeout", "120", "java", "-cp", Self.jdbc, Self.folder + "/DriveJdbc.java",
+        "jdbc:postgresql://127.0.0.1:\(server.port)/synod?user=synod",
+      ])
+    #expect(run.status == 0, "DriveJdbc.java\n\(run.output)\(run.errors)")
+  }
+
   /// Every script of pgbench in every mode at every level: nothing fails but what is run again (40001, 40P01).
   @Test(.enabled(if: Program.find("pgbench") != nil), arguments: ["read committed", "repeatable read", "serializable"])
   func pgbenchRuns(_ level: String) throws {

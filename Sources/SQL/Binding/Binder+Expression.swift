@@ -16,7 +16,8 @@ extension Binder {
     case .column(let parts): return try column(parts, scope, at: syntax.position)
     case .star:
       throw SQLError(.syntaxError, "row expansion via \"*\" is not supported here", position: position)
-    case .field, .fieldStar:
+    case .field(let base, let name): return try field(base, name, scope, clause, at: position)
+    case .fieldStar:
       throw SQLError(.featureNotSupported, "fields of composite values are not supported", position: position)
     case .subscripted(let base, let subscripts): return try subscripted(base, subscripts, scope, clause, at: position)
     case .unary(let op, let operand):

@@ -210,6 +210,7 @@ extension Binder {
       } else {
         slot = newSlot(expression.type)
         computed.append((slot, expression))
+        noteRecord(expression, in: slot, produced)
       }
       columns.append(
         ScopeColumn(

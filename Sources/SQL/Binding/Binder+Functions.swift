@@ -307,18 +307,15 @@ extension Binder {
       throw SQLError(
         .featureNotSupported, "set-returning functions are not allowed in \(clause.phrase)", position: position)
     }
-    guard function.columns.count == 1 else {
-      throw SQLError(
-        .featureNotSupported, "\(function.name) returns several columns and must stand in FROM", position: position)
-    }
     if resolved.arguments.contains(where: { $0.contains { if case .aggregate = $0.node { true } else { false } } }) {
       throw SQLError(
         .featureNotSupported, "aggregates inside the arguments of a set-returning function are not supported",
         position: position)
     }
-    let slot = newSlot(resolved.type)
-    select.setCalls.append(FunctionScanNode.Item(call: .set(function, resolved.arguments), slots: [slot]))
-    return .column(slot, resolved.type, at: position)
+    let types = function.columns.count == 1 ? [resolved.type] : function.columns.map { SQLType($0.type) }
+    let slots = types.map { newSlot($0) }
+    select.setCalls.append(FunctionScanNode.Item(call: .set(function, resolved.arguments), slots: slots))
+    return slots.count == 1 ? .column(slots[0], resolved.type, at: position) : record(of: function, slots, at: position)
   }
 
   // MARK: The standard's special forms

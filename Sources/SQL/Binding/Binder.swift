@@ -20,6 +20,10 @@ package final class Binder {
   var scannedTables: [(base: FrameSlot, table: TableDescriptor)] = []
   /// What the slots of FROM are called, for messages.
   var slotNames: [FrameSlot: String] = [:]
+  /// Names of the columns of records that lie in slots; fields of records that a subquery put into one slot
+  /// (Binder+Records.swift).
+  var recordNames: [[FrameSlot]: [String]] = [:]
+  var recordFields: [FrameSlot: [(name: String, value: TypedExpression)]] = [:]
   /// Relations that the statement names: for locks, and for the dependencies of views.
   var relationsUsed: Set<ObjectID> = []
   /// Views being expanded, against endless recursion.

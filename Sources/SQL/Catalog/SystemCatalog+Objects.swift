@@ -129,28 +129,15 @@ extension SystemCatalog {
       """
     ) { _ throws(SQLError) in
       var rows: [Row] = []
-      let registry = FunctionRegistry.builtin
-      var number = 20_000
-      func add(_ name: String, _ kind: String, _ arguments: [TypeID], _ result: TypeID, set: Bool) throws(SQLError) {
-        number += 1
+      for (index, f) in FunctionNumbers.all.enumerated() {
         rows.append([
-          int(number), text(name), oid(.systemSchema), oid(.bootstrapRole), int(12), .double(1), .double(set ? 100 : 0),
-          int(0), text(kind), flag(false), flag(false), flag(true), flag(set), text("i"), text("s"),
-          int(arguments.count), int(0), int(Int(result.rawValue)),
-          try vector(arguments.map { Int($0.rawValue) }, .oid), .null, .null, .null, .null, text(name), .null, .null,
+          int(FunctionNumbers.first + index), text(f.name), oid(.systemSchema), oid(.bootstrapRole), int(12),
+          .double(1),
+          .double(f.isSet ? 100 : 0), int(0), text(f.kind), flag(false), flag(false), flag(true), flag(f.isSet),
+          text("i"), text("s"), int(f.arguments.count), int(0), int(Int(f.result.rawValue)),
+          try vector(f.arguments.map { Int($0.rawValue) }, .oid), .null, .null, .null, .null, text(f.name), .null,
+          .null,
         ])
-      }
-      for (name, list) in registry.scalars.sorted(by: { $0.key < $1.key }) {
-        for function in list { try add(name, "f", function.arguments, function.result, set: false) }
-      }
-      for (name, list) in registry.aggregates.sorted(by: { $0.key < $1.key }) {
-        for function in list { try add(name, "a", function.arguments, function.result, set: false) }
-      }
-      for (name, list) in registry.sets.sorted(by: { $0.key < $1.key }) {
-        for function in list {
-          try add(
-            name, "f", function.arguments, function.columns.count == 1 ? function.columns[0].type : .record, set: true)
-        }
       }
       return rows
     },

@@ -132,6 +132,17 @@ extension FunctionRegistry {
         guard d >= 0, d < view.dimensions else { return RowsIterator([]) }
         return IntegerSeries(Int64(view.lowerBound(d)), Int64(view.lowerBound(d) + view.length(d) - 1), 1)
       })
+    // The information schema's: elements with their numbers. Drivers ask it about the columns of indexes.
+    add(
+      SetFunction(
+        "_pg_expandarray", [.anyarray], columns: [(name: "x", type: .anyelement), (name: "n", type: .int4)],
+        specialise: { (types) throws(SQLError) in
+          let columns = [(name: "x", type: types[0].element ?? .text), (name: "n", type: TypeID.int4)]
+          return SetFunction("_pg_expandarray", [types[0].id], columns: columns) { (a, _) throws(SQLError) in
+            UnnestIterator(a[0], isNumbered: true)
+          }
+        }
+      ) { (a, _) throws(SQLError) in UnnestIterator(a[0], isNumbered: true) })
     addTextSets()
   }
 
@@ -147,17 +158,22 @@ extension FunctionRegistry {
   }
 }
 
-/// unnest over a copy of the array, so that it may outlive its row.
+/// unnest over a copy of the array, so that it may outlive its row; numbered, each element with its place from 1 on.
 final class UnnestIterator: SetIterator {
   private let arena = Arena(initialBytes: 64)
   private let array: Bytes
   private var next = 0
-  init(_ value: Value) { array = arena.copy(value.bytes) }
+  private let isNumbered: Bool
+  init(_ value: Value, isNumbered: Bool = false) {
+    array = arena.copy(value.bytes)
+    self.isNumbered = isNumbered
+  }
   func next(_ output: UnsafeMutablePointer<Value>, _ context: inout EvaluationContext) throws(SQLError) -> Bool {
     let view = try ArrayView(array)
     guard next < view.count else { return false }
     unsafe output[0] = try view.value(next)
     next += 1
+    if isNumbered { unsafe output[1] = Value(next) }
     return true
   }
 }

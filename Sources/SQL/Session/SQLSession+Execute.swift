@@ -218,9 +218,12 @@ extension SQLSession {
     let planner = makePlanner(binder)
     guard let statement = prepared.statement else { preconditionFailure("nothing to plan") }
     let planned = try SQLSession.plan(statement, binder, planner)
-    prepared.describe(
-      parameterTypes: planned.parameterTypes,
-      columns: planned.returnsRows ? planned.columns.map(\.description) : nil)
+    let columns = planned.returnsRows ? planned.columns.map(\.description) : nil
+    if prepared.isResultFixed {
+      let isSame = columns?.map(\.name) == prepared.columns?.map(\.name)
+      guard isSame, columns?.map(\.type) == prepared.columns?.map(\.type) else { throw SQLError.resultTypeChanged }
+    }
+    prepared.describe(parameterTypes: planned.parameterTypes, columns: columns)
     return planned
   }
 

@@ -4,10 +4,12 @@ extension SQLSession {
   /// Parses and plans `text` under `name` (empty: the unnamed statement, which is replaced).
   ///
   /// - Parameter parameterTypes: the types of $1, $2, …; unknown (705) or missing ones are inferred.
+  /// - Parameter fixesResult: the columns must stay as they are now, because the client may not ask for them again: after a
+  ///   change of the tables running it fails with 0A000, as PostgreSQL has it and drivers expect.
   /// - Throws: what parsing and planning raise; 42601 for more than one statement; 42P05 for a name in use.
   @discardableResult
   package func prepare(
-    _ name: String, _ text: String, parameterTypes: [SQLType] = []
+    _ name: String, _ text: String, parameterTypes: [SQLType] = [], fixesResult: Bool = false
   ) throws(SQLError) -> PreparedStatement {
     startClock()
     do throws(SQLError) {
@@ -22,6 +24,7 @@ extension SQLSession {
         throw SQLError(.duplicatePreparedStatement, "prepared statement \"\(name)\" already exists")
       }
       let statement = try makePrepared(text, parameterTypes)
+      statement.isResultFixed = fixesResult
       prepared[name] = statement
       return statement
     } catch {

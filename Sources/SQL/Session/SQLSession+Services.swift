@@ -143,6 +143,7 @@ final class SessionNames: ObjectNames, @unchecked Sendable {
     case .regtype: return TypeID(oid).exists ? SQLType(TypeID(oid)).description : nil
     case .regnamespace: return catalog.schema(ObjectID(oid)).map { SQLWriter.quoted($0.name) }
     case .regrole: return catalog.role(ObjectID(oid)).map { SQLWriter.quoted($0.name) }
+    case .regproc: return FunctionNumbers.name(of: Int(oid)).map { SQLWriter.quoted($0) }
     default: return nil
     }
   }
@@ -173,6 +174,7 @@ final class SessionNames: ObjectNames, @unchecked Sendable {
         throw SQLError(.undefinedObject, "role \"\(name)\" does not exist")
       }
       return role.id.rawValue
+    case .regproc: return UInt32(try FunctionNumbers.number(named: try SQLParser.parseQualifiedName(text).name))
     default: throw SQLError(.featureNotSupported, "names of type \(SQLType(kind).description) are not supported")
     }
   }

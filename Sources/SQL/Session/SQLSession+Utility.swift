@@ -211,6 +211,7 @@ extension SQLSession {
     let statement = PreparedStatement(
       text: writer.text, statement: prepare.statement, position: 0, parameterTypes: types)
     _ = try plan(statement)
+    statement.isResultFixed = true
     prepared[prepare.name.text] = statement
     return "PREPARE"
   }

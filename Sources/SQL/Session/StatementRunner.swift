@@ -129,6 +129,8 @@ package final class PreparedStatement {
   var user = ""
   /// Made by the system itself: nobody's rights are asked.
   var isInternal = false
+  /// A new plan must give the same columns.
+  var isResultFixed = false
   /// Sent as a simple query: no values come with it.
   var isSimple = false
   /// The session's settings for which the search path was last found to be the same.

@@ -24,7 +24,8 @@ extension Connection {
         attempt { () throws(SQLError) in
           note(message.query)
           try self.session.prepare(
-            message.name, message.query, parameterTypes: message.parameterTypes.map(Self.parameterType))
+            message.name, message.query, parameterTypes: message.parameterTypes.map(Self.parameterType),
+            fixesResult: true)
         }
       case .describe(let target): attempt { () throws(SQLError) in try self.describe(target) }
       case .close(let target):

@@ -212,5 +212,7 @@ extension WireReport {
     table = error.table
     column = error.column
     constraint = error.constraint
+    // The one routine of PostgreSQL's that a driver (pgjdbc) looks at.
+    if error == .resultTypeChanged { routine = "RevalidateCachedQuery" }
   }
 }

@@ -239,6 +239,9 @@ import Testing
     _ = one.lines("CREATE TABLE t (a int); INSERT INTO t VALUES (1); PREPARE q AS SELECT * FROM t")
     #expect(one.lines("EXECUTE q") == ["a", "1"])
     _ = two.lines("ALTER TABLE t ADD COLUMN b int DEFAULT 7")
+    // The client may have been told one column, once: PostgreSQL refuses, too.
+    #expect(one.lines("EXECUTE q") == ["ERROR 0A000: cached plan must not change result type"])
+    _ = one.lines("DEALLOCATE q; PREPARE q AS SELECT * FROM t")
     #expect(one.lines("EXECUTE q") == ["a | b", "1 | 7"])
     _ = two.lines("DROP TABLE t")
     #expect(one.lines("EXECUTE q").first?.hasPrefix("ERROR 42P01") == true)

@@ -72,8 +72,8 @@ struct MicrobenchFailure: Error, CustomStringConvertible {
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     if options.json { print(String(decoding: try encoder.encode(costs), as: UTF8.self)) }
     if let file = options.writes {
-      // Up to the next quarter: what is rare and depends on chance must not fail.
-      let limits = costs.mapValues { $0.allocations < 0.01 ? 0.01 : ($0.allocations * 4 + 0.2).rounded(.up) / 4 }
+      // A little more: what is rare and depends on chance must not fail.
+      let limits = costs.mapValues { $0.allocations < 0.01 ? 0.01 : ($0.allocations * 2 + 0.5).rounded(.up) / 2 }
       try encoder.encode(limits).write(to: URL(fileURLWithPath: file))
     }
     return try options.thresholds.map { try compare(costs, with: $0, isAll: options.only == nil) } ?? 0
