@@ -88,10 +88,14 @@ package final class TransactionManager: Sendable {
     let waits = lockTable.waitLatch.withLock {
       unsafe lockTable.waiting.contains { unsafe $0.takeUnretainedValue().session == session }
     }
-    return waits
-      || deferred.withLock { list in
-        list.contains { $0.session == session && $0.safety.outcome.load() == SnapshotSafety.unknown }
-      }
+    return waits || deferredSessions.contains(session)
+  }
+
+  /// The sessions that wait for a safe snapshot. O(deferrable transactions).
+  package var deferredSessions: [UInt64] {
+    deferred.withLock { list in
+      list.filter { $0.safety.outcome.load() == SnapshotSafety.unknown }.map(\.session)
+    }
   }
 
   /// The last failures, newest last.

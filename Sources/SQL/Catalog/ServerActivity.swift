@@ -107,10 +107,13 @@ extension SystemCatalog {
       """
     ) { context throws(SQLError) in
       let waiting = Set(context.locks().filter { !$0.isGranted }.map { Int64(bitPattern: $0.transaction.session) })
+      let deferred = Set((context.manager?.deferredSessions ?? []).map { Int64(bitPattern: $0) })
       return (context.server?.activities() ?? []).map { session in
         let waits: (String, String)? =
-          waiting.contains(session.process)
-          ? ("Lock", "tuple") : session.state == "active" ? nil : ("Client", "ClientRead")
+          deferred.contains(session.process)
+          ? ("IPC", "SafeSnapshot")
+          : waiting.contains(session.process)
+            ? ("Lock", "tuple") : session.state == "active" ? nil : ("Client", "ClientRead")
         func time(_ value: Int64?) -> Datum { value.map { .int($0) } ?? .null }
         return [
           int(5), text(context.database), .int(session.process), .null, .int(Int64(session.userID)), text(session.user),
