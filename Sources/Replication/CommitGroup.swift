@@ -16,13 +16,20 @@ final class CommitGroup: @unchecked Sendable {
   var needsDurability = false
   /// Threads that sleep on `word`.
   var waiterCount = 0
-  var callbacks: [(version: Version, body: @Sendable (Result<Void, LogError>) -> Void)] = []
+  var callbacks: [Callback] = []
   /// Changes when the group is delivered, has failed, or one of its waiters is to write it.
   let word = FutexWord()
   /// One waiter has been woken to write it.
   var isPromoted = false
 
   static let keptSizeBytes = 2 << 20
+
+  /// Somebody who does not sleep.
+  struct Callback {
+    var version: Version
+    var needsDurability: Bool
+    var body: @Sendable (Result<Void, LogError>) -> Void
+  }
 
   init() {
     unsafe memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)

@@ -14,7 +14,8 @@
 // frame is written with the next durable group, at 1 MiB, or after 10 ms. They never overtake a durable one.
 //
 // 1. Groups are delivered one at a time, in the order of versions.
-// 2. A group that needs durability is delivered only after the frame that ends with it was written.
+// 2. A group that needs durability is delivered only after the frame that ends with it was written. Who asks for durability
+//    when its group was taken, or delivered, without it waits for the next write, which he causes.
 // 3. After a failed write nothing is delivered or acknowledged any more.
 // 4. `running` is held by at most one thread; whoever holds it owns `Leader`.
 // 5. Whoever leaves `running` with asked work left has woken somebody who will take it.
@@ -66,6 +67,8 @@ package final class CommitPipeline: Sendable {
     var nextVersion: Version
     var isRunning = false
     var isFlushAsked = false
+    /// Of transactions that were delivered before they were durable: called when they are.
+    var unwrittenCallbacks: [CommitGroup.Callback] = []
     /// The log thread sleeps without a timeout.
     var isThreadParked = false
     var isThreadSignalled = false
@@ -101,6 +104,8 @@ package final class CommitPipeline: Sendable {
   private let leader: Mutex<Leader>
   private let delivered: Atomic<UInt64>
   private let durable: Atomic<UInt64>
+  /// The last version in a frame that was written.
+  private let durableVersion: Atomic<UInt64>
   /// The slot of the last group that was delivered here.
   private let deliveredSlot = Atomic<UInt64>(0)
   private let failed = Atomic(false)
@@ -128,6 +133,7 @@ package final class CommitPipeline: Sendable {
       Leader(sequencer: RecordSequencer(after: last, origin: ballot), durable: last.last.slot))
     delivered = Atomic(last.last.version.rawValue)
     durable = Atomic(last.last.slot.rawValue)
+    durableVersion = Atomic(last.last.version.rawValue)
     thread = Mutex(nil)
     if options.usesThread { startThread() }
   }
@@ -212,7 +218,7 @@ package final class CommitPipeline: Sendable {
       }
       if wakesThread { wakeThread() }
       switch step {
-      case .done: return
+      case .done: break
       case .run: run(through: version)
       case .sleep(let group, let seen):
         if delivered.load(ordering: .acquiring) < version.rawValue {
@@ -220,6 +226,12 @@ package final class CommitPipeline: Sendable {
         }
       }
     }
+    if durable { try write { durableVersion.load(ordering: .acquiring) >= version.rawValue } }
+  }
+
+  private func isDurable(_ version: Version) -> Bool {
+    delivered.load(ordering: .acquiring) >= version.rawValue
+      && durableVersion.load(ordering: .acquiring) >= version.rawValue
   }
 
   /// Marks a group, and all before it, as waited for.
@@ -235,23 +247,23 @@ package final class CommitPipeline: Sendable {
   /// Writes and delivers `version` on this thread if nothing is under way and at most one other waits; otherwise returns
   /// false at once, having asked for nothing. For an event loop that would rather write than sleep.
   package func commitInline(through version: Version) throws(LogError) -> Bool {
-    if delivered.load(ordering: .acquiring) >= version.rawValue { return true }
+    if isDurable(version) { return true }
     let mayRun = try state.withLock { (state) throws(LogError) -> Bool in
       if let failure = state.failure { throw failure }
-      if delivered.load(ordering: .relaxed) >= version.rawValue { return true }
+      if delivered.load(ordering: .relaxed) >= version.rawValue { return false }
       let group = group(of: version, &state)
       guard !state.isRunning, group.waiterCount + group.callbacks.count < options.inlineWaiters else { return false }
       ask(group, durable: true, &state)
       state.isRunning = true
       return true
     }
-    guard mayRun else { return false }
+    guard mayRun else { return isDurable(version) }
     if delivered.load(ordering: .acquiring) < version.rawValue { run(through: version) }
     if let failure = state.withLock({ $0.failure }), deliveredVersion < version { throw failure }
-    return true
+    return isDurable(version)
   }
 
-  /// Calls `body` once `version` is delivered or has failed: at once on this thread if it is so already, otherwise on the
+  /// Calls `body` once `version` is delivered (and durable, where that is asked for) or has failed: at once on this thread if it is so already, otherwise on the
   /// thread that delivers, after the delivery of the whole group. It must be quick and must not wait.
   package func whenDelivered(
     _ version: Version, durable: Bool = true, _ body: @escaping @Sendable (Result<Void, LogError>) -> Void
@@ -260,14 +272,21 @@ package final class CommitPipeline: Sendable {
     var wakesThread = false
     var runs = false
     state.withLock { state in
-      if delivered.load(ordering: .relaxed) >= version.rawValue {
+      let isDelivered = delivered.load(ordering: .relaxed) >= version.rawValue
+      if isDelivered && (!durable || durableVersion.load(ordering: .relaxed) >= version.rawValue) {
         result = .success(())
       } else if let failure = state.failure {
         result = .failure(failure)
       } else {
-        let group = group(of: version, &state)
-        ask(group, durable: durable, &state)
-        group.callbacks.append((version, body))
+        let callback = CommitGroup.Callback(version: version, needsDurability: durable, body: body)
+        if isDelivered {
+          state.unwrittenCallbacks.append(callback)
+          state.isFlushAsked = true
+        } else {
+          let group = group(of: version, &state)
+          ask(group, durable: durable, &state)
+          group.callbacks.append(callback)
+        }
         guard !state.isRunning else { return }
         if options.usesThread {
           wakesThread = signal(&state)
@@ -290,9 +309,14 @@ package final class CommitPipeline: Sendable {
   /// Waits until the record at `slot`, which must have been delivered, is durable: before the tables say that they hold
   /// it.
   package func waitUntilDurable(_ slot: Slot) throws(LogError) {
-    while durable.load(ordering: .acquiring) < slot.rawValue {
+    try write { durable.load(ordering: .acquiring) >= slot.rawValue }
+  }
+
+  /// Has the frame written, again and again until that is so.
+  private func write(until isWritten: () -> Bool) throws(LogError) {
+    while !isWritten() {
       let seen = durableWord.load()
-      if durable.load(ordering: .acquiring) >= slot.rawValue { return }
+      if isWritten() { return }
       let runs = try state.withLock { (state) throws(LogError) -> Bool in
         if let failure = state.failure { throw failure }
         state.isFlushAsked = true
@@ -300,7 +324,7 @@ package final class CommitPipeline: Sendable {
         state.isRunning = true
         return true
       }
-      if runs { run(through: .zero) } else { durableWord.wait(while: seen) }
+      if runs { run(through: .zero) } else { EventLoop.blocking { durableWord.wait(while: seen) } }
     }
   }
 
@@ -368,10 +392,13 @@ package final class CommitPipeline: Sendable {
 
   /// One group from the queue to its waiters; or, if a flush was asked for and no group waits, the frame to the disk.
   private func pass() {
+    var mustWrite = true
     let group = state.withLock { state -> CommitGroup? in
       guard state.failure == nil, let first = state.queue.first, first.isAsked, !first.isEmpty else { return nil }
       state.queue.removeFirst()
       state.inFlight = first
+      // Who asks for more from here on waits for the next write.
+      mustWrite = first.needsDurability
       return first
     }
     let now = clock.wallNanoseconds
@@ -392,14 +419,10 @@ package final class CommitPipeline: Sendable {
           precondition(header.firstVersion == group.firstVersion, "versions of the log and the sequencer agree")
           slot = header.slot
         }
-        if group?.needsDurability ?? true || leader.frame.paddedSizeBytes >= options.groupSizeBytes,
+        if mustWrite || leader.frame.paddedSizeBytes >= options.groupSizeBytes,
           !leader.frame.isEmpty
         {
-          try log.write(leader.frame)
-          leader.frame.removeAll()
-          leader.durable = slot
-          durable.store(slot.rawValue, ordering: .releasing)
-          leader.hasWritten = true
+          try write(&leader)
         }
         if let group {
           try hand(group, slot, &leader)
@@ -417,6 +440,16 @@ package final class CommitPipeline: Sendable {
     finish(group, wrote: wrote, unwritten: unwritten)
   }
 
+  /// Writes the frame; everything in it is durable.
+  private func write(_ leader: inout Leader) throws(LogError) {
+    try log.write(leader.frame)
+    leader.frame.removeAll()
+    leader.durable = leader.sequencer.position.slot
+    leader.hasWritten = true
+    durableVersion.store(leader.sequencer.position.version.rawValue, ordering: .releasing)
+    durable.store(leader.durable.rawValue, ordering: .releasing)
+  }
+
   /// Delivers a group, again and again where there is no room for it yet.
   private func hand(_ group: CommitGroup, _ slot: Slot, _ leader: inout Leader) throws(LogError) {
     while true {
@@ -431,11 +464,7 @@ package final class CommitPipeline: Sendable {
       }
       // What makes room is a flush, and a flush waits for the log: nothing may be left unwritten while this waits.
       if !leader.frame.isEmpty {
-        try log.write(leader.frame)
-        leader.frame.removeAll()
-        leader.durable = slot
-        durable.store(slot.rawValue, ordering: .releasing)
-        leader.hasWritten = true
+        try write(&leader)
       }
       wakeFlushers()
       if state.withLock({ $0.isStopping }) { throw .closed }
@@ -444,7 +473,7 @@ package final class CommitPipeline: Sendable {
   }
 
   private func finish(_ group: CommitGroup?, wrote: Bool, unwritten: Int) {
-    var callbacks: [(version: Version, body: @Sendable (Result<Void, LogError>) -> Void)] = []
+    var callbacks: [CommitGroup.Callback] = []
     var sleepers = 0
     if let group { delivered.store(group.lastVersion.rawValue, ordering: .releasing) }
     state.withLock { state in
@@ -460,10 +489,15 @@ package final class CommitPipeline: Sendable {
       if let group {
         sleepers = group.waiterCount
         swap(&callbacks, &group.callbacks)
+        if group.lastVersion.rawValue > durableVersion.load(ordering: .relaxed) { putOff(&callbacks, &state) }
         group.reset()
         // Late sleepers see the word change at its next use at the latest, and then that their version is delivered.
         group.word.increment()
         if state.free.count < 4 { state.free.append(group) }
+      }
+      if wrote {
+        callbacks += state.unwrittenCallbacks
+        state.unwrittenCallbacks.removeAll()
       }
       state.reservedSizeBytes = state.queue.reduce(unwritten + logBlockSizeBytes) {
         $0 + ($1.isEmpty ? 0 : CommitGroup.reservedSizeBytes($1.count))
@@ -472,6 +506,15 @@ package final class CommitPipeline: Sendable {
     if sleepers > 0 { group?.word.wake() }
     if wrote { wakeFlushers() }
     for callback in callbacks { callback.body(.success(())) }
+  }
+
+  /// Keeps those who asked for durability when their group had been taken without it until the next write.
+  private func putOff(_ callbacks: inout [CommitGroup.Callback], _ state: inout State) {
+    let late = callbacks.filter(\.needsDurability)
+    guard !late.isEmpty else { return }
+    callbacks.removeAll(where: \.needsDurability)
+    state.unwrittenCallbacks += late
+    state.isFlushAsked = true
   }
 
   private func wakeFlushers() {
@@ -487,7 +530,9 @@ package final class CommitPipeline: Sendable {
     default: poison = .poisoned(reason: error.description)
     }
     var groups: [CommitGroup] = []
+    var unwritten: [CommitGroup.Callback] = []
     state.withLock { state in
+      swap(&unwritten, &state.unwrittenCallbacks)
       state.failure = poison
       groups = state.queue
       if let inFlight = state.inFlight { groups.append(inFlight) }
@@ -501,6 +546,7 @@ package final class CommitPipeline: Sendable {
       for callback in group.callbacks { callback.body(.failure(poison)) }
       group.callbacks = []
     }
+    for callback in unwritten { callback.body(.failure(poison)) }
     wakeFlushers()
   }
 
@@ -601,10 +647,8 @@ package final class CommitPipeline: Sendable {
     leader.withLock { leader in
       guard !leader.frame.isEmpty else { return }
       do throws(LogError) {
-        try log.write(leader.frame)
-        leader.frame.removeAll()
-        leader.durable = leader.sequencer.position.slot
-        durable.store(leader.durable.rawValue, ordering: .releasing)
+        try write(&leader)
+        leader.hasWritten = false
         wrote = true
       } catch { failure = error }
     }

@@ -123,6 +123,69 @@ func logged(_ log: Log) throws -> [[UInt8]] {
     try again.close()
   }
 
+  /// Two in one group, of which the one that does not ask for durability asks first: the other is told when it is durable,
+  /// not when it is delivered.
+  @Test(arguments: [false, true])
+  func whoAsksLateIsDurable(withCallback: Bool) throws {
+    let disk = SimulatedDisk(seed: 1)
+    let log = try Log.open("/db", disk: disk, options: smallLog())
+    let pipeline = CommitPipeline(log: log, clock: LinuxClock(), options: withoutThread()) { _ in }
+    let patient = try pipeline.append(batch(1))
+    let hasty = try pipeline.append(batch(2))
+    try pipeline.commit(through: hasty, durable: false)
+    #expect(pipeline.deliveredVersion == hasty)
+    #expect(try !pipeline.commitInline(through: patient))
+    if withCallback {
+      let isTold = Mutex(false)
+      pipeline.whenDelivered(patient) { result in isTold.withLock { $0 = (try? result.get()) != nil } }
+      #expect(isTold.withLock { $0 })
+    } else {
+      try pipeline.commit(through: patient)
+    }
+    #expect(try pipeline.commitInline(through: patient))
+    let survivor = try Log.open("/db", disk: disk.survivor(seed: 9), options: smallLog())
+    #expect(try logged(survivor) == [batch(1), batch(2)])
+    try pipeline.close()
+    try log.close()
+  }
+
+  /// The same where it asks while the group is being delivered.
+  @Test(arguments: [false, true])
+  func whoAsksDuringDeliveryIsDurable(usesThread: Bool) throws {
+    let disk = SimulatedDisk(seed: 1)
+    let log = try Log.open("/db", disk: disk, options: smallLog())
+    let isDelivering = FutexWord()
+    let goesOn = FutexWord()
+    var options = CommitPipelineOptions()
+    options.usesThread = usesThread
+    options.unsyncedDelayNanoseconds = 3_600_000_000_000
+    let pipeline = CommitPipeline(log: log, clock: LinuxClock(), options: options) { _ in
+      isDelivering.store(1)
+      isDelivering.wake()
+      while goesOn.load() == 0 { goesOn.wait(while: 0) }
+    }
+    let patient = try pipeline.append(batch(1))
+    let hasty = try pipeline.append(batch(2))
+    let other = BackgroundThread { try? pipeline.commit(through: hasty, durable: false) }
+    while isDelivering.load() == 0 { isDelivering.wait(while: 0) }
+    let outcome = FutexWord()
+    pipeline.whenDelivered(patient) { result in
+      // What a power cut would leave now.
+      let survivor = try? Log.open("/db", disk: disk.survivor(seed: 9), options: smallLog())
+      let isThere = (try? survivor.map { try logged($0).count }) == 2
+      outcome.store(isThere && (try? result.get()) != nil ? 1 : 2)
+      outcome.wake()
+    }
+    #expect(outcome.load() == 0)
+    goesOn.store(1)
+    goesOn.wake()
+    for _ in 0..<20 where outcome.load() == 0 { outcome.wait(while: 0, timeoutNanoseconds: 1_000_000_000) }
+    #expect(outcome.load() == 1)
+    other.join()
+    try pipeline.close()
+    try log.close()
+  }
+
   @Test func everyCrashKeepsWhatWasAcknowledged() throws {
     func run(_ disk: SimulatedDisk, _ acknowledged: inout Int) {
       do {

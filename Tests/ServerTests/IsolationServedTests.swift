@@ -7,8 +7,7 @@ import Transactions
 /// What serializable transactions wait for, and what they leave behind, with a server's loops below them.
 @Suite struct IsolationServedTests {
   /// Says `sql` to `client`, which has to wait, and returns when another session of the same loop has seen it wait.
-  private func wait(_ client: BlockingClient, _ sql: String, seenBy other: BlockingClient) throws {
-    let pid = try client.run("SELECT pg_backend_pid()")[0]
+  private func wait(_ client: BlockingClient, _ pid: String, _ sql: String, seenBy other: BlockingClient) throws {
     try client.send(sql)
     let deadline = ContinuousClock.now + .seconds(15)
     while try other.run("SELECT 1 FROM pg_stat_activity WHERE pid = \(pid) AND wait_event_type IN ('Lock', 'IPC')")
@@ -29,8 +28,9 @@ import Transactions
     try writer.run("BEGIN ISOLATION LEVEL SERIALIZABLE; UPDATE t SET v = 1")
     // Makes the writer's snapshot older than the reader's.
     try other.run("INSERT INTO t VALUES (2, 0)")
+    let pid = try reader.run("SELECT pg_backend_pid()")[0]
     try reader.run("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE")
-    try wait(reader, "SELECT sum(v) FROM t", seenBy: other)
+    try wait(reader, pid, "SELECT sum(v) FROM t", seenBy: other)
     try other.run("INSERT INTO t VALUES (3, 0)")
     #expect(try other.run("SELECT count(*) FROM t") == ["3"])
     #expect(try writer.run("COMMIT") == ["done"])
@@ -55,7 +55,8 @@ import Transactions
       try long.run("ROLLBACK")
     }
     try long.run("BEGIN; SELECT v FROM t WHERE id = 1")
-    try wait(short, "UPDATE t SET v = v + 1 WHERE id = 2", seenBy: other)
+    let pid = try short.run("SELECT pg_backend_pid()")[0]
+    try wait(short, pid, "UPDATE t SET v = v + 1 WHERE id = 2", seenBy: other)
     #expect(try other.run("SELECT v FROM t WHERE id = 2") == ["0"])
     #expect(try long.run("UPDATE t SET v = -1 WHERE id = 1") == ["done"])
     #expect(try long.run("COMMIT") == ["done"])

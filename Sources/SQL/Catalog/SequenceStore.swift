@@ -89,7 +89,9 @@ package final class SequenceStore: Sendable {
   private func reserve(_ storage: ObjectID, _ rule: Rule, _ name: String) throws(SQLError) -> Int64 {
     while true {
       let transaction = try sqlErrors { () throws(TransactionError) in try manager.begin(SequenceStore.own) }
-      defer { transaction.rollback() }
+      // Not touched here any more once it is in the log, whose thread ends it.
+      var isOpen = true
+      defer { if isOpen { transaction.rollback() } }
       let key = KeySpace.sequence(storage)
       _ = try sqlErrors { () throws(TransactionError) in try transaction.lock(key, .update, .wait) }
       // Whoever held the lock may have reserved for all of us.
@@ -102,6 +104,7 @@ package final class SequenceStore: Sendable {
         try transaction.put(key, SequenceStore.encode(last, isCalled: true))
         return try transaction.beginCommit(isInline: false)
       }
+      isOpen = false
       reserved.withLock { map in
         // Whoever was quicker keeps what it has; the rest of ours is skipped.
         if let other = map[storage], other.rule == rule, other.count > 0 { return }
