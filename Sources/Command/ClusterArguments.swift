@@ -23,7 +23,8 @@ struct ClusterArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "What this node does: voter, or learner (receives everything, does not vote).", valueName: "role"))
+      "What this node does: voter, learner (receives everything, does not vote), or witness (votes and keeps the log, but no tables).",
+      valueName: "role"))
   var role = "voter"
 
   @Option(help: ArgumentHelp("Where peers connect.", valueName: "address"))
@@ -60,8 +61,8 @@ struct ClusterArguments: ParsableArguments {
     if let bootstrapExpect, bootstrapExpect < 1 || bootstrapExpect > 15 {
       throw ValidationError("--bootstrap-expect is between 1 and 15")
     }
-    guard let role = ClusterMember.Role(rawValue: role), role != .witness else {
-      throw ValidationError("unknown --role \"\(role)\"; there are voter and learner")
+    guard ClusterMember.Role(rawValue: role) != nil else {
+      throw ValidationError("unknown --role \"\(role)\"; there are voter, learner and witness")
     }
   }
 

@@ -45,6 +45,8 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     (member.replication.node.rawValue, member.network.hello.relaySecret)
   }
 
+  var keepsState: Bool { member.replication.keepsState }
+
   private func resolve(_ text: String) -> SocketAddress? {
     if let known = addresses.withLock({ $0[text] }) { return known }
     guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
@@ -155,7 +157,8 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     case "/primary":
       return HTTPAnswer(status.takesCommits ? 200 : 503, status.takesCommits ? "leader\n" : "not the leader\n")
     case "/replica":
-      guard !status.takesCommits, !status.diskFailed, let age = stalenessMilliseconds() else {
+      guard !status.takesCommits, !status.diskFailed, !status.lacksState, keepsState, let age = stalenessMilliseconds()
+      else {
         return HTTPAnswer(503, "not a replica that can be read\n")
       }
       let bound = query.split(separator: "&").first { $0.hasPrefix("lag=") }.flatMap {

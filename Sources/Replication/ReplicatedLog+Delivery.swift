@@ -130,7 +130,8 @@ extension ReplicatedLog {
     guard options.keepsState else { return }
     enter { core in
       guard let leadership = core.leadership, !leadership.isOpen, let barrier = leadership.barrier, done >= barrier,
-        core.replica.last >= barrier, core.replica.chosen >= barrier, core.replica.isLeader,
+        core.replica.last >= barrier, !core.replica.configuration.isWitness(self.node), core.replica.chosen >= barrier,
+        core.replica.isLeader,
         core.replica.ballot == leadership.ballot
       else { return }
       core.terms += 1

@@ -40,6 +40,10 @@ extension ReplicatedLog {
         defer { wanted = nil }
         return wanted
       }
+      if !mayReplaceState() {
+        receivingWord.wait(while: seen, timeoutNanoseconds: 500_000_000)
+        continue
+      }
       if asked == nil, lacksState.load(ordering: .acquiring) {
         let peers = core.withLock { core in
           (core.replica.configuration.voters + core.replica.configuration.learners).filter { $0 != node }
@@ -68,6 +72,24 @@ extension ReplicatedLog {
         if !isStopping.load(ordering: .acquiring) { receivingWord.wait(while: now, timeoutNanoseconds: pause) }
       }
     }
+  }
+
+  /// Whether this node does not lead, where its state is to be replaced by another node's; hands over if it does.
+  private func mayReplaceState() -> Bool {
+    guard lacksState.load(ordering: .acquiring) || isStateDamaged.load(ordering: .acquiring) else { return true }
+    let (leads, voters) = core.withLock { core in
+      (core.replica.isLeader, core.replica.configuration.voters.filter { $0 != node })
+    }
+    if leads {
+      for voter in voters where transferLeadership(to: voter) == nil { return false }
+      return false
+    }
+    if isStateDamaged.exchange(false, ordering: .acquiringAndReleasing) {
+      lacksState.store(true, ordering: .releasing)
+      deliveryWord.increment()
+      deliveryWord.wake()
+    }
+    return true
   }
 
   private func receive(from source: NodeID, minimum: SlotNumber) throws(TransferFailure) {

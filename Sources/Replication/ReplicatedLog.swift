@@ -209,6 +209,8 @@ package final class ReplicatedLog: Sendable {
 
   /// The state here is not what the log says it should be: damaged, or missing.
   let lacksState: Atomic<Bool>
+  /// It was found damaged while the node runs; once this node does not lead, it lacks its state.
+  let isStateDamaged = Atomic(false)
   /// The log behind this slot is needed by a peer that takes a checkpoint.
   let transferFloor = Atomic<UInt64>(.max)
   let outbox: Mutex<[TransferMessage]> = Mutex([])
@@ -369,6 +371,9 @@ package final class ReplicatedLog: Sendable {
     core.withLock { $0.replica.chain(at: slot.rawValue).map { Hash128($0) } } ?? log.chain(at: slot)
   }
 
+  /// False for a witness: there is nothing to read here.
+  package var keepsState: Bool { options.keepsState }
+
   /// What catching up and healing did.
   package var transferCounts: TransferCounts { transfers.withLock { $0 } }
 
@@ -377,7 +382,9 @@ package final class ReplicatedLog: Sendable {
 
   /// The state turned out to be damaged: it is replaced by a peer's as soon as one can be had.
   package func stateIsDamaged(_ reason: String) {
-    guard options.keepsState, !lacksState.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    guard options.keepsState, !lacksState.load(ordering: .acquiring),
+      !isStateDamaged.exchange(true, ordering: .acquiringAndReleasing)
+    else { return }
     options.note("the state is damaged, and is asked for from other nodes: \(reason)")
     receivingWord.increment()
     receivingWord.wake()

@@ -23,6 +23,8 @@ final class Core: Sendable {
   let pipeline: CommitPipeline?
   let replicated: ReplicatedLog?
   let manager: TransactionManager
+  /// Looks for damaged tables, where a peer has what they should be.
+  private let scrubber: Scrubber?
   private let isClosed = Atomic(false)
 
   /// Opens the directory, recovers, and replays what the tables lack.
@@ -52,6 +54,7 @@ final class Core: Sendable {
       replicated = nil
       manager = TransactionManager(engine: engine, log: LogAdapter(pipeline), options: tuning.transactions)
       bridge.tie(manager: manager, pipeline: pipeline)
+      scrubber = nil
     } catch {
       try? log.close()
       throw DatabaseError(opening: path, error)
@@ -89,6 +92,13 @@ final class Core: Sendable {
       manager = TransactionManager(engine: engine, log: adapter, gate: adapter, options: tuning.transactions)
       bridge.tie(manager: manager, replicated: replicated)
       replicated.start()
+      if node.options.keepsState, opening.hasPeers {
+        scrubber = Scrubber(engine, disk, pauseNanoseconds: tuning.scrubPauseNanoseconds) { damage in
+          replicated.stateIsDamaged(damage)
+        }
+      } else {
+        scrubber = nil
+      }
     } catch {
       try? log.close()
       throw DatabaseError(opening: path, error)
@@ -112,6 +122,7 @@ final class Core: Sendable {
   func close() throws(DatabaseError) {
     guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
     var failure: (any Error)?
+    scrubber?.stop()
     do { try pipeline?.close() } catch { failure = error }
     replicated?.close()
     engine.close()
@@ -126,6 +137,8 @@ package struct CoreTuning: Sendable {
   package var pipeline = CommitPipelineOptions()
   package var transactions = TransactionManagerOptions()
   package var engine: @Sendable (inout EngineOptions) -> Void = { _ in }
+  /// How long a node rests after it has read all its tables and found them sound.
+  package var scrubPauseNanoseconds: UInt64 = 6 * 3600 * 1_000_000_000
   package init() {}
 }
 

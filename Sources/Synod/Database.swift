@@ -192,6 +192,7 @@ public final class Database: Sendable {
       var sqlOptions = SQLDatabase.Options()
       sqlOptions.disk = core.disk
       sqlOptions.temporaryDirectory = core.path
+      sqlOptions.hasState = core.replicated?.keepsState ?? true
       do throws(SQLError) {
         let sql = try SQLDatabase(manager: core.manager, options: sqlOptions)
         shared.sql = sql

@@ -24,32 +24,40 @@ final class TestCluster: @unchecked Sendable {
   /// What nodes noted.
   let notes = Mutex<[String]>([])
 
-  init(nodes: Int = 3, seed: UInt64 = 1) throws {
+  /// Disks other than the machine's, and what nodes are there besides those that found the cluster.
+  var disks: [UInt64: any Disk] = [:]
+
+  init(nodes: Int = 3, witnesses: [UInt64] = [], seed: UInt64 = 1) throws {
     directory = NSTemporaryDirectory() + "synod-cluster-\(UInt64.random(in: 0 ... .max))"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     network = InProcessNetwork(seed: seed)
-    configuration = try Configuration(epoch: 1, voters: (1...UInt64(nodes)).map { NodeID($0) })
+    configuration = try Configuration(
+      epoch: 1, voters: (1...UInt64(nodes)).filter { !witnesses.contains($0) }.map { NodeID($0) },
+      witnesses: witnesses.map { NodeID($0) })
   }
+
+  func path(_ node: UInt64) -> String { disks[node] == nil ? "\(directory)/node\(node)" : "/node\(node)" }
 
   func start(_ node: UInt64) throws {
     var setup = ClusterNodeSetup(
       members: Members(node: NodeID(node), cluster: cluster, founding: configuration),
       transport: network.transport(for: NodeID(node)))
     setup.options.seed = node
+    setup.options.keepsState = !configuration.isWitness(NodeID(node))
     setup.options.settings.retainedEntries = retainedEntries
     var tuning = CoreTuning()
     if let size = memtableSizeBytes { tuning.engine = { $0.memtableSizeBytes = size } }
     setup.options.note = { [weak self] text in self?.notes.withLock { $0.append("node \(node): \(text)") } }
     adjust(node, &setup, &tuning)
     let database = try Database.open(
-      at: "\(directory)/node\(node)", DatabaseOptions(), disk: LinuxDisk(), clock: LinuxClock(), tuning: tuning,
+      at: path(node), DatabaseOptions(), disk: disks[node] ?? LinuxDisk(), clock: LinuxClock(), tuning: tuning,
       node: setup)
     databases[node] = database
     if let log = database.replication { network.attach(log, as: NodeID(node)) }
   }
 
   func startAll() throws {
-    for node in configuration.voters { try start(node.rawValue) }
+    for node in configuration.members { try start(node.rawValue) }
   }
 
   /// As far as the others can tell, the machine is gone; its files are as a killed process leaves them.

@@ -11,6 +11,8 @@ package final class SQLDatabase: Sendable {
     /// Where temporary files go; nil: sorts that need more than work_mem fail with 53200.
     package var temporaryDirectory: String?
     package var disk: (any Disk)?
+    /// False where this node has no tables, and every session is another node's: nothing is read or made then.
+    package var hasState = true
     /// Settings that sessions begin with, over the built-in ones.
     package var settings: [String: String] = [:]
     package init() {}
@@ -42,6 +44,7 @@ package final class SQLDatabase: Sendable {
     var registry = FunctionRegistry.builtin
     registry.addSessionFunctions()
     self.registry = registry
+    guard options.hasState else { return }
     // In a cluster a node that does not lead opens the catalog that it has; only the leader makes one.
     var local = TransactionOptions(isReadOnly: true)
     local.isLocal = true

@@ -29,6 +29,8 @@ package protocol ClusterRouting: ClusterProvider {
   var admitsWork: Bool { get }
   /// This node, and the secret of its tickets.
   var identity: (node: UInt64, secret: String) { get }
+  /// False for a witness: no session runs there.
+  var keepsState: Bool { get }
   /// How old this node's state may be, in milliseconds; nil where nobody knows.
   func stalenessMilliseconds() -> UInt64?
 }
@@ -82,7 +84,7 @@ extension Connection {
       cameByRelay.store(true, ordering: .releasing)
       peer = shown.client
     }
-    if ticket == nil, let consistency = requestedConsistency(startup), consistency.isLocal {
+    if ticket == nil, let consistency = requestedConsistency(startup), consistency.isLocal, cluster.keepsState {
       readsLocally = consistency
       return false
     }

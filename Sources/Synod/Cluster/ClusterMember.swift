@@ -100,18 +100,38 @@ package final class ClusterMember: Sendable {
       if !isMember { network.changeHello { $0.asksToJoin = true } }
       var setup = ClusterNodeSetup(members: members, transport: network)
       setup.options = options.replication
+      if Self.isWitness(members, options) {
+        setup.options.keepsState = false
+        network.changeHello { $0.isWitness = true }
+      }
       setup.options.note = options.log
       setup.options.seed = members.node.rawValue
       self.database = try Database.open(
         at: options.directory, database, disk: disk, clock: LinuxClock(), tuning: CoreTuning(), node: setup)
       guard let replication = self.database.replication else { preconditionFailure("opened as a node") }
       self.replication = replication
+      if !setup.options.keepsState, replication.status.configuration.voters.contains(members.node) {
+        try? self.database.close()
+        throw ClusterError(
+          "node \(members.node.rawValue) is a voter, and cannot become a witness: remove it, and let a new directory join"
+        )
+      }
       network.attach(replication)
     } catch {
       network.stop()
       throw error
     }
     duty.withLock { $0 = BackgroundThread { [self] in attend() } }
+  }
+
+  /// What a node is it stays: what the cluster knows of it counts more than what it is started as.
+  private static func isWitness(_ members: Members, _ options: Options) -> Bool {
+    if let configuration = members.checkpoint?.configuration, configuration.isMember(members.node),
+      !configuration.learners.contains(members.node)
+    {
+      return configuration.isWitness(members.node)
+    }
+    return options.role == .witness
   }
 
   /// Leaves the network and closes the database.

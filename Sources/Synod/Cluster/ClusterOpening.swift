@@ -19,7 +19,7 @@ struct ClusterOpening {
   let disk: any Disk
   let log: Log
   var members: Members
-  private let hasPeers: Bool
+  let hasPeers: Bool
   private let note: @Sendable (String) -> Void
   private let keepsState: Bool
 
@@ -58,6 +58,10 @@ struct ClusterOpening {
   /// Opens the tables, or an empty store in place of damaged ones.
   mutating func openEngine(_ options: EngineOptions) throws -> Engine {
     let engine: Engine
+    guard keepsState else {
+      // Nothing is ever applied; whoever asks finds an empty store.
+      return try Engine.open("/", disk: MemoryDisk(), options: options)
+    }
     do throws(StorageError) { engine = try Engine.open(path, disk: disk, options: options) } catch {
       guard case .corruption = error, hasPeers else { throw error }
       note("the tables are damaged, and another node's take their place: \(error)")

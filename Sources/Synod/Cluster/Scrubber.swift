@@ -1,0 +1,52 @@
+internal import Log
+internal import Platform
+internal import Storage
+internal import Synchronization
+
+/// Reads all tables of a node now and then, block by block, so that damage is found while another node has what was there.
+///
+/// The first round begins with the node; at most `sizeBytesPerSecond` are read, past the cache.
+final class Scrubber: Sendable {
+  private static let sizeBytesPerSecond: UInt64 = 64 << 20
+  private let word = FutexWord()
+  private let isStopping = Atomic(false)
+  private let thread: Mutex<BackgroundThread?> = Mutex(nil)
+
+  /// - Parameter found: called with what is damaged; the round begins anew after a pause.
+  init(
+    _ engine: Engine, _ disk: any Disk, pauseNanoseconds: UInt64, found: @escaping @Sendable (String) -> Void
+  ) {
+    thread.withLock { slot in
+      slot = BackgroundThread { [self] in
+        while !isStopping.load(ordering: .acquiring) {
+          let damage = round(engine, disk)
+          if let damage { found(damage) }
+          rest(damage == nil ? pauseNanoseconds : 10_000_000_000)
+        }
+      }
+    }
+  }
+
+  func stop() {
+    isStopping.store(true, ordering: .releasing)
+    word.increment()
+    word.wake()
+    thread.withLock { $0 }?.join()
+  }
+
+  private func rest(_ nanoseconds: UInt64) {
+    let seen = word.load()
+    if !isStopping.load(ordering: .acquiring) { word.wait(while: seen, timeoutNanoseconds: nanoseconds) }
+  }
+
+  private func round(_ engine: Engine, _ disk: any Disk) -> String? {
+    // Pinned, so that compactions do not take the files away.
+    let pinned = engine.pinTables()
+    for table in pinned.checkpoint.tables where !isStopping.load(ordering: .acquiring) {
+      let damage = try? TableStore.verifyCheckpointFile(engine.path(of: table), table, disk: disk)
+      if let first = damage?.first { return "\(first)" }
+      rest(table.sizeBytes * 1_000_000_000 / Self.sizeBytesPerSecond)
+    }
+    return nil
+  }
+}
