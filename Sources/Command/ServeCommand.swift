@@ -67,6 +67,8 @@ struct ServeCommand: ParsableCommand {
 
   func run() throws {
     signal(SIGPIPE, SIG_IGN)
+    // Tables and clients take a descriptor each.
+    ResourceLimits.raiseOpenFiles()
     let signals = TerminationSignals()
     var options = try serverOptions()
     guard let level = Logger.Level(rawValue: logLevel) else {

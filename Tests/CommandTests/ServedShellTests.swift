@@ -8,10 +8,12 @@ import Testing
     let url: String
     private let process = Process()
 
-    init(_ scratch: Scratch) throws {
+    /// - Parameter descriptors: how many the process may have open.
+    init(_ scratch: Scratch, descriptors: Int? = nil) throws {
       let file = scratch.path + "/url"
-      process.executableURL = Synod.executable
+      process.executableURL = URL(fileURLWithPath: "/bin/sh")
       process.arguments = [
+        "-c", descriptors.map { "ulimit -n \($0); exec \"$0\" \"$@\"" } ?? "exec \"$0\" \"$@\"", Synod.executable.path,
         "serve", "--data", scratch.database, "--listen", "127.0.0.1:0", "--http", "off", "--listening-url-file", file,
       ]
       process.standardOutput = FileHandle.nullDevice

@@ -15,9 +15,14 @@ let instrumented: [SwiftSetting] = [
 let package = Package(
   name: "fuzz",
   targets: [
-    .target(name: "Syntax", swiftSettings: instrumented),
+    .target(name: "Transactions"),
+    .target(name: "Syntax", dependencies: ["Transactions"], swiftSettings: instrumented),
     .executableTarget(
       name: "FuzzParser", dependencies: ["Syntax"], swiftSettings: instrumented,
+      linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]),
+    .target(name: "Wire", swiftSettings: instrumented),
+    .executableTarget(
+      name: "FuzzWire", dependencies: ["Wire"], swiftSettings: instrumented,
       linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]),
   ],
   swiftLanguageModes: [.v6]

@@ -5,11 +5,16 @@ internal import Synchronization
 /// Accepts connections and gives them to the loops of its group in turn.
 ///
 /// When the process is out of descriptors it waits before it tries again, and the kernel's queue holds who comes meanwhile.
+/// The last descriptors are not for clients: whoever opens enough connections must not keep the log from opening its next
+/// segment. A new descriptor is the lowest that is free, so one from `ceiling` on says that the others are taken; that
+/// connection is kept aside until a lower one is free.
 ///
 /// `@unchecked Sendable`: as EventSource; `descriptorLock` is for any thread.
 package final class Listener: EventSource, @unchecked Sendable {
   private static var patienceNanoseconds: UInt64 { 50_000_000 }
   private static var acceptsPerTurn: Int { 64 }
+  /// How many descriptors are left to files; a quarter where there are few.
+  private static var reservedDescriptors: Int { 64 }
 
   /// Where it listens: with the port that the system chose, if 0 was asked for.
   package let address: SocketAddress
@@ -19,8 +24,11 @@ package final class Listener: EventSource, @unchecked Sendable {
   private let options: StreamOptions
   private let stopRequested = Atomic(false)
   private let waits = Atomic<Int>(0)
+  private let ceiling: Int32
   private var canAccept = false
   private var isWaiting = false
+  /// Accepted, and not yet let in.
+  private var aside: (descriptor: Int32, peer: SocketAddress)?
 
   private init(
     _ loop: EventLoop, descriptor: Int32, address: SocketAddress, options: StreamOptions,
@@ -30,6 +38,10 @@ package final class Listener: EventSource, @unchecked Sendable {
     self.address = address
     self.options = options
     self.makeHandler = makeHandler
+    var limit = rlimit()
+    let isLimited = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+    let most = isLimited ? Int(clamping: limit.rlim_cur) : Int(Int32.max)
+    ceiling = Int32(clamping: most - min(Self.reservedDescriptors, most / 4))
     super.init(loop: loop)
   }
 
@@ -62,7 +74,10 @@ package final class Listener: EventSource, @unchecked Sendable {
     return listener
   }
 
-  deinit { if !isFinished { synod_descriptor_close(descriptor) } }
+  deinit {
+    if !isFinished { synod_descriptor_close(descriptor) }
+    if let aside { synod_descriptor_close(aside.descriptor) }
+  }
 
   /// Accepts no more; the kernel refuses who comes. From any thread. Connections go on.
   package func stop() {
@@ -81,6 +96,8 @@ package final class Listener: EventSource, @unchecked Sendable {
     guard !isFinished else { return }
     if stopRequested.load(ordering: .acquiring) || events & LoopEvents.stop != 0 {
       synod_descriptor_close(descriptor)
+      if let aside { synod_descriptor_close(aside.descriptor) }
+      aside = nil
       if address.family == .unix { unsafe unlink(address.host) }
       isFinished = true
       return
@@ -92,10 +109,7 @@ package final class Listener: EventSource, @unchecked Sendable {
 
   private func acceptSome() {
     for _ in 0..<Self.acceptsPerTurn {
-      var raw = synod_address()
-      let accepted = unsafe synod_socket_accept(descriptor, &raw)
-      guard accepted >= 0 else { return refused(-accepted) }
-      let peer = SocketAddress(raw)
+      guard let (accepted, peer) = next() else { return }
       Socket.prepare(accepted, peer.family, options)
       let loop = loop.group.next()
       loop.post(
@@ -105,17 +119,47 @@ package final class Listener: EventSource, @unchecked Sendable {
     }
   }
 
+  /// The next connection that may come in; nil if there is none now.
+  private func next() -> (Int32, SocketAddress)? {
+    if let (descriptor, peer) = aside {
+      let lower = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+      guard lower >= 0, lower < ceiling else {
+        synod_descriptor_close(lower)
+        waitForDescriptors()
+        return nil
+      }
+      synod_descriptor_close(descriptor)
+      aside = nil
+      return (lower, peer)
+    }
+    var raw = synod_address()
+    let accepted = unsafe synod_socket_accept(descriptor, &raw)
+    guard accepted >= 0 else {
+      refused(-accepted)
+      return nil
+    }
+    guard accepted < ceiling else {
+      aside = (accepted, SocketAddress(raw))
+      waitForDescriptors()
+      return nil
+    }
+    return (accepted, SocketAddress(raw))
+  }
+
   private func refused(_ code: Int32) {
     switch code {
     case EAGAIN: canAccept = false
-    case EMFILE, ENFILE, ENOBUFS, ENOMEM:
-      isWaiting = true
-      waits.wrappingAdd(1, ordering: .relaxed)
-      loop.schedule(afterNanoseconds: Self.patienceNanoseconds) { [weak self] in
-        guard let self else { return }
-        loop.post(.mail(self) { self.isWaiting = false })
-      }
+    case EMFILE, ENFILE, ENOBUFS, ENOMEM: waitForDescriptors()
     default: break  // That one connection is gone (ECONNABORTED and its kin); the next may be well.
+    }
+  }
+
+  private func waitForDescriptors() {
+    isWaiting = true
+    waits.wrappingAdd(1, ordering: .relaxed)
+    loop.schedule(afterNanoseconds: Self.patienceNanoseconds) { [weak self] in
+      guard let self else { return }
+      loop.post(.mail(self) { self.isWaiting = false })
     }
   }
 }
