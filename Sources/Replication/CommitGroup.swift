@@ -65,6 +65,12 @@ final class CommitGroup: @unchecked Sendable {
     transactionCount += 1
   }
 
+  /// As it is to be applied. The payload is valid until `reset`.
+  func chosen(_ slot: Slot) -> ChosenGroup {
+    unsafe ChosenGroup(
+      slot: slot, firstVersion: firstVersion, transactionCount: transactionCount, payload: payload)
+  }
+
   /// Empties it for its next use.
   func reset() {
     count = 0

@@ -2,7 +2,7 @@
 //
 //   append (in the sequencer)       copies a batch into the open group: no I/O, no waiting
 //   commit / whenDelivered          ask for delivery; whoever finds the pipeline idle writes
-//   a pass                          close the oldest group → build its record → write the frame → deliver → wake
+//   a pass                          close the oldest group → build its record → prepare → write the frame → deliver → wake
 //
 // Who runs a pass: a committing thread, inline, when nothing is under way and at most two wait (no wake-up at all on a
 // quiet system); otherwise the log thread, pass after pass for as long as somebody waits. A group closes when the write
@@ -99,6 +99,7 @@ package final class CommitPipeline: Sendable {
   private let log: Log
   private let clock: any Clock
   private let options: CommitPipelineOptions
+  private let prepare: (@Sendable (ChosenGroup) throws(DeliveryError) -> Void)?
   private let deliver: @Sendable (ChosenGroup) throws(DeliveryError) -> Void
   private let state: Mutex<State>
   private let leader: Mutex<Leader>
@@ -117,14 +118,20 @@ package final class CommitPipeline: Sendable {
   /// Goes on behind the log's last record. `deliver` is called for every chosen group, in order, one at a time, before
   /// anybody who waits for it returns; it must not call back into the pipeline. A group that it puts off is offered again
   /// until it takes it or the pipeline is closed.
+  ///
+  /// `prepare` is called for the same groups in the same order before they are written, where that cannot hold up what is
+  /// unwritten before them: it does what need not wait for the disk. A group that it puts off is prepared after it is
+  /// written; then `deliver` does all of it.
   package init(
     log: Log, clock: any Clock, options: CommitPipelineOptions = CommitPipelineOptions(),
+    prepare: (@Sendable (ChosenGroup) throws(DeliveryError) -> Void)? = nil,
     deliver: @escaping @Sendable (ChosenGroup) throws(DeliveryError) -> Void
   ) {
     let last = log.state
     self.log = log
     self.clock = clock
     self.options = options
+    self.prepare = prepare
     self.deliver = deliver
     state = Mutex(State(nextVersion: last.last.version.advanced(by: 1)))
     let ballot = LogBallot(
@@ -412,12 +419,15 @@ package final class CommitPipeline: Sendable {
           leader.hasStarted = true
         }
         var slot = leader.sequencer.position.slot
+        // Who waits for room to apply waits for a flush, which waits for what is unwritten.
+        let isAlone = leader.frame.isEmpty
         if let group {
           let header = unsafe leader.sequencer.appendGroup(
             group.payload, transactionCount: group.transactionCount, wallNanoseconds: now, chosen: leader.durable,
             to: leader.frame)
           precondition(header.firstVersion == group.firstVersion, "versions of the log and the sequencer agree")
           slot = header.slot
+          if isAlone { try prepare(group, slot) }
         }
         if mustWrite || leader.frame.paddedSizeBytes >= options.groupSizeBytes,
           !leader.frame.isEmpty
@@ -450,14 +460,20 @@ package final class CommitPipeline: Sendable {
     durable.store(leader.durable.rawValue, ordering: .releasing)
   }
 
+  private func prepare(_ group: CommitGroup, _ slot: Slot) throws(LogError) {
+    guard let prepare else { return }
+    do throws(DeliveryError) {
+      try prepare(group.chosen(slot))
+    } catch {
+      if case .failed(let reason) = error { throw .poisoned(reason: reason) }
+    }
+  }
+
   /// Delivers a group, again and again where there is no room for it yet.
   private func hand(_ group: CommitGroup, _ slot: Slot, _ leader: inout Leader) throws(LogError) {
     while true {
       do throws(DeliveryError) {
-        unsafe try deliver(
-          ChosenGroup(
-            slot: slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
-            payload: group.payload))
+        try deliver(group.chosen(slot))
         return
       } catch {
         if case .failed(let reason) = error { throw .poisoned(reason: reason) }

@@ -30,6 +30,19 @@ final class Bridge: ReplicatedState {
   var manager: TransactionManager? { state.withLock { $0.manager } }
   var engine: Engine? { manager?.storage }
 
+  /// Before a group is written, where there is one node.
+  func prepare(_ group: ChosenGroup) throws(DeliveryError) {
+    guard let manager else { throw .failed("the database is closed") }
+    do throws(StorageError) {
+      unsafe try manager.apply(
+        slot: group.slot, firstVersion: group.firstVersion, transactionCount: group.transactionCount,
+        payload: group.payload)
+    } catch {
+      if case .full = error { throw .later }
+      throw .failed("\(error)")
+    }
+  }
+
   func deliver(_ group: ChosenGroup) throws(DeliveryError) {
     guard let manager else { throw .failed("the database is closed") }
     do throws(StorageError) {

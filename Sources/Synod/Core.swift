@@ -47,9 +47,10 @@ final class Core: Sendable {
       engineOptions.onFlush = { [log] slot in try? log.truncate(through: slot) }
       engine = try Engine.open(path, disk: disk, options: engineOptions)
       try Self.replay(log, into: engine)
-      let pipeline = CommitPipeline(log: log, clock: clock, options: tuning.pipeline) { (group) throws(DeliveryError) in
-        try bridge.deliver(group)
-      }
+      let pipeline = CommitPipeline(
+        log: log, clock: clock, options: tuning.pipeline,
+        prepare: { (group) throws(DeliveryError) in try bridge.prepare(group) },
+        deliver: { (group) throws(DeliveryError) in try bridge.deliver(group) })
       self.pipeline = pipeline
       replicated = nil
       manager = TransactionManager(engine: engine, log: LogAdapter(pipeline), options: tuning.transactions)

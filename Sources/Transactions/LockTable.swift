@@ -21,7 +21,10 @@ internal import Synchronization
 // 5. Waiting in a cycle is found when the last member begins to wait: see `LockTable+Deadlocks.swift`.
 // 6. Whoever has taken very many keys takes further ones in its own write set alone: see `LockTable+Claims.swift`. Its own
 //    node a key gets once somebody else wants it.
-// 7. Held locks are recorded with their owner, newest last, each with the strength held before: giving back to a
+// 7. A lock may be given back before what was written under it is visible: the version of the transaction is noted by the
+//    key's hash (`released`) before the lock is given back, and whoever gets it looks there afterwards. The notes are few
+//    and shared by keys: they say too much at times, never too little.
+// 8. Held locks are recorded with their owner, newest last, each with the strength held before: giving back to a
 //    savepoint pops the list.
 
 /// One locked key.
@@ -171,6 +174,9 @@ final class LockTable: @unchecked Sendable {
   private static let stripeStride = unsafe (MemoryLayout<Stripe>.size + 63) & ~63
 
   private let memory: UnsafeMutableRawPointer
+  private static let noteCount = 4096
+  private let released: UnsafeMutablePointer<Atomic<UInt64>>
+  private let releasedRange = Atomic<UInt64>(0)
   let waitLatch = Latch()
   /// How many range locks there are, granted or waiting.
   let rangeLockCount = Atomic<Int>(0)
@@ -185,6 +191,8 @@ final class LockTable: @unchecked Sendable {
   init() {
     unsafe memory = UnsafeMutableRawPointer.allocate(
       byteCount: LockTable.stripeCount * LockTable.stripeStride, alignment: 64)
+    unsafe released = .allocate(capacity: LockTable.noteCount)
+    for index in 0..<LockTable.noteCount { unsafe (released + index).initialize(to: Atomic(0)) }
     for index in 0..<LockTable.stripeCount {
       let buckets = UnsafeMutablePointer<LockNodePointer?>.allocate(capacity: LockTable.firstBucketCount)
       unsafe buckets.initialize(repeating: nil, count: LockTable.firstBucketCount)
@@ -209,6 +217,8 @@ final class LockTable: @unchecked Sendable {
       unsafe pthread_mutex_destroy(mutex(stripe))
     }
     unsafe memory.deallocate()
+    unsafe released.deinitialize(count: LockTable.noteCount)
+    unsafe released.deallocate()
   }
 
   // MARK: Stripes
@@ -409,6 +419,30 @@ final class LockTable: @unchecked Sendable {
     if owner.claim != nil && !keepsClaim { endClaim(owner, &granted) }
     if rangeLockCount.load(ordering: .acquiring) > 0 { unlockRanges(owner, downTo: rangeMark, &granted) }
     for owner in granted { finish(owner) }
+  }
+
+  /// Gives back everything while `version`, the owner's, is applied and not visible. One thread at a time, with growing
+  /// versions. Not with a claim, whose keys are too many to be noted.
+  func unlockEarly(_ owner: LockOwner, _ version: Version) {
+    guard owner.claim == nil else { return }
+    for index in unsafe 0..<owner.held.count {
+      unsafe note(of: owner.held[index].node.pointee.hash).pointee.store(version.rawValue, ordering: .relaxed)
+    }
+    if !owner.rangeLocks.isEmpty { releasedRange.store(version.rawValue, ordering: .relaxed) }
+    unlock(owner)
+  }
+
+  @inline(__always)
+  private func note(of hash: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe released + Int(truncatingIfNeeded: hash >> 20) & (LockTable.noteCount - 1)
+  }
+
+  /// The newest version whose locks on the key, and perhaps on others, were given back early. For who has the lock now:
+  /// the latch under which it was taken orders this behind the note.
+  @inline(__always)
+  func releasedVersion(_ hash: UInt64) -> Version {
+    unsafe Version(
+      max(note(of: hash).pointee.load(ordering: .relaxed), releasedRange.load(ordering: .relaxed)))
   }
 
   @inline(__always)

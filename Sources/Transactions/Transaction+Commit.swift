@@ -11,7 +11,10 @@ extension Transaction {
   /// After any error but `unknownOutcome` the transaction is rolled back.
   @discardableResult
   package func commit(durable: Bool = true) throws(TransactionError) -> Version? {
-    guard let version = try manager.sequence(self) else { return nil }
+    guard let version = try manager.sequence(self) else {
+      try awaitDependency()
+      return nil
+    }
     do throws(CommitError) {
       try manager.log.commit(through: version, durable: durable)
     } catch { throw manager.abandon(self, error) }
@@ -24,10 +27,11 @@ extension Transaction {
   package func commit(
     whenDone: @escaping @Sendable (Result<Version?, TransactionError>) -> Void
   ) throws(TransactionError) {
-    guard let version = try manager.sequence(self) else { return whenDone(.success(nil)) }
+    let written = try manager.sequence(self)
+    guard let version = written ?? pendingDependency else { return whenDone(.success(nil)) }
     manager.log.whenDelivered(version) { result in
       switch result {
-      case .success: whenDone(self.state == .committed ? .success(version) : .failure(Self.discarded))
+      case .success: whenDone(self.state == .committed ? .success(written) : .failure(Self.discarded))
       case .failure(let error): whenDone(.failure(self.manager.abandon(self, error)))
       }
     }
@@ -37,14 +41,18 @@ extension Transaction {
   package enum CommitProgress: Sendable {
     /// Committed; the version where something was written.
     case done(Version?)
-    /// In the log, but not yet chosen: `whenCommitted` tells the end. It can no longer be rolled back.
+    /// In the log, or dependent on what is in the log, but not yet chosen: `whenCommitted` tells the end. It can no longer
+    /// be rolled back.
     case pending(Version)
   }
+
+  /// What nobody may be told before, after a commit without writes.
+  private var pendingDependency: Version? { unsafe dependency > manager.engine.visibleVersion ? dependency : nil }
 
   /// Commits as far as that goes without waiting for others: to the end if nothing was written, or if `isInline` and the
   /// log is so idle that writing here is the quickest way; otherwise up to the place in the log.
   package func beginCommit(isInline: Bool) throws(TransactionError) -> CommitProgress {
-    guard let version = try manager.sequence(self) else { return .done(nil) }
+    guard let version = try manager.sequence(self) else { return pendingDependency.map { .pending($0) } ?? .done(nil) }
     guard isInline else { return .pending(version) }
     do throws(CommitError) {
       guard try manager.log.commitInline(through: version) else { return .pending(version) }
@@ -57,7 +65,9 @@ extension Transaction {
   /// Calls `body` once, when the commit that is pending is chosen, visible and its locks released, or has failed. It may
   /// be called before this returns, otherwise on the log's thread, which it must not hold up.
   package func whenCommitted(durable: Bool = true, _ body: @escaping @Sendable (TransactionError?) -> Void) {
-    manager.log.whenDelivered(version, durable: durable) { result in
+    // Without writes there is only what it depends on, whose own writers ask for durability.
+    let hasWritten = version != .zero
+    unsafe manager.log.whenDelivered(hasWritten ? version : dependency, durable: durable && hasWritten) { result in
       switch result {
       case .success: body(self.state == .committed ? nil : Self.discarded)
       case .failure(let error): body(self.manager.abandon(self, error))

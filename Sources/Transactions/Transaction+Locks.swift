@@ -3,8 +3,8 @@ internal import Storage
 internal import Synchronization
 
 // Locks as a transaction takes them. After the lock is granted comes the question whether the key was written by somebody
-// who committed after the snapshot: nobody can do so any more, and whoever did has published before giving the lock back
-// (commit order, step 11 before 12). So if the newest visible version is the snapshot, the answer is no without a look.
+// who committed after the snapshot: nobody can do so any more, and whoever did has applied before giving the lock back. So
+// if the newest applied version is the snapshot, the answer is no without a look.
 
 extension Transaction {
   /// Locks `key`, existing or not, to the end of the transaction or to the rollback of the savepoint that is open now.
@@ -141,7 +141,9 @@ extension Transaction {
   private func outcome(
     _ entry: Int, _ strength: UInt8, _ snapshot: Version, _ allowsNewer: Bool
   ) throws(TransactionError) -> LockOutcome {
-    guard manager.engine.visibleVersion != snapshot else { return .unchanged }
+    if manager.engine.visibleVersion == snapshot, manager.applied.load(ordering: .acquiring) <= snapshot.rawValue {
+      return .unchanged
+    }
     return try outcomeSlowly(entry, strength, snapshot, allowsNewer)
   }
 
@@ -150,11 +152,13 @@ extension Transaction {
     _ entry: Int, _ strength: UInt8, _ snapshot: Version, _ allowsNewer: Bool
   ) throws(TransactionError) -> LockOutcome {
     let key = unsafe writes.entries.key(UInt32(entry))
+    unsafe try dependOnReleased(keyHash(key))
     let newer: Version?
     do throws(StorageError) {
       newer = unsafe try manager.engine.newestVersion(of: key, after: snapshot, &lockPin)
     } catch { throw .storage(error) }
     guard let newer else { return .unchanged }
+    try depend(on: newer)
     if isolation == .readCommitted { return .changed }
     if isolation == .repeatableRead && (allowsNewer || strength == LockStrength.keyShare.rawValue) { return .changed }
     unsafe try meet(concurrentUpdate(KeyRange(key: Array(key)), newer), at: key)

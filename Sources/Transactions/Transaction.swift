@@ -41,6 +41,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   var savepointSerial: UInt64 = 0
   /// Where it commits, once it is sequenced; zero before.
   package internal(set) var version = Version.zero
+  /// The newest version not visible at the time that it depends on: see Transaction+Dependency.swift.
+  @exclusivity(unchecked) var dependency = Version.zero
   /// The entry whose lock was granted after a wait that `whenGranted` was told of, and not yet asked for again.
   var pendingEntry: UInt32?
   var openCursors: [Unmanaged<TransactionCursor>] = unsafe []
@@ -122,10 +124,10 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       return
     }
     guard isolation == .readCommitted else { return }
-    if hold.version != manager.engine.visibleVersion {
+    if hold.version != newestReadable {
       manager.engine.release(hold)
       unsafe self.hold = nil
-      unsafe self.hold = manager.engine.retainVisible()
+      unsafe self.hold = retainNewest()
     }
     if let gate = manager.gate { try manager.confirmSnapshot(self, gate) }
   }
@@ -185,14 +187,14 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// The newest committed value of a key that the transaction itself says nothing about.
   private func getNewest(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
     if isolation == .serializable { return unsafe try getFromSnapshot(key) }
-    if let hold = unsafe hold, hold.version == manager.engine.visibleVersion {
+    if let hold = unsafe hold, hold.version == newestReadable {
       do throws(StorageError) {
         return unsafe try manager.engine.get(key, at: hold.version, &pin)
       } catch { throw .storage(error) }
     }
     // A hold of its own for the moment: the newest snapshot is never collected while it is the newest, but it may not be
     // for long.
-    let latest = manager.engine.retainVisible()
+    let latest = retainNewest()
     defer { manager.engine.release(latest) }
     do throws(StorageError) {
       return unsafe try manager.engine.get(key, at: latest.version, &pin)
@@ -307,6 +309,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     do throws(TransactionError) {
       try manager.lockTable.lockRange(self, range, timeoutNanoseconds: lockTimeoutNanoseconds)
     } catch { throw failed(error) }
+    try dependOnReleasedRanges()
     if isolation != .readCommitted { try checkUnchanged(range, since: snapshot) }
     unsafe writes.deleteRange(start, end, &arena)
   }

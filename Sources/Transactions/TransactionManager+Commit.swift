@@ -22,6 +22,10 @@ internal import Synchronization
 //
 // 11 before 12: who gets a lock next must see, by comparing versions, that the key has changed. 9 before 10: the engine has
 // no undo. 11 before 13: a session reads its own writes. 6 inside the latch: order in the log is order of versions.
+//
+// Where the log is one node's, 10 comes before 8 (`apply`), and the locks of transactions at read committed are given back
+// there: see `Transaction+Dependency.swift`. What failed to be written is applied and never published, and then the log
+// takes nothing any more, so no undo is needed there either.
 
 /// What the sequencer's latch guards.
 @safe
@@ -95,6 +99,12 @@ final class Sequencer: @unchecked Sendable {
     unsafe nextVersion = version.advanced(by: 1)
     transaction.version = version
     transaction.state = .sequenced
+  }
+
+  /// Whose version it is, if it is in flight.
+  func inFlight(_ version: Version) -> Unmanaged<Transaction>? {
+    guard unsafe version >= firstInFlight && version < nextVersion else { return nil }
+    return unsafe ring[Int(version.rawValue & mask)]
   }
 
   /// Takes a version out, if it is that of `expected` (or of anybody); the transaction is the caller's to release.
@@ -212,6 +222,30 @@ extension TransactionManager {
     EventLoop.blocking { _ = unsafe nanosleep(&request, nil) }
   }
 
+  /// Step 10 ahead of its time, by a log of one node that is about to write the group: applies it, unpublished, and gives
+  /// back the locks that may be given back early. `deliver` of the same group follows when it is written. In log order.
+  package func apply(
+    slot: Slot, firstVersion: Version, transactionCount: Int, payload: UnsafeRawBufferPointer
+  ) throws(StorageError) {
+    unsafe try engine.apply(
+      slot: slot, firstVersion: firstVersion, transactionCount: transactionCount, payload: payload)
+    guard transactionCount > 0 else { return }
+    applied.store(firstVersion.rawValue + UInt64(transactionCount - 1), ordering: .releasing)
+    unsafe withUnsafeTemporaryAllocation(of: Unmanaged<Transaction>?.self, capacity: transactionCount) { group in
+      // Nobody else takes them out of flight while the log has them under way.
+      sequencer.latch.lock()
+      for index in 0..<transactionCount {
+        unsafe group.initializeElement(at: index, to: sequencer.inFlight(firstVersion.advanced(by: UInt64(index))))
+      }
+      sequencer.latch.unlock()
+      for index in 0..<transactionCount {
+        unsafe group[index]?._withUnsafeGuaranteedRef { transaction in
+          if transaction.isolation == .readCommitted { self.lockTable.unlockEarly(transaction, transaction.version) }
+        }
+      }
+    }
+  }
+
   /// Steps 10 to 12. Called by the log, in its order, one group at a time. Groups of transactions that this manager did not
   /// begin (replay, replication) are applied and published likewise.
   ///
@@ -237,7 +271,9 @@ extension TransactionManager {
       for index in 0..<transactionCount {
         guard let transaction = unsafe group[index] else { continue }
         unsafe transaction._withUnsafeGuaranteedRef { transaction in
-          self.lockTable.unlock(transaction)
+          if unsafe !transaction.held.isEmpty || transaction.claim != nil || !transaction.rangeLocks.isEmpty {
+            self.lockTable.unlock(transaction)
+          }
           transaction.state = .committed
         }
         unsafe transaction.release()

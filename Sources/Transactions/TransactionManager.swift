@@ -28,6 +28,8 @@ package final class TransactionManager: Sendable {
   let refusedRefreshes = Atomic<UInt64>(0)
   /// Those who wait for a safe snapshot.
   let deferred: Mutex<[(session: UInt64, safety: SnapshotSafety)]> = Mutex([])
+  /// What the engine has applied; where it is beyond what is visible, locks of read committed were given back early.
+  let applied = Atomic<UInt64>(0)
   /// Asked about every snapshot where there are several nodes.
   let gate: (any SnapshotGate)?
   /// See TransactionManager+Leadership.swift.
@@ -71,7 +73,7 @@ package final class TransactionManager: Sendable {
     } else if transaction.isolation == .serializable {
       try takeSerializableSnapshot(transaction)
     } else {
-      unsafe transaction.hold = engine.retainVisible()
+      unsafe transaction.hold = transaction.retainNewest()
       transaction.track(forCertifier: false)
     }
     if let gate { try confirmSnapshot(transaction, gate) }

@@ -93,7 +93,10 @@ extension SQLSession {
     defer { if isOwn, let transaction { follow(transaction) } }
     do throws(SQLError) {
       _ = try sqlErrors { () throws(TransactionError) in
-        try holder.lock(key.bytes, key.shared ? .share : .update, policy)
+        let outcome = try holder.lock(key.bytes, key.shared ? .share : .update, policy)
+        // What it guards may lie outside of the database.
+        try holder.awaitDependency()
+        return outcome
       }
     } catch {
       if policy == .noWait, error.state == .lockNotAvailable { return false }

@@ -64,7 +64,7 @@ extension SQLSession {
       }
       try runInTransaction(prepared, parameters, sink, isPart: isPart, mayDefer: mayDefer)
     } catch {
-      let told = explained(error)
+      let told = settled(error)
       statementFailed()
       throw told
     }

@@ -300,7 +300,7 @@ package final class SQLSession {
       }
     } catch {
       if error.state == .serializationFailure { failures += 1 }
-      let told = explained(error)
+      let told = settled(error)
       abandon()
       throw told
     }
@@ -323,6 +323,14 @@ package final class SQLSession {
   func explained(_ error: SQLError) -> SQLError {
     guard error.conflict != nil else { return error }
     return error.explained(localCatalog ?? database.catalogs.newest())
+  }
+
+  /// The error as the client is told it, once everything that it may be due to is durable.
+  func settled(_ error: SQLError) -> SQLError {
+    do throws(SQLError) {
+      try sqlErrors { () throws(TransactionError) in try transaction?.awaitDependency() }
+      return explained(error)
+    } catch { return error }
   }
 
   /// Rolls the open transaction back; settings go back with it.

@@ -6,7 +6,8 @@ import Transactions
 // A log in memory under the test's control.
 //
 // `inline`: `commit` delivers everything appended so far as one group, on the calling thread (or waits for the thread that
-// is delivering it). `held`: nothing is delivered before `deliver(_:)`; commits are made with `whenDone`.
+// is delivering it); like the log of one node it has it applied before. `held`: nothing is delivered before `deliver(_:)`,
+// nor applied before `apply(_:)`; commits are made with `whenDone`.
 
 /// A value behind a pthread mutex, which the thread sanitizer knows (it does not see into `Synchronization.Mutex`).
 final class Guarded<Value>: @unchecked Sendable {
@@ -39,6 +40,7 @@ final class TestLog: CommitLog, @unchecked Sendable {
   private struct State {
     var appended: [(version: Version, batch: [UInt8])] = []
     var delivered = Version.zero
+    var applied = Version.zero
     var slot = Slot.zero
     var isDelivering = false
     var refusal: CommitError?
@@ -70,11 +72,12 @@ final class TestLog: CommitLog, @unchecked Sendable {
   }
 
   func commit(through version: Version, durable: Bool) throws(CommitError) {
-    precondition(mode == .inline, "a held log commits with whenDone")
+    precondition(
+      mode == .inline || state.withLock { version <= $0.applied }, "a held log commits with whenDone")
     while true {
       if let failure = state.withLock({ $0.failure }) { throw failure }
       if state.withLock({ $0.delivered >= version }) { return }
-      if !deliver() { sched_yield() }
+      if mode == .held || !deliver() { sched_yield() }
     }
   }
 
@@ -103,12 +106,14 @@ final class TestLog: CommitLog, @unchecked Sendable {
     }
     guard let group else { return false }
     if !group.batches.isEmpty {
-      var payload: [UInt8] = []
-      for batch in group.batches {
-        withUnsafeBytes(of: UInt32(batch.count).littleEndian) { payload.append(contentsOf: $0) }
-        payload += batch
-      }
+      let payload = Self.payload(group.batches)
       payload.withUnsafeBytes { bytes in
+        if mode == .inline {
+          try! manager!.apply(
+            slot: group.slot, firstVersion: group.first, transactionCount: group.batches.count, payload: bytes)
+          // What is applied and not visible is there for others to meet.
+          sched_yield()
+        }
         try! manager!.deliver(
           slot: group.slot, firstVersion: group.first, transactionCount: group.batches.count, payload: bytes)
       }
@@ -123,6 +128,27 @@ final class TestLog: CommitLog, @unchecked Sendable {
     }
     for callback in callbacks { callback.body(.success(())) }
     return true
+  }
+
+  private static func payload(_ batches: [[UInt8]]) -> [UInt8] {
+    var payload: [UInt8] = []
+    for batch in batches {
+      withUnsafeBytes(of: UInt32(batch.count).littleEndian) { payload.append(contentsOf: $0) }
+      payload += batch
+    }
+    return payload
+  }
+
+  /// Has the first `limit` transactions applied, which are then to be delivered as one group.
+  func apply(_ limit: Int) {
+    let (slot, taken) = state.withLock { state in
+      let taken = state.appended.prefix(limit)
+      state.applied = taken.last?.version ?? state.applied
+      return (state.slot.next, Array(taken))
+    }
+    Self.payload(taken.map(\.batch)).withUnsafeBytes { bytes in
+      try! manager!.apply(slot: slot, firstVersion: taken[0].version, transactionCount: taken.count, payload: bytes)
+    }
   }
 
   /// The next append fails once.
