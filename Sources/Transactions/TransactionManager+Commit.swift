@@ -278,7 +278,7 @@ extension TransactionManager {
         }
         unsafe transaction.release()
       }
-      ended.wrappingAdd(UInt64(transactionCount), ordering: .relaxed)
+      counters.add(.ended, UInt64(transactionCount))
     }
   }
 
@@ -292,7 +292,7 @@ extension TransactionManager {
     if let inFlight = unsafe inFlight {
       lockTable.unlock(transaction)
       transaction.state = .rolledBack
-      ended.wrappingAdd(1, ordering: .relaxed)
+      counters.add(.ended)
       unsafe inFlight.release()
     }
     return TransactionError(error)
@@ -308,11 +308,11 @@ extension TransactionManager {
     releaseSnapshot(transaction)
     transaction.state = state
     transaction.freeMemory()
-    ended.wrappingAdd(1, ordering: .relaxed)
+    counters.add(.ended)
     if state == .committed {
-      committedReadOnly.wrappingAdd(1, ordering: .relaxed)
+      counters.add(.committedReadOnly)
     } else {
-      rolledBack.wrappingAdd(1, ordering: .relaxed)
+      counters.add(.rolledBack)
     }
   }
 

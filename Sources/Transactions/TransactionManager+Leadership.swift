@@ -71,8 +71,8 @@ extension TransactionManager {
         transaction.state = .rolledBack
       }
       unsafe discarded[index].release()
-      ended.wrappingAdd(1, ordering: .relaxed)
-      rolledBack.wrappingAdd(1, ordering: .relaxed)
+      counters.add(.ended)
+      counters.add(.rolledBack)
     }
   }
 

@@ -17,11 +17,7 @@ package final class TransactionManager: Sendable {
   let options: TransactionManagerOptions
   let lockTable = LockTable()
   let sequencer: Sequencer
-  private let nextId = Atomic<UInt64>(1)
-  /// Those that are over: with `nextId` the number of open ones.
-  let ended = Atomic<UInt64>(0)
-  let rolledBack = Atomic<UInt64>(0)
-  let committedReadOnly = Atomic<UInt64>(0)
+  let counters = TransactionCounters()
   let conflicts: ConflictList
   /// How often a snapshot was moved, and how often it could not be.
   let refreshes = Atomic<UInt64>(0)
@@ -51,7 +47,7 @@ package final class TransactionManager: Sendable {
 
   /// Begins a transaction. Serializable, read only and deferrable: blocks until a snapshot is safe.
   package func begin(_ options: TransactionOptions = .init()) throws(TransactionError) -> Transaction {
-    let id = nextId.wrappingAdd(1, ordering: .relaxed).oldValue
+    let id = counters.nextId()
     let transaction = Transaction(manager: self, id: id, options: options)
     unsafe transaction.footprint.limit =
       options.isolation == .serializable ? self.options.readsPerTransaction : self.options.readsToMoveSnapshot
@@ -120,11 +116,12 @@ package final class TransactionManager: Sendable {
 
   package var statistics: TransactionStatistics {
     var statistics = TransactionStatistics()
-    let begun = nextId.load(ordering: .relaxed) - 1
+    let ended = counters.sum(.ended)
+    let begun = counters.begun
     statistics.begun = begun
-    statistics.open = Int(begun) - Int(ended.load(ordering: .relaxed))
-    statistics.rolledBack = rolledBack.load(ordering: .relaxed)
-    statistics.committedReadOnly = committedReadOnly.load(ordering: .relaxed)
+    statistics.open = Int(begun) - Int(ended)
+    statistics.rolledBack = counters.sum(.rolledBack)
+    statistics.committedReadOnly = counters.sum(.committedReadOnly)
     statistics.lockedKeys = lockTable.lockedKeyCount
     statistics.lockWaits = lockTable.waits.load(ordering: .relaxed)
     statistics.deadlocks = lockTable.deadlocks.load(ordering: .relaxed)

@@ -52,7 +52,7 @@ extension EventLoop {
     if maySleep { isSleeping.store(false, ordering: .releasing) }
     if timeout != 0 {
       isPolling.store(false, ordering: .sequentiallyConsistent)
-      group.monitor.note()
+      monitor.note()
     }
     nextEvent = 0
     eventCount = Int(count)

@@ -53,6 +53,7 @@ package final class EventLoop: @unchecked Sendable {
 
   /// The group that it belongs to, which owns its threads.
   package unowned let group: EventLoopGroup
+  let monitor: LoopMonitor
   /// Its place in the group.
   package let index: Int
 
@@ -88,6 +89,7 @@ package final class EventLoop: @unchecked Sendable {
   init(group: EventLoopGroup, index: Int) throws(NetworkError) {
     self.group = group
     self.index = index
+    monitor = group.monitor
     poller = synod_poll_create()
     waker = synod_event_create()
     unsafe events = .allocate(capacity: Self.eventCapacity)

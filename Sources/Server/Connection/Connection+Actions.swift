@@ -271,6 +271,7 @@ extension Connection {
     flush()
     isEnded = true
     closeSession()
+    limit.owner.withLock { $0 = nil }
     stream.close()
     endDeparture()
     services.ended(self)

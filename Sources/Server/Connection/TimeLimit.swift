@@ -19,6 +19,8 @@ final class TimeLimit: Sendable {
   private let deadline = Atomic<UInt64>(0)
   /// When the timer that is under way looks; 0: none is.
   private let armed = Atomic<UInt64>(0)
+  /// Whom a timer tells, until it ends. Not a weak reference: one of those makes all others slow, for life.
+  let owner = Mutex<Connection?>(nil)
 
   func set(_ kind: Kind?, nanoseconds: UInt64) -> UInt64? {
     guard let kind else {
@@ -64,7 +66,8 @@ extension Connection {
   }
 
   private func arm(_ nanoseconds: UInt64) {
-    stream.schedule(afterNanoseconds: nanoseconds) { [weak self] in self?.lookAtLimit() }
+    limit.owner.withLock { $0 = isEnded ? nil : self }
+    stream.schedule(afterNanoseconds: nanoseconds) { [limit] in limit.owner.withLock { $0 }?.lookAtLimit() }
   }
 
   private func lookAtLimit() {

@@ -26,6 +26,8 @@ package final class Engine: Sendable {
   /// Held by the flush that runs.
   let flushing = Mutex<Void>(())
   let flusher = RepeatingThread()
+  /// See `writePressure`.
+  private let pressure = Atomic<UInt64>(0)
   /// Changes when a flush succeeds or fails.
   let progress = FutexWord()
 
@@ -174,7 +176,11 @@ package final class Engine: Sendable {
 
   func installState(_ writer: inout Writer) {
     let memtables = [writer.active] + writer.waiting.reversed().map(\.memtable)
-    states.install(ReadState(memtables: memtables, tables: store.current))
+    let tables = store.current
+    states.install(ReadState(memtables: memtables, tables: tables))
+    let late = max(0, writer.waiting.count - options.waitingMemtables + 1)
+    let deep = max(0, tables.sublevels.count - 3 * options.compaction.level0Sublevels)
+    pressure.store(UInt64(late * late) * 500_000 + UInt64(deep) * 250_000, ordering: .relaxed)
   }
 
   /// Makes everything up to `version` visible (release); whole groups only, versions never go back.
@@ -271,14 +277,10 @@ package final class Engine: Sendable {
 
   /// How long the sequencer should wait before the next group, in nanoseconds, so that flush and compaction keep up:
   /// 0 in the good case. Grows with what waits, so that writers slow down long before they are stopped.
-  package func writePressure() -> UInt64 {
-    guard options.background else { return 0 }
-    let waiting = writer.withLock { $0.waiting.count }
-    let sublevels = states.current.tables.sublevels.count
-    let late = max(0, waiting - options.waitingMemtables + 1)
-    let deep = max(0, sublevels - 3 * options.compaction.level0Sublevels)
-    return UInt64(late * late) * 500_000 + UInt64(deep) * 250_000
-  }
+  ///
+  /// Worked out when memtables or tables change, because every commit asks, and must not wait for the group that is being
+  /// applied.
+  package func writePressure() -> UInt64 { options.background ? pressure.load(ordering: .relaxed) : 0 }
 
   /// Reads every byte of every table and of the manifest, and returns what is wrong. `progress` is called with the bytes
   /// done and to do.
