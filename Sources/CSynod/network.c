@@ -231,6 +231,12 @@ int synod_socket_accept(int descriptor, synod_address *peer) {
   return accepted >= 0 ? accepted : -errno;
 }
 
+int synod_socket_incoming_cpu(int descriptor) {
+  int processor = -1;
+  socklen_t count = sizeof processor;
+  return getsockopt(descriptor, SOL_SOCKET, SO_INCOMING_CPU, &processor, &count) == 0 ? processor : -1;
+}
+
 int synod_socket_failure(int descriptor) {
   int code = 0;
   socklen_t count = sizeof code;

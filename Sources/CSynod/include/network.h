@@ -58,6 +58,8 @@ int synod_socket_open(const synod_address *address);
 int synod_socket_listen(int descriptor, const synod_address *address, int backlog, int shares_port, unsigned mode);
 int synod_socket_connect(int descriptor, const synod_address *address);
 int synod_socket_accept(int descriptor, synod_address *peer);
+/// The processor on which the connection's last packet came in; -1 where the system does not say.
+int synod_socket_incoming_cpu(int descriptor);
 /// 0 or the error number of what became of a connection attempt or of an asynchronous failure.
 int synod_socket_failure(int descriptor);
 int synod_socket_local(int descriptor, synod_address *address);

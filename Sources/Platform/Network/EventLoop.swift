@@ -60,6 +60,8 @@ package final class EventLoop: @unchecked Sendable {
   let poller: Int32
   let waker: Int32
   let word = Atomic<UInt64>(0)
+  /// How many connections it has.
+  let connectionCount = Atomic<Int>(0)
   /// The turner is, or is about to be, in epoll_wait with nothing to do.
   let isSleeping = Atomic(false)
   /// The turner is in epoll_wait: nothing for the monitor to watch.

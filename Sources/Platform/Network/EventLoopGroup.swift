@@ -55,6 +55,23 @@ package final class EventLoopGroup: Sendable {
     return loopList.withLock { $0[Int(UInt(bitPattern: place) % UInt(count))] }
   }
 
+  /// The loop for a connection whose packets come in on `processor` (-1: not known): one of those with the fewest, and of
+  /// those the one that has that processor's other connections.
+  ///
+  /// The connections of one client's thread then share a loop, which the scheduler wakes where the client runs: neither
+  /// has to be woken across processors. Balance goes first, because that is only a guess.
+  func next(near processor: Int) -> EventLoop {
+    let place = following.wrappingAdd(1, ordering: .relaxed).oldValue
+    let start = Int(UInt(bitPattern: place) % UInt(count))
+    return loopList.withLock { loops in
+      let fewest = loops.reduce(Int.max) { min($0, $1.connectionCount.load(ordering: .relaxed)) }
+      func isFree(_ index: Int) -> Bool { loops[index].connectionCount.load(ordering: .relaxed) <= fewest }
+      if processor >= 0 && isFree(processor % count) { return loops[processor % count] }
+      for step in 0..<count where isFree((start + step) % count) { return loops[(start + step) % count] }
+      return loops[start]
+    }
+  }
+
   /// Closes every connection and listener at once (their handlers are told), and waits until all threads have ended; so
   /// not from a loop. What blocks in a handler must be made to end by whoever knows how.
   package func shutDown() {

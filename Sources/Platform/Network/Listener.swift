@@ -111,7 +111,7 @@ package final class Listener: EventSource, @unchecked Sendable {
     for _ in 0..<Self.acceptsPerTurn {
       guard let (accepted, peer) = next() else { return }
       Socket.prepare(accepted, peer.family, options)
-      let loop = loop.group.next()
+      let loop = loop.group.next(near: Int(synod_socket_incoming_cpu(accepted)))
       loop.post(
         .register(
           StreamConnection(

@@ -68,9 +68,13 @@ package final class StreamConnection: EventSource, @unchecked Sendable {
     self.makeHandler = makeHandler
     localAddress = Socket.localAddress(descriptor) ?? peer
     super.init(loop: loop)
+    loop.connectionCount.wrappingAdd(1, ordering: .relaxed)
   }
 
-  deinit { synod_descriptor_close(descriptor) }
+  deinit {
+    synod_descriptor_close(descriptor)
+    loop.connectionCount.wrappingSubtract(1, ordering: .relaxed)
+  }
 
   // MARK: Any thread
 

@@ -21,6 +21,29 @@ import Testing
     }
   }
 
+  /// Wherever their packets come in, and whoever went before them.
+  @Test func connectionsAreSpreadEvenly() throws {
+    try withGroup(loops: 4) { group in
+      let opened = Tally()
+      let ended = Tally()
+      let places = Mutex<[Int]>([])
+      let listener = try Listener.listen(on: loopback(), group: group) { _ in
+        TestHandler {
+          $0.onOpened = { connection in
+            places.withLock { $0.append(connection.loop.index) }
+            opened.add()
+          }
+          $0.onClosed = { _, _ in ended.add() }
+        }
+      }
+      let first = try (0..<8).map { _ in try RawClient(listener.address) }
+      opened.wait(for: 8)
+      #expect(places.withLock { $0.sorted() } == [0, 0, 1, 1, 2, 2, 3, 3])
+      for client in first { client.close() }
+      ended.wait(for: 8)
+    }
+  }
+
   @Test func aStaleSocketFileIsReplacedAndALiveOneIsNot() throws {
     let path = NSTemporaryDirectory() + "/synod-\(UUID().uuidString.prefix(8)).sock"
     let address = try SocketAddress(path: path)
