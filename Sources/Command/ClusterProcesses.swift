@@ -82,11 +82,13 @@ final class ClusterProcesses: @unchecked Sendable {
         "127.0.0.1:\(node.httpPort)", "--peer-listen", "127.0.0.1:\(node.peerPort)", "--join", joinList,
         "--bootstrap-expect", "\(nodes.count)", "--faults", "--advertise", "127.0.0.1:\(advertisedPort(node))",
       ] + extra
+    // A node that crashes ends at once, instead of looking for its own backtrace.
+    var environment = ["SWIFT_BACKTRACE": "enable=no"]
     if let faultsLibrary {
-      process.environment = ProcessInfo.processInfo.environment.merging([
-        "LD_PRELOAD": faultsLibrary, "SYNOD_FAULTS_FILE": faultsFile(index),
-      ]) { $1 }
+      environment["LD_PRELOAD"] = faultsLibrary
+      environment["SYNOD_FAULTS_FILE"] = faultsFile(index)
     }
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     let path = "\(directory)/node\(index).log"
     if !FileManager.default.fileExists(atPath: path) { _ = FileManager.default.createFile(atPath: path, contents: nil) }
     let output = FileHandle(forWritingAtPath: path)

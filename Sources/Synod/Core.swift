@@ -90,7 +90,10 @@ final class Core: Sendable {
       pipeline = nil
       self.replicated = replicated
       let adapter = ReplicatedLogAdapter(replicated)
-      manager = TransactionManager(engine: engine, log: adapter, gate: adapter, options: tuning.transactions)
+      // Clients of several nodes compare what they see by the clock on the wall.
+      var transactionOptions = tuning.transactions
+      transactionOptions.isStrict = true
+      manager = TransactionManager(engine: engine, log: adapter, gate: adapter, options: transactionOptions)
       bridge.tie(manager: manager, replicated: replicated)
       replicated.start()
       if node.options.keepsState, opening.hasPeers {

@@ -9,16 +9,19 @@ extension Certifier {
   mutating func commit(
     id: UInt64, session: UInt64, snapshot: UInt64, version: UInt64, footprint: inout Footprint
   ) {
-    // Nobody points at it, and to a reader nobody ever will.
-    if unsafe version == 0 && incoming.isEmpty { return }
+    // Nobody points at it, and to a reader nobody ever will; but its snapshot may count.
+    let isAwaited = unsafe isStrict && version == 0 && (active.oldest.map { $0 < snapshot } ?? false)
+    if unsafe version == 0 && incoming.isEmpty && !isAwaited { return }
     let index = unsafe takeNode()
     let node = Int(index)
     unsafe nodes[node].id = id
     unsafe nodes[node].session = session
     unsafe nodes[node].snapshot = snapshot
     unsafe nodes[node].version = version
-    unsafe nodes[node].isOld = version == 0
+    unsafe nodes[node].oldestVersion = version
+    unsafe nodes[node].isOld = version == 0 && !isAwaited
     unsafe nodes[node].incoming = unsafe incoming.count
+    if unsafe isStrict { unsafe takeReach(node) }
     unsafe swap(&nodes[node].footprint, &footprint)
     if unsafe mutant == .forgetsReadsAtCommit { unsafe nodes[node].footprint.removeReads() }
     for position in unsafe 0..<outgoing.count {
@@ -35,9 +38,20 @@ extension Certifier {
     }
     unsafe link(index)
     if version > 0 { unsafe recent.append(index) }
+    if isAwaited { unsafe recentReaders.append(index) }
     unsafe keptCount += 1
     unsafe account(index)
     if unsafe sizeBytes > sizeLimitBytes { unsafe contract() }
+  }
+
+  /// The new node's snapshot and those of all that lead to it; what it leads to hears of them.
+  private mutating func takeReach(_ node: Int) {
+    var reach = unsafe nodes[node].snapshot
+    for position in unsafe 0..<incoming.count {
+      reach = unsafe max(reach, nodes[Int(incoming[position].to)].reach)
+    }
+    unsafe nodes[node].reach = reach
+    unsafe handDown(reach)
   }
 
   private mutating func takeNode() -> Int32 {
@@ -89,6 +103,7 @@ extension Certifier {
   /// Lets go of what no future cycle can contain. `oldest` is the oldest snapshot that an open transaction has or a new one
   /// could get.
   mutating func prune(oldest: UInt64) {
+    unsafe pruneReaders(oldest: oldest)
     while unsafe recentHead < recent.count {
       let index = unsafe recent[recentHead]
       guard unsafe nodes[Int(index)].version <= oldest else { break }
@@ -103,6 +118,17 @@ extension Certifier {
       unsafe recent.removeFirst(recentHead)
       unsafe recentHead = 0
     }
+  }
+
+  private mutating func pruneReaders(oldest: UInt64) {
+    var count = 0
+    while unsafe count < recentReaders.count, unsafe nodes[Int(recentReaders[count])].snapshot <= oldest {
+      let index = unsafe recentReaders[count]
+      count += 1
+      unsafe nodes[Int(index)].isOld = true
+      if unsafe nodes[Int(index)].incoming == 0 { unsafe drop(index) }
+    }
+    if count > 0 { unsafe recentReaders.removeFirst(count) }
   }
 
   /// Drops a node, and those that only it kept.
@@ -179,9 +205,13 @@ extension Certifier {
       unsafe contracted >= 0 ? Int(contracted) : members.min { unsafe nodes[$0].version < nodes[$1].version } ?? kept[0]
     var footprint = unsafe Footprint()
     var version: UInt64 = 0
+    var reach: UInt64 = 0
+    var oldestVersion = UInt64.max
     var targets = Set<Int32>()
     for member in members {
       version = unsafe max(version, nodes[member].version)
+      reach = unsafe max(reach, nodes[member].reach)
+      if unsafe nodes[member].version > 0 { oldestVersion = unsafe min(oldestVersion, nodes[member].oldestVersion) }
       unsafe footprint.absorb(nodes[member].footprint)
       for position in unsafe 0..<nodes[member].edges.count {
         let to = unsafe nodes[member].edges[position].to
@@ -207,6 +237,7 @@ extension Certifier {
       unsafe nodes[node].edges.append(
         CertifierEdge(to: Int32(target), kind: CertifierEdge.readWrite, keyCount: 0, key: nil))
     }
+    unsafe recentReaders.removeAll { members.contains(Int($0)) }
     unsafe recent = unsafe recent[recentHead...].filter { !members.contains(Int($0)) }
     unsafe recentHead = 0
     for member in members where member != target {
@@ -220,6 +251,8 @@ extension Certifier {
     unsafe nodes[target].footprint.free()
     unsafe nodes[target].footprint = unsafe footprint
     unsafe nodes[target].version = version
+    unsafe nodes[target].reach = reach
+    unsafe nodes[target].oldestVersion = version == 0 ? 0 : oldestVersion
     unsafe nodes[target].isContracted = true
     unsafe nodes[target].isOld = version == 0
     unsafe nodes[target].incoming = pointing

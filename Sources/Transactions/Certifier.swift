@@ -32,6 +32,14 @@ internal import Storage
 //    what they read and wrote by intervals. Whatever was connected stays connected: contraction can add an abort, never
 //    miss a cycle. Its version is the newest of its members.
 // 6. Read-only transactions: `Certifier+Snapshots.swift`.
+// 7. Real time, if asked for (`isStrict`): whoever has U's version in its snapshot, read or not, comes after U. A cycle
+//    of those edges and the others is found without storing them, as long as T's check keeps the rest free of such cycles:
+//      (a) out(T) reaches U, and U is in T's snapshot; or
+//      (b) out(T) reaches U, and U is in the snapshot of some D that reaches in(T).
+//    A node D that is reached only through such an edge from U, and reaches E, cannot lead to an older E than U (E would be
+//    in D's snapshot, or lead to something that is: a cycle before T). So one edge of real time is enough to look for, and
+//    of all D the newest snapshot is enough to know: `reach`, handed down when an edge is added. A reader whom nobody
+//    points at is kept while a transaction with an older snapshot is open, since it may become such a D.
 //
 // References: Adya, Weak Consistency (1999), for the graph; Cahill, Röhm, Fekete, Serializable isolation for snapshot
 // databases (2008), and Ports, Grittner (2012) for the dangerous structure, which is our oracle's; Revilak, O'Neil, O'Neil,
@@ -84,6 +92,8 @@ struct CertifierEdge: BitwiseCopyable {
   static let writeRead: UInt8 = 0
   static let writeWrite: UInt8 = 1
   static let readWrite: UInt8 = 2
+  /// Only told, never stored.
+  static let realTime: UInt8 = 3
 }
 
 /// A committed serializable transaction.
@@ -94,6 +104,10 @@ struct CertifierNode {
   /// 0 for a reader.
   var version: UInt64 = 0
   var snapshot: UInt64 = 0
+  /// The newest snapshot of all that lead here, its own included.
+  var reach: UInt64 = 0
+  /// The oldest version that it stands for; 0 for a reader.
+  var oldestVersion: UInt64 = 0
   var footprint = unsafe Footprint()
   var edges = unsafe RawList<CertifierEdge>()
   /// Where the footprint's keys are linked: read points, then written keys.
@@ -123,6 +137,8 @@ struct Certifier {
   }
 
   let mutant: CertifierMutant
+  /// Whether the serial order is to respect the order of time.
+  let isStrict: Bool
   let searchBudget: Int
   let sizeLimitBytes: Int
 
@@ -132,6 +148,8 @@ struct Certifier {
   /// Kept nodes in the order of versions, those that are old at the front and no longer in it.
   var recent: [Int32] = []
   var recentHead = 0
+  /// Strict: readers that are kept for their snapshots, about in the order of these.
+  var recentReaders: [Int32] = []
   /// Who read which intervals, and the nodes that wrote intervals.
   var intervalReaders = unsafe IntervalIndex()
   private var readers = unsafe RawList<Int32>()
@@ -161,8 +179,11 @@ struct Certifier {
     var edge: CertifierEdge
   }
 
-  init(mutant: CertifierMutant = .none, searchBudget: Int = 4096, sizeLimitBytes: Int = 64 << 20) {
+  init(
+    mutant: CertifierMutant = .none, isStrict: Bool = false, searchBudget: Int = 4096, sizeLimitBytes: Int = 64 << 20
+  ) {
     unsafe self.mutant = mutant
+    unsafe self.isStrict = isStrict
     unsafe self.searchBudget = searchBudget
     unsafe self.sizeLimitBytes = sizeLimitBytes
   }
@@ -189,10 +210,11 @@ struct Certifier {
     unsafe generation &+= 1
     unsafe incoming.removeAll()
     unsafe outgoing.removeAll()
+    unsafe queue.removeAll()
     guard unsafe keptCount > 0 else { return unsafe .pass }
     unsafe findReads(footprint, snapshot: snapshot, visible: visible)
     unsafe findWrites(footprint, snapshot: snapshot)
-    return unsafe outgoing.isEmpty || incoming.isEmpty ? .pass : search()
+    return unsafe outgoing.isEmpty || (incoming.isEmpty && !isStrict) ? .pass : search(snapshot)
   }
 
   @inline(__always)
@@ -352,8 +374,10 @@ struct Certifier {
   // MARK: Searching
 
   /// Whether a node of `outgoing` reaches one of `incoming`: breadth first, so that the cycle told is a shortest one.
-  private mutating func search() -> Verdict {
-    unsafe queue.removeAll()
+  /// Strict: or one that comes before it in time.
+  private mutating func search(_ snapshot: UInt64) -> Verdict {
+    var oldest = 0
+    var oldestVersion = UInt64.max
     for index in unsafe 0..<outgoing.count {
       let edge = unsafe outgoing[index]
       unsafe nodes[Int(edge.to)].visitMark = unsafe generation
@@ -364,6 +388,10 @@ struct Certifier {
       let node = unsafe Int(queue[next].node)
       if unsafe nodes[node].inMark == generation { return unsafe .cycle(edges: path(to: next)) }
       if unsafe next >= searchBudget { return unsafe .undecided }
+      if unsafe nodes[node].version > 0, unsafe nodes[node].oldestVersion < oldestVersion {
+        oldestVersion = unsafe nodes[node].oldestVersion
+        oldest = next
+      }
       if unsafe mutant != .searchesOneStep {
         for index in unsafe 0..<nodes[node].edges.count {
           let edge = unsafe nodes[node].edges[index]
@@ -374,15 +402,43 @@ struct Certifier {
       }
       next += 1
     }
+    return unsafe isStrict ? compareTimes(snapshot, oldest, oldestVersion) : .pass
+  }
+
+  /// Whether what was found by the search at `oldest` lies in the snapshot of the certified transaction, or of one that must
+  /// come before it.
+  private func compareTimes(_ snapshot: UInt64, _ oldest: Int, _ oldestVersion: UInt64) -> Verdict {
+    let node = unsafe Int(queue[oldest].node)
+    let time = unsafe CertifierEdge(to: -1, kind: CertifierEdge.realTime, keyCount: 0, key: nil)
+    if oldestVersion <= snapshot {
+      return unsafe .cycle(edges: path(to: oldest, closing: [(node, -1, time)]))
+    }
+    for index in unsafe 0..<incoming.count {
+      let before = unsafe Int(incoming[index].to)
+      guard unsafe nodes[before].reach >= oldestVersion else { continue }
+      return unsafe .cycle(edges: path(to: oldest, closing: [(before, -1, incoming[index]), (node, before, time)]))
+    }
     return unsafe .pass
   }
 
-  /// The cycle from the certified transaction (-1) and back.
-  private func path(to last: Int) -> [(from: Int, to: Int, edge: CertifierEdge)] {
-    var result: [(from: Int, to: Int, edge: CertifierEdge)] = unsafe []
+  /// Strict: what the new node leads to is led to by all that lead to it. `queue` is what the search has found.
+  mutating func handDown(_ reach: UInt64) {
+    for index in unsafe 0..<queue.count {
+      let node = unsafe Int(queue[index].node)
+      unsafe nodes[node].reach = unsafe max(nodes[node].reach, reach)
+    }
+  }
+
+  /// The cycle from the certified transaction (-1) and back; `closing` is its end, the last edge first.
+  private func path(
+    to last: Int, closing: [(from: Int, to: Int, edge: CertifierEdge)]? = nil
+  ) -> [(from: Int, to: Int, edge: CertifierEdge)] {
+    var result: [(from: Int, to: Int, edge: CertifierEdge)] = unsafe closing ?? []
     let end = unsafe Int(queue[last].node)
-    for index in unsafe 0..<incoming.count where unsafe Int(incoming[index].to) == end {
-      unsafe result.append((end, -1, incoming[index]))
+    if unsafe closing == nil {
+      for index in unsafe 0..<incoming.count where unsafe Int(incoming[index].to) == end {
+        unsafe result.append((end, -1, incoming[index]))
+      }
     }
     var step = Int32(last)
     while step >= 0 {

@@ -67,6 +67,8 @@ package struct Dependency: Hashable, Sendable, CustomStringConvertible {
     case writeWrite
     /// `to` overwrote, or added to, what `from` read.
     case readWrite
+    /// `from` was committed before `to`, or one that must come before it, began.
+    case realTime
   }
   package var from: TransactionReference
   package var to: TransactionReference
@@ -92,6 +94,7 @@ package struct Dependency: Hashable, Sendable, CustomStringConvertible {
       case .writeRead: "was read by"
       case .writeWrite: "was overwritten by"
       case .readWrite: "did not see the write of"
+      case .realTime: "was over before the beginning of"
       }
     return "\(from) \(verb) \(to) at \(keys)"
   }

@@ -63,7 +63,8 @@ final class Sequencer: @unchecked Sendable {
     unsafe committers.initialize(
       repeating: Committer(version: 0, id: 0, session: 0), count: Int(Sequencer.committerCount))
     unsafe certifier = unsafe Certifier(
-      mutant: options.mutant, searchBudget: options.cycleSearchBudget, sizeLimitBytes: options.certifierSizeBytes)
+      mutant: options.mutant, isStrict: options.isStrict, searchBudget: options.cycleSearchBudget,
+      sizeLimitBytes: options.certifierSizeBytes)
     unsafe ring = .allocate(capacity: 64)
     unsafe ring.initialize(repeating: nil, count: 64)
   }

@@ -130,7 +130,7 @@ extension TransactionManager {
       guard node >= 0 else { return transaction.reference }
       return unsafe sequencer.certifier.reference(node)
     }
-    let kinds: [Dependency.Kind] = [.writeRead, .writeWrite, .readWrite]
+    let kinds: [Dependency.Kind] = [.writeRead, .writeWrite, .readWrite, .realTime]
     var cycle: [Dependency] = []
     var others: [TransactionReference] = []
     var isCoarse = false

@@ -72,6 +72,9 @@ package struct TransactionManagerOptions: Sendable {
   package var cycleSearchBudget = 4096
   /// A transaction with this many row locks notes further ones in its write set alone (LockTable+Claims.swift).
   package var claimThreshold = 1024
+  /// Serializable transactions also come in the order of time: whoever has another's commit in its snapshot, or could have
+  /// it, comes after it (strict serializability). Some are then aborted that have a serial order, but none in that order.
+  package var isStrict = false
   /// Failures kept for `recentConflicts`.
   package var recentConflictCount = 64
 

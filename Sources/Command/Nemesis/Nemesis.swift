@@ -74,7 +74,9 @@ final class Nemesis {
       }
     }
     for node in cluster.nodes where !cluster.isRunning(node.index) {
-      cluster.signal(node.index, SIGKILL)
+      if node.process != nil, !disks.contains(node.index) {
+        throw CommandFailure("node \(node.index) ended by itself: \(cluster.directory)/node\(node.index).log")
+      }
       try cluster.start(node.index)
     }
   }

@@ -4,7 +4,7 @@ internal import Synchronization
 
 // `synod torture-cluster --nemesis …`: clients, faults, and the judgement.
 //
-// 1. Each history is judged by HistoryChecker: group 0 as serializable, group 1 by what its levels share.
+// 1. Each history is judged by HistoryChecker: group 0 as strictly serializable, group 1 by what its levels share.
 // 2. After each episode the cluster must commit again within half a minute.
 // 3. In the end all nodes show the same lists and registers.
 
@@ -18,8 +18,6 @@ struct NemesisRun {
   var directory: String
   var faultsLibrary: String?
   var isVerbose: Bool
-  /// Serializable transactions must also respect real time.
-  var isStrict = false
 
   static let recoverySeconds = 30.0
 
@@ -151,9 +149,7 @@ struct NemesisRun {
         else { continue }
         history.finalRegisters[NemesisKeys.registerBase + key] = RegisterState(position: position, value: value)
       }
-      var options = HistoryChecker.Options()
-      options.isStrict = isStrict
-      let verdict = HistoryChecker.check(history, options)
+      let verdict = HistoryChecker.check(history)
       verdicts.append(verdict)
       if !verdict.anomalies.isEmpty {
         let path = "\(directory)/history\(group).txt"

@@ -76,6 +76,7 @@ package struct ConflictText: Sendable {
     case .writeRead:
       guard let read = edge.read else { return "\(to) read \(key) as \(from) had left it.".sentence }
       return "\(to) read \(names.describe(read)) with \(inside(edge.keys, read)) as \(from) had left it.".sentence
+    case .realTime: return "\(from) was over before \(to), or one that must come before it, began.".sentence
     case .writeWrite: return "\(to) changed \(key) after \(from) had.".sentence
     }
   }

@@ -6,7 +6,8 @@ internal import Wire
 /// `@unchecked Sendable`: `socket` does its own checking out; `connection` and `context` are set before the first event.
 @safe
 final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
-  private unowned let socket: StreamConnection
+  /// Kept: a commit that ends after the client has gone is still told here. The socket lets go of its handler when it closes.
+  private let socket: StreamConnection
   private var connection: Connection!
   private let context: TLSContext?
   private var relay: Relay?

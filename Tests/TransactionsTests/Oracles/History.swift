@@ -62,23 +62,26 @@ struct History {
 
   // MARK: Brute force
 
-  /// Whether some serial order gives every read its result and the same final state.
-  func isSerializable() -> Bool {
+  /// Whether some serial order gives every read its result and the same final state. `inTime`: an order in which nobody
+  /// comes before a transaction that his snapshot contains.
+  func isSerializable(inTime: Bool = false) -> Bool {
     var final = initial
     let writers = transactions.filter { $0.version != nil }.sorted { $0.version! < $1.version! }
     for transaction in writers + transactions.filter({ $0.version == nil }) {
       for write in transaction.finalWrites { final[write.key] = write.value }
     }
-    return serialOrderExists(initial, remaining: Array(transactions.indices), final)
+    return serialOrderExists(initial, remaining: Array(transactions.indices), final, inTime)
   }
 
-  private func serialOrderExists(_ state: [Int?], remaining: [Int], _ final: [Int?]) -> Bool {
+  private func serialOrderExists(_ state: [Int?], remaining: [Int], _ final: [Int?], _ inTime: Bool) -> Bool {
     if remaining.isEmpty { return state == final }
     for (place, index) in remaining.enumerated() {
+      let snapshot = transactions[index].snapshot
+      if inTime, remaining.contains(where: { transactions[$0].version.map { $0 <= snapshot } ?? false }) { continue }
       guard let after = replay(transactions[index], on: state) else { continue }
       var rest = remaining
       rest.remove(at: place)
-      if serialOrderExists(after, remaining: rest, final) { return true }
+      if serialOrderExists(after, remaining: rest, final, inTime) { return true }
     }
     return false
   }
