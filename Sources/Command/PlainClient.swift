@@ -17,6 +17,8 @@ final class PlainClient: @unchecked Sendable {
   private var input: [UInt8] = []
   /// What the last statement called itself when it was done: `COMMIT`, `ROLLBACK`, `SELECT 1`.
   private(set) var lastTag = ""
+  /// The last statements and how they were answered, for messages.
+  private(set) var recent: [String] = []
 
   init(host: String, port: UInt16, parameters: [String: String] = [:], timeoutSeconds: Int = 5) throws {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -58,8 +60,13 @@ final class PlainClient: @unchecked Sendable {
   /// Runs statements; returns the rows of all of them as text.
   func query(_ sql: String) throws -> [[String?]] {
     let text = Array(sql.utf8) + [0]
+    if recent.count >= 12 { recent.removeFirst(6) }
+    recent.append(sql)
     try send([UInt8(ascii: "Q")] + Self.word(UInt32(text.count + 4)) + text)
-    return try readUntilReady()
+    lastTag = ""
+    let rows = try readUntilReady()
+    recent.append("→ \(lastTag)")
+    return rows
   }
 
   private static func word(_ value: UInt32) -> [UInt8] {

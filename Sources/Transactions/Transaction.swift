@@ -85,6 +85,9 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     get throws(TransactionError) { try currentSnapshot() }
   }
 
+  /// Whether the next statement takes a snapshot of its own.
+  package var willTakeSnapshot: Bool { unsafe isolation == .readCommitted || hold == nil }
+
   /// Whether anything was written (and not rolled back to a savepoint).
   package var hasWrites: Bool { unsafe writes.hasWrites }
 

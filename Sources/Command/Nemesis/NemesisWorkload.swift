@@ -217,7 +217,7 @@ final class NemesisClient {
       try read(client, group, "WHERE k = \(register)\(mode)", note)
     case (true, false):
       if dice.below(2) == 0 {
-        let rows = try client.query("SELECT v FROM lists\(group) WHERE k = \(key)")
+        let rows = try rows(client, "SELECT v FROM lists\(group) WHERE k = \(key)", columns: 1)
         note(.list(key: key, NemesisKeys.elements(rows.first?.first ?? nil)))
       } else {
         try scan(client, group, key..<min(key + 1 + dice.below(4), first + NemesisKeys.width), note)
@@ -240,11 +240,23 @@ final class NemesisClient {
     }
   }
 
+  /// Runs a statement whose rows have so many columns. Others are another statement's answer: the end of the run.
+  private func rows(_ client: PlainClient, _ sql: String, columns: Int) throws -> [[String?]] {
+    let rows = try client.query(sql)
+    guard rows.allSatisfy({ $0.count == columns }) else {
+      record.strange("\(sql) was answered with \(rows.prefix(2)), \(client.lastTag); before: \(client.recent)")
+      connection = nil
+      throw PlainClient.Lost(reason: "another statement's answer")
+    }
+    return rows
+  }
+
   private func scan(
     _ client: PlainClient, _ group: Int, _ interval: Range<Int>, _ note: (ClientTransaction.Action) -> Void
   ) throws {
-    let rows = try client.query(
-      "SELECT k, v FROM lists\(group) WHERE k >= \(interval.lowerBound) AND k < \(interval.upperBound)")
+    let rows = try rows(
+      client, "SELECT k, v FROM lists\(group) WHERE k >= \(interval.lowerBound) AND k < \(interval.upperBound)",
+      columns: 2)
     var found: [Int: [Int]] = [:]
     for row in rows { if let text = row[0], let key = Int(text) { found[key] = NemesisKeys.elements(row[1]) } }
     for key in interval { note(.list(key: key, found[key] ?? [])) }
@@ -253,7 +265,7 @@ final class NemesisClient {
   private func read(
     _ client: PlainClient, _ group: Int, _ condition: String, _ note: (ClientTransaction.Action) -> Void
   ) throws {
-    for row in try client.query("SELECT k, n, v FROM registers\(group) \(condition)") {
+    for row in try rows(client, "SELECT k, n, v FROM registers\(group) \(condition)", columns: 3) {
       guard let key = row[0].flatMap({ Int($0) }), let position = row[1].flatMap({ Int($0) }),
         let value = row[2].flatMap({ Int($0) })
       else { continue }

@@ -377,6 +377,8 @@ package final class SQLSession {
     guard let transaction else { return }
     // SET may have changed it since the transaction began.
     transaction.lockTimeoutNanoseconds = UInt64(settings.frequent.lockTimeoutMilliseconds) * 1_000_000
+    // How old this node's state may be is asked when a snapshot is taken: BEGIN may have been long ago.
+    if isLocal, transaction.willTakeSnapshot { try beforeLocalRead?() }
     try sqlErrors { () throws(TransactionError) in try transaction.beginStatement() }
   }
 
