@@ -109,9 +109,14 @@ extension Connection {
 
   private func retryLater(_ startup: StartupMessage) {
     whenStandingChanges { $0.retry(startup) }
+    guard !isRetryScheduled else { return }
+    isRetryScheduled = true
     stream.schedule(afterNanoseconds: Self.retryNanoseconds) { [weak self] in
       guard let self else { return }
-      stream.execute { self.retry(startup) }
+      stream.execute {
+        self.isRetryScheduled = false
+        self.retry(startup)
+      }
     }
   }
 
@@ -130,7 +135,7 @@ extension Connection {
 
   /// Looks again where the session is to be. `held` is what the client has sent meanwhile.
   package func retry(_ startup: StartupMessage, _ held: [UInt8] = []) {
-    guard !isEnded, wire.isChoosing else { return }
+    guard !isEnded, !isRelayed, wire.isChoosing else { return }
     if !held.isEmpty { wire.receive(held) }
     authenticate(startup)
     turn()

@@ -78,6 +78,9 @@ package final class Connection: @unchecked Sendable {
   /// The session is another node's client's.
   let cameByRelay = Atomic(false)
   var awaitsStanding = false
+  var isRetryScheduled = false
+  /// A relay has the client: what was scheduled before must not find it another one.
+  var isRelayed = false
   var statementStart: UInt64 = 0
   let limit = TimeLimit()
   let decoder = ParameterDecoder()

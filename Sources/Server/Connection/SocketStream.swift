@@ -46,8 +46,11 @@ final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
   func relay(
     _ connection: Connection, _ startup: StartupMessage, luggage: SessionLuggage?, held: [UInt8], key: CancelKey?
   ) {
-    let relay = Relay(socket, connection, startup, luggage: luggage, held: held, key: key) { [weak self] in
+    connection.isRelayed = true
+    let relay = Relay(socket, connection, startup, luggage: luggage, held: held, key: key) {
+      [weak self, weak connection] in
       self?.relay = nil
+      connection?.isRelayed = false
     }
     self.relay = relay
     relay.start()
