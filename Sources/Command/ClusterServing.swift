@@ -105,6 +105,22 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     return member.transferLeadership(to: target)
   }
 
+  func awaitVersion(_ version: UInt64) throws(SQLError) {
+    do throws(ReplicationFailure) { try member.replication.waitUntilDelivered(version) } catch {
+      throw SQLError(
+        SQLState(rawValue: "57P03"), "this node has not yet applied what the session has seen (version \(version))",
+        detail: "\(error)", hint: "Try again, or read with synod.read_consistency = linearizable on the leader.")
+    }
+  }
+
+  func confirmRead() throws(SQLError) {
+    do throws(ReplicationFailure) { try member.replication.confirmLocalRead() } catch {
+      throw SQLError(
+        SQLState(rawValue: "57P03"), "the leader did not confirm that this node is up to date", detail: "\(error)",
+        hint: "Try again, or read with synod.read_consistency = stale.")
+    }
+  }
+
   // MARK: For SQL
 
   func clusterMembers() -> [ClusterMemberInformation] {

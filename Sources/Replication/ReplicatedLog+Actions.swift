@@ -157,9 +157,11 @@ extension ReplicatedLog {
     payload: UnsafeRawBufferPointer, _ core: inout Core
   ) -> StoredRecord {
     let before = lastVersion(core)
+    core.lastSafe = min(state.nextSafeVersion(), before)
+    core.lastBuild = clock.bootNanoseconds
     let header = RecordHeader(
       type: type, slot: Slot(slot), origin: LogBallot(origin), firstVersion: before.advanced(by: 1),
-      transactionCount: UInt32(count), leaderTime: leaderTime(&core), safeVersion: before,
+      transactionCount: UInt32(count), leaderTime: leaderTime(&core), safeVersion: core.lastSafe,
       chosenAtBuild: Slot(core.replica.chosen), previousChain: Hash128(previous))
     return unsafe StoredRecord(header, payload: payload, using: &core.builder)
   }

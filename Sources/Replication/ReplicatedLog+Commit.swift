@@ -71,6 +71,22 @@ extension ReplicatedLog {
     }
   }
 
+  /// When nothing was committed for a little while, an empty group tells the followers that what they have is safe to read
+  /// (TransactionManager+SafeVersion.swift). Once after each burst of commits.
+  func tellSafeVersion(_ core: inout Core) {
+    guard core.leadership?.isOpen == true, core.lastBuild &+ options.safeVersionDelayNanoseconds < clock.bootNanoseconds,
+      core.lastSafe < deliveredVersion, core.writes.isEmpty, core.writesOut == 0, core.replica.proposalRefusal == nil,
+      core.replica.chosen == core.replica.last
+    else { return }
+    guard state.nextSafeVersion() > core.lastSafe else { return }
+    let record = unsafe makeRecord(
+      .transactionGroup, slot: core.replica.last + 1, previous: core.replica.lastChain, origin: core.replica.ballot,
+      count: 0, payload: UnsafeRawBufferPointer(start: nil, count: 0), &core)
+    core.incoming.append(record)
+    let refusal = core.replica.propose(record.entry, now: now, into: &core.front)
+    precondition(refusal == nil, "nothing changed since it was asked")
+  }
+
   /// Ends everything, when the log is closed.
   func failAll() {
     takesCommits.store(false, ordering: .releasing)

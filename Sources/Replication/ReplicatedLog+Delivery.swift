@@ -85,6 +85,7 @@ extension ReplicatedLog {
       guard !options.keepsState || hand(record, &scratch) else { return false }
       delivered.store(record.header.lastVersion.rawValue, ordering: .releasing)
     }
+    if !takesCommits.load(ordering: .relaxed) { state.learnSafeVersion(record.header.safeVersion) }
     applied.store(record.slot, ordering: .releasing)
     appliedWord.increment()
     appliedWord.wake()

@@ -23,6 +23,41 @@ extension ReplicatedLog {
     return try EventLoop.blocking { () throws(ReplicationFailure) in try confirmByRound() }
   }
 
+  /// Asks the leader, wherever it is, how far it is, and waits until that is applied here: what is read then misses nothing
+  /// that was acknowledged before.
+  package func confirmLocalRead() throws(ReplicationFailure) {
+    if now < leaseUntil.load(ordering: .acquiring) { return }
+    let deadline = clock.bootNanoseconds &+ options.readTimeoutNanoseconds
+    try EventLoop.blocking { () throws(ReplicationFailure) in
+      while true {
+        let seen = standingWord.load()
+        if isStopping.load(ordering: .acquiring) { throw .closed }
+        if try readByRound(deadline) { return }
+        let left = deadline &- clock.bootNanoseconds
+        guard left < UInt64.max / 2, left > 0 else { throw .notLeading("no leader answers") }
+        standingWord.wait(while: seen, timeoutNanoseconds: min(left, 10_000_000))
+      }
+    }
+  }
+
+  /// Waits until this node has applied everything through `version`.
+  package func waitUntilDelivered(_ version: UInt64) throws(ReplicationFailure) {
+    if delivered.load(ordering: .acquiring) >= version { return }
+    let deadline = clock.bootNanoseconds &+ options.readTimeoutNanoseconds
+    try EventLoop.blocking { () throws(ReplicationFailure) in
+      while delivered.load(ordering: .acquiring) < version {
+        let seen = appliedWord.load()
+        if delivered.load(ordering: .acquiring) >= version { return }
+        if isStopping.load(ordering: .acquiring) { throw .closed }
+        let left = deadline &- clock.bootNanoseconds
+        guard left < UInt64.max / 2, left > 0 else {
+          throw .notLeading("version \(delivered.load(ordering: .acquiring)) is applied here")
+        }
+        appliedWord.wait(while: seen, timeoutNanoseconds: left)
+      }
+    }
+  }
+
   private func confirmByRound() throws(ReplicationFailure) -> ReadConfirmation {
     let deadline = clock.bootNanoseconds &+ options.readTimeoutNanoseconds
     while true {

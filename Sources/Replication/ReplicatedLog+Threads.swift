@@ -181,7 +181,10 @@ extension ReplicatedLog {
 
   func clockLoop() {
     while !isStopping.load(ordering: .acquiring) {
-      enter { core in core.replica.tick(now: self.now, into: &core.front) }
+      enter { core in
+        core.replica.tick(now: self.now, into: &core.front)
+        self.tellSafeVersion(&core)
+      }
       expireUndecided()
       clockWord.wait(while: clockWord.load(), timeoutNanoseconds: options.tickNanoseconds)
     }

@@ -29,6 +29,11 @@ package import Paxos
 package import Platform
 internal import Synchronization
 
+extension ReplicatedState {
+  package func nextSafeVersion() -> Version { .zero }
+  package func learnSafeVersion(_ version: Version) {}
+}
+
 /// What the log is delivered to.
 package protocol ReplicatedState: AnyObject, Sendable {
   /// Applies a chosen group and makes it visible; called in log order, one at a time.
@@ -37,6 +42,10 @@ package protocol ReplicatedState: AnyObject, Sendable {
   func discard(from version: Version)
   /// This node leads and everything before is applied: commits may begin, in a term that no other leadership has.
   func lead(term: UInt64)
+  /// The newest version at which nobody needs a serialization graph to read, for the record that is being built.
+  func nextSafeVersion() -> Version
+  /// A record that is applied told of one.
+  func learnSafeVersion(_ version: Version)
   /// This node leads no longer. What was sequenced from `version` on was never proposed.
   func resign(discardingFrom version: Version?)
 
@@ -80,6 +89,8 @@ package struct ReplicatedLogOptions: Sendable {
   package var resolutionNanoseconds: UInt64 = 5_000_000_000
   /// How long a read waits for this node to become able to serve it.
   package var readTimeoutNanoseconds: UInt64 = 2_000_000_000
+  /// How long after the last commit followers are told that it is safe to read serializably.
+  package var safeVersionDelayNanoseconds: UInt64 = 100_000_000
   package var tickNanoseconds: UInt64 = 10_000_000
   /// How long the log is idle before its end is sealed.
   package var sealDelayNanoseconds: UInt64 = 10_000_000
@@ -152,6 +163,9 @@ package final class ReplicatedLog: Sendable {
     /// Taken by the disk's thread, not yet durable.
     var writesOut = 0
     var leadership: Leadership?
+    /// What the last record said is safe, and when it was built.
+    var lastSafe = Version.zero
+    var lastBuild: UInt64 = 0
     var terms: UInt64 = 0
     var reads: [UInt64: ReadWait] = [:]
     var nextNonce: UInt64 = 1

@@ -55,6 +55,9 @@ final class Bridge: ReplicatedState {
     }
   }
 
+  func nextSafeVersion() -> Version { manager?.nextSafeVersion() ?? .zero }
+  func learnSafeVersion(_ version: Version) { manager?.learnSafeVersion(version) }
+
   func discard(from version: Version) { manager?.discardInFlight(from: version) }
 
   func lead(term: UInt64) {

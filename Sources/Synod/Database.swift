@@ -193,6 +193,7 @@ public final class Database: Sendable {
       sqlOptions.disk = core.disk
       sqlOptions.temporaryDirectory = core.path
       sqlOptions.hasState = core.replicated?.keepsState ?? true
+      sqlOptions.cluster = String(core.log.superblock.cluster.high, radix: 16)
       do throws(SQLError) {
         let sql = try SQLDatabase(manager: core.manager, options: sqlOptions)
         shared.sql = sql

@@ -1,4 +1,4 @@
-internal import Encoding
+package import Encoding
 internal import Glibc
 internal import Platform
 package import Storage
@@ -28,6 +28,8 @@ package final class TransactionManager: Sendable {
   let applied = Atomic<UInt64>(0)
   /// Asked about every snapshot where there are several nodes.
   let gate: (any SnapshotGate)?
+  /// See TransactionManager+SafeVersion.swift.
+  let safety: Mutex<SafeVersionState> = Mutex(SafeVersionState())
   /// See TransactionManager+Leadership.swift.
   let term = Atomic<UInt64>(0)
 
@@ -77,6 +79,9 @@ package final class TransactionManager: Sendable {
   }
 
   // MARK: Looking
+
+  /// The newest version that a snapshot taken here shows. One load.
+  package var visibleVersion: Version { engine.visibleVersion }
 
   /// Every lock that is held or waited for now, for a system view. O(locks).
   package func locks() -> [LockInformation] { lockTable.information() }

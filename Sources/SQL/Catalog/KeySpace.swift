@@ -13,7 +13,8 @@ package import Storage
 //   04           object id, u32 big endian                            sequence state (SequenceStore)
 //   05           table id, u32 big endian                             statistics (TableStatistics)
 //   06           1 · i64, or 2 · i32 · i32, big endian                advisory locks: keys that are only locked
-//   07…FF        reserved
+//   07           outcomes of transactions (Outcomes.swift)
+//   08…FF        reserved
 //
 // Rows:     03 · storage id of the table · the primary key's columns, memory-comparable, each in its direction
 //           (or, in a table without a primary key, a row id: i64, memory-comparable) → the row.

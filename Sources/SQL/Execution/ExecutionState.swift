@@ -25,6 +25,8 @@ protocol StatementServices: AnyObject {
   func checkInterrupt() throws(SQLError)
   /// nextval() and its kin, which remember what the session saw.
   func sequenceCall(_ call: SequenceCall) throws(SQLError) -> Int64?
+  /// txid_status().
+  func transactionStatus(_ number: Int64) throws(SQLError) -> String?
   func notice(_ notice: SQLNotice)
   /// pg_advisory_…: whether the lock was taken, or given back.
   func advisory(_ call: AdvisoryCall) throws(SQLError) -> Bool
@@ -44,6 +46,7 @@ enum SequenceCall {
   case next(UInt32)
   case current(UInt32)
   case last
+  case transactionNumber(assigns: Bool)
   /// What this session is to remember, when it comes from another node.
   case recall(UInt32, Int64)
   case set(UInt32, Int64, isCalled: Bool)

@@ -178,7 +178,6 @@ extension FunctionRegistry {
     define("inet_server_addr", [], .text, .stable) { _, _ throws(SQLError) in .null }
     define("inet_server_port", [], .int4, .stable) { _, _ throws(SQLError) in .null }
     define("pg_conf_load_time", [], .timestamptz, .stable) { _, c throws(SQLError) in Value(c.statementTime) }
-    define("txid_current_if_assigned", [], .int8, .stable) { _, _ throws(SQLError) in .null }
   }
 }
 

@@ -8,6 +8,8 @@ package final class SQLDatabase: Sendable {
   package struct Options: Sendable {
     /// The one database of the directory, as `current_database()` says.
     package var name = "synod"
+    /// The identity of the database's history, as session tokens name it.
+    package var cluster = "0"
     /// Where temporary files go; nil: sorts that need more than work_mem fail with 53200.
     package var temporaryDirectory: String?
     package var disk: (any Disk)?
@@ -23,6 +25,7 @@ package final class SQLDatabase: Sendable {
   package let registry: FunctionRegistry
   package let statistics = StatisticsStore()
   let sequences: SequenceStore
+  let outcomes: OutcomeStore
   let catalogs = CatalogCache()
   /// Whoever knows the sessions: set by a server.
   package var activityProvider: (any ActivityProvider)? {
@@ -41,6 +44,7 @@ package final class SQLDatabase: Sendable {
     self.manager = manager
     self.options = options
     sequences = SequenceStore(manager: manager)
+    outcomes = OutcomeStore(manager: manager)
     var registry = FunctionRegistry.builtin
     registry.addSessionFunctions()
     self.registry = registry

@@ -1,3 +1,4 @@
+internal import Encoding
 package import Transactions
 
 // Commits that do not block: for sessions that run on an event loop.
@@ -42,6 +43,7 @@ extension SQLSession {
     switch progress {
     case .done(let version):
       if let localCatalog, version != nil { database.catalogs.add(localCatalog) }
+      if let version { reportCommit(version.rawValue) }
       return false
     case .pending:
       pendingCommit = PendingCommit(transaction: transaction, isDurable: durable, tag: tag)
@@ -60,6 +62,7 @@ extension SQLSession {
       throw SQLError(failure)
     }
     if let localCatalog { database.catalogs.add(localCatalog) }
+    reportCommit(pending.transaction.version.rawValue)
     committed()
     if let tag = pending.tag { sink.completed(tag) }
   }

@@ -89,6 +89,9 @@ extension SQLSession {
       do throws(SQLError) {
         if transaction == nil {
           try begin(.init(), attempts: attempt, isOneStatement: isOwn)
+          if settings.frequent.idempotencyKey != nil, let tag = try answerOfKey(prepared.statement, isOwn: isOwn, sink) {
+            return sink.completed(tag)
+          }
         } else {
           try freshSnapshot()
         }
@@ -303,6 +306,7 @@ extension SQLSession {
         try setModes(modes)
       case .none:
         try begin(modes)
+        if settings.frequent.idempotencyKey != nil { try requireNewKey() }
         block = .explicit
       }
       sink.completed(prepared.isStart ? "START TRANSACTION" : "BEGIN")

@@ -40,6 +40,10 @@ extension SQLSession {
         steps.append(.query("SELECT set_config(\(Self.quoted(name)), \(Self.quoted(value)), false)"))
       }
     }
+    if tokenVersion > 0 {
+      steps.append(
+        .query("SELECT set_config('synod.session_token', '\(database.options.cluster):\(tokenVersion)', false)"))
+    }
     for (sequence, value) in currentValues.sorted(by: { $0.key < $1.key }) where sequence != lastSequence {
       steps.append(.query("SELECT synod_recall_sequence(\(sequence), \(value))"))
     }

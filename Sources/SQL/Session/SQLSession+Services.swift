@@ -74,6 +74,7 @@ extension SQLSession: StatementServices {
           .objectNotInState, "currval of sequence \"\(sequence.name)\" is not yet defined in this session")
       }
       return value
+    case .transactionNumber(let assigns): return assigns ? try transactionNumber() : assignedNumber
     case .recall(let id, let value):
       currentValues[id] = value
       lastSequence = id

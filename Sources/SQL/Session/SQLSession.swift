@@ -81,6 +81,12 @@ package final class SQLSession {
   /// Whether the transaction was begun by somebody else (`adopt`).
   var isAdopted = false
 
+  /// The open transaction's number, if it asked for one, and the idempotency key that it holds (Outcomes.swift).
+  var assignedNumber: Int64?
+  var settledKey: String?
+  /// What reads must show, and the last that this session committed (SessionToken.swift).
+  var tokenVersion: UInt64 = 0
+
   /// Reads this node's state, whoever leads; see SQLSession+Local.swift.
   package internal(set) var isLocal = false
   /// Asked before each transaction of a local session.
@@ -147,6 +153,7 @@ package final class SQLSession {
     case "transaction_isolation": SQLSession.name(isolation)
     case "transaction_read_only":
       transaction?.isReadOnly == true ? "on" : settings.value("default_transaction_read_only")
+    case "synod.session_token": token
     default: settings.value(name)
     }
   }
@@ -196,6 +203,7 @@ package final class SQLSession {
   func change(_ name: String, to value: String?, local: Bool) throws(SQLError) {
     let old = settings.values[name.lowercased()]
     let isUser = name.lowercased() == "role" || name.lowercased() == "session_authorization"
+    if name.lowercased() == "synod.session_token" { return try setToken(value ?? "") }
     if let value {
       let allowed = try authorize(name, value)
       settings.set(name, isUser ? allowed : try Settings.normalised(name, value))
@@ -205,6 +213,7 @@ package final class SQLSession {
       }
       settings.reset(name)
     }
+    if name.lowercased() == "synod.idempotency_key", block == .explicit || block == .implicit { try requireNewKey() }
     if local, localSettings[name.lowercased()] == nil { localSettings[name.lowercased()] = old ?? "" }
     if !local { localSettings[name.lowercased()] = nil }
     report(name)
@@ -291,12 +300,14 @@ package final class SQLSession {
         try runChecks(checks, transaction)
       }
       try holdCursors()
+      if assignedNumber != nil || settings.frequent.idempotencyKey != nil { try noteOutcome(tag ?? "COMMIT") }
       let durable = isDurable && settings.frequent.isSynchronous
       if mayDefer, let deferral {
         if try postpone(transaction, deferral, durable: durable, tag: tag) { return }
       } else {
         let version = try sqlErrors { () throws(TransactionError) in try transaction.commit(durable: durable) }
         if let localCatalog, version != nil { database.catalogs.add(localCatalog) }
+        if let version { reportCommit(version.rawValue) }
       }
     } catch {
       if error.state == .serializationFailure { failures += 1 }
@@ -310,6 +321,7 @@ package final class SQLSession {
   /// What is left to do once the transaction is committed.
   func committed() {
     failures = 0
+    if assignedNumber != nil || settledKey != nil { forgetOutcome(committed: true) }
     if !localSettings.isEmpty {
       for (name, value) in localSettings {
         settings.set(name, value)
@@ -346,6 +358,7 @@ package final class SQLSession {
   }
 
   private func ended() {
+    if assignedNumber != nil || settledKey != nil { forgetOutcome(committed: false) }
     transaction = nil
     isAdopted = false
     hasRun = false
@@ -375,6 +388,7 @@ package final class SQLSession {
   /// A fresh snapshot for the next statement at read committed.
   func freshSnapshot() throws(SQLError) {
     guard let transaction else { return }
+    if isLocal, transaction.isolation == .readCommitted { try beforeLocalRead?() }
     // SET may have changed it since the transaction began.
     transaction.lockTimeoutNanoseconds = UInt64(settings.frequent.lockTimeoutMilliseconds) * 1_000_000
     // How old this node's state may be is asked when a snapshot is taken: BEGIN may have been long ago.

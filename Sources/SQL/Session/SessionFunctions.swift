@@ -54,8 +54,21 @@ extension FunctionRegistry {
     define("pg_backend_pid", [], .int4, .stable) { _, context throws(SQLError) in
       Value(Int64(try ExecutionState.of(context).services.sessionID))
     }
-    define("txid_current", [], .int8, .stable) { _, context throws(SQLError) in
-      unsafe Value(Int64(bitPattern: try ExecutionState.of(context).transaction.id))
+    for name in ["txid_current", "pg_current_xact_id"] {
+      define(name, [], .int8, .stable) { _, context throws(SQLError) in
+        optional(try ExecutionState.of(context).services.sequenceCall(.transactionNumber(assigns: true)))
+      }
+      define(name + "_if_assigned", [], .int8, .stable) { _, context throws(SQLError) in
+        optional(try ExecutionState.of(context).services.sequenceCall(.transactionNumber(assigns: false)))
+      }
+    }
+    for name in ["txid_status", "pg_xact_status"] {
+      define(name, [.int8], .text, .volatile) { arguments, context throws(SQLError) in
+        guard let status = try ExecutionState.of(context).services.transactionStatus(arguments[0].int) else {
+          return .null
+        }
+        return text(status, context)
+      }
     }
     addServerFunctions()
     addCatalogFunctions()

@@ -116,6 +116,19 @@ struct Settings: Sendable {
         "standard_conforming_strings", .choice(["on"]), "on", "Causes '...' strings to treat backslashes literally.",
         reported: true),
       make("statement_timeout", milliseconds, "0", "Sets the maximum allowed duration of any statement."),
+      make(
+        "synod.idempotency_key", .text, "",
+        "Names the transaction, so that it commits once however often it is tried; empty for none."),
+      make(
+        "synod.max_staleness", milliseconds, "1s",
+        "Sets how old a node's state may be for reads with synod.read_consistency = bounded."),
+      make(
+        "synod.read_consistency", .choice(["linearizable", "leader", "session", "bounded", "stale"]), "linearizable",
+        "Sets what reads must show: everything committed anywhere, what this session has seen, or this node's state."),
+      make(
+        "synod.report_session_token", .boolean, "off",
+        "Reports synod.session_token after each commit (always with synod.read_consistency = session)."),
+      make("synod.session_token", .text, "", "Names what this session has seen, for a session on another node."),
       make("synchronize_seqscans", .boolean, "on", "Enable synchronized sequential scans."),
       make(
         "synchronous_commit", .choice(["on", "off", "local", "remote_write", "remote_apply"]), "on",
@@ -168,6 +181,9 @@ struct Settings: Sendable {
     var workMemoryKibibytes: Int64
     var idleInTransactionTimeoutMilliseconds: Int64
     var idleTimeoutMilliseconds: Int64
+    /// Nil: none.
+    var idempotencyKey: String?
+    var reportsToken: Bool
   }
 
   var frequent: Frequent {
@@ -180,7 +196,9 @@ struct Settings: Sendable {
         statementTimeoutMilliseconds: integer("statement_timeout"),
         isSynchronous: value("synchronous_commit") != "off", workMemoryKibibytes: integer("work_mem"),
         idleInTransactionTimeoutMilliseconds: integer("idle_in_transaction_session_timeout"),
-        idleTimeoutMilliseconds: integer("idle_session_timeout"))
+        idleTimeoutMilliseconds: integer("idle_session_timeout"),
+        idempotencyKey: value("synod.idempotency_key").flatMap { $0.isEmpty ? nil : $0 },
+        reportsToken: isOn("synod.report_session_token") || value("synod.read_consistency") == "session")
       known = read
       return read
     }

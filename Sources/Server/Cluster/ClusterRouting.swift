@@ -33,6 +33,10 @@ package protocol ClusterRouting: ClusterProvider {
   var keepsState: Bool { get }
   /// How old this node's state may be, in milliseconds; nil where nobody knows.
   func stalenessMilliseconds() -> UInt64?
+  /// Returns when this node has applied everything through `version`. Throws 57P03 when that takes too long.
+  func awaitVersion(_ version: UInt64) throws(SQLError)
+  /// Returns when this node has applied everything that was acknowledged before. Throws 57P03 where no leader answers.
+  func confirmRead() throws(SQLError)
 }
 
 /// Those who wait for a leader.
@@ -51,17 +55,20 @@ final class StandingWaiters: Sendable {
   }
 }
 
-/// How a client wants to read, as it says when it connects.
+/// How a client wants to read.
 enum ReadConsistency: String {
-  /// Everything acknowledged before, anywhere: on the leader.
+  /// Everything acknowledged before, anywhere: on the leader, or here after asking it.
   case linearizable
   case leader
+  /// This node's state, with all that this session has seen elsewhere, by its token.
+  case session
   /// This node's state, at most `synod.max_staleness` old.
   case bounded
   /// This node's state.
   case stale
 
-  var isLocal: Bool { self == .bounded || self == .stale }
+  /// Whether a session that begins with it stays on the node that it reached.
+  var isLocal: Bool { self != .linearizable && self != .leader }
 }
 
 extension Connection {
@@ -149,15 +156,21 @@ extension Connection {
   }
 
   /// Makes the session one of this node's own state.
-  func readLocally(_ session: SQLSession, _ consistency: ReadConsistency) {
+  func readLocally(_ session: SQLSession) {
     session.becomeLocal()
-    guard consistency == .bounded, let cluster = services.cluster else { return }
+    guard let cluster = services.cluster else { return }
     session.beforeLocalRead = { [unowned session] () throws(SQLError) in
-      let bound = UInt64(session.setting("synod.max_staleness") ?? "") ?? 1000
-      guard let age = cluster.stalenessMilliseconds(), age <= bound else {
-        throw SQLError(
-          SQLState(rawValue: "57P03"), "this node's state is older than synod.max_staleness (\(bound) ms)",
-          hint: "Read from another node, or with synod.read_consistency = linearizable.")
+      switch ReadConsistency(rawValue: session.readConsistency) ?? .linearizable {
+      case .stale: break
+      case .session: try cluster.awaitVersion(session.requiredVersion)
+      case .linearizable, .leader: try cluster.confirmRead()
+      case .bounded:
+        let bound = UInt64(max(0, session.maximumStaleness))
+        guard let age = cluster.stalenessMilliseconds(), age <= bound else {
+          throw SQLError(
+            SQLState(rawValue: "57P03"), "this node's state is older than synod.max_staleness (\(bound) ms)",
+            hint: "Read from another node, or with synod.read_consistency = linearizable.")
+        }
       }
     }
   }

@@ -80,7 +80,7 @@ extension Connection {
     let session = services.sql.makeSession(user: roleName)
     do throws(SQLError) {
       try configure(session, startup, role)
-      if let readsLocally { readLocally(session, readsLocally) }
+      if readsLocally != nil { readLocally(session) }
     } catch {
       session.close()
       var report = WireReport(error)
