@@ -48,6 +48,12 @@ struct ClusterArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Whose certificate the other nodes' --tls-cert has, PEM: sessions are relayed over TLS. (default: --peer-ca)",
+      valueName: "file"))
+  var relayCa: String?
+
+  @Option(
+    help: ArgumentHelp(
       "How long open transactions may take to end before leadership is handed over; after that they fail with 40001.",
       valueName: "seconds"))
   var transferTimeout = 1.0
@@ -71,6 +77,20 @@ struct ClusterArguments: ParsableArguments {
     do throws(LogError) { return try Members.read(directory, disk: LinuxDisk())?.isFounded ?? false } catch {
       throw CommandFailure("\(error)")
     }
+  }
+
+  /// What sessions are relayed over to other nodes, which serve clients as this one does: TLS, if it has a certificate.
+  func relayTLS(isServingTLS: Bool) throws -> TLSContext? {
+    guard isServingTLS, let authority = relayCa ?? peerCa else {
+      if relayCa != nil { throw ValidationError("--relay-ca goes with --tls-cert and --tls-key") }
+      return nil
+    }
+    let identity = peerCert.flatMap { certificate in
+      peerKey.map { TLSContext.Identity(certificate: .file(certificate), key: .file($0)) }
+    }
+    do throws(TLSError) {
+      return try TLSContext(client: .verifyCA, authorities: .file(authority), identity: identity)
+    } catch { throw CommandFailure("\(error)") }
   }
 
   /// Opens the node's database; waits for the other nodes as long as it takes.

@@ -19,6 +19,7 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
   private let isHandingOver = Atomic(false)
   private let server: Mutex<Server?> = Mutex(nil)
   private let logger: Mutex<Logger?> = Mutex(nil)
+  private let leaderChanges = Atomic<UInt64>(0)
   /// How long open transactions are waited for before leadership is handed over.
   private let drainNanoseconds: UInt64
 
@@ -73,6 +74,7 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
         let status = member.replication.status
         if status.leader != leader || led != status.takesCommits { server.standingChanged() }
         if status.leader != leader {
+          if status.leader != nil { leaderChanges.wrappingAdd(1, ordering: .relaxed) }
           leader = status.leader
           let who = leader.map { $0 == status.node ? "this node" : "node \($0.rawValue)" } ?? "nobody"
           logger.notice("\(who) leads", metadata: ["ballot": "\(status.ballot)"])
@@ -127,15 +129,27 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     let status = member.replication.status
     let connected = Set(member.network.connectedNodes)
     let heard = Dictionary(member.network.heardNodes.map { ($0.node, $0) }, uniquingKeysWith: { $1 })
+    let peers = Dictionary(member.replication.peers.map { ($0.node, $0) }, uniquingKeysWith: { $1 })
     return status.configuration.members.map { node in
       let role =
         status.configuration.learners.contains(node)
         ? "learner" : status.configuration.isWitness(node) ? "witness" : "voter"
       let isSelf = node == status.node
-      return ClusterMemberInformation(
+      var information = ClusterMemberInformation(
         node: Int64(bitPattern: node.rawValue), role: role, isLeader: node == status.leader, isSelf: isSelf,
         peerAddress: isSelf ? member.peerAddress : heard[node]?.peerAddress ?? "",
         clientAddress: member.clientAddress(of: node) ?? "", isConnected: isSelf || connected.contains(node))
+      if isSelf {
+        (information.lastHeardSeconds, information.lagBytes, information.lagSeconds) = (0, 0, 0)
+      } else if let peer = peers[node] {
+        information.lastHeardSeconds = peer.heardAgo.map { Double($0) / 1e6 }
+        information.roundTripSeconds = peer.roundTrip.map { Double($0) / 1e6 }
+        if status.role == .leader {
+          information.lagBytes = peer.lagBytes.map { Int64(clamping: $0) }
+          information.lagSeconds = member.replication.lagSeconds(of: peer)
+        }
+      }
+      return information
     }
   }
 
@@ -143,6 +157,47 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
 
   func handOver(to node: Int64?, from session: UInt64) -> String? {
     EventLoop.blocking { transfer(to: node.map { NodeID(UInt64(bitPattern: $0)) }, excluding: session) }
+  }
+
+  // MARK: Metrics
+
+  func register(_ factory: PrometheusFactory) {
+    let replication = member.replication
+    for (phase, times) in [
+      ("local", replication.commitTimes.local), ("quorum", replication.commitTimes.quorum),
+      ("apply", replication.commitTimes.apply),
+    ] {
+      factory.collect(times, as: "synod_commit_duration_seconds", labels: [("phase", phase)])
+    }
+    factory.collect { [self] in
+      let status = replication.status
+      var samples = [
+        MetricSample("synod_has_leader", .gauge, status.leader == nil ? 0 : 1),
+        MetricSample("synod_is_leader", .gauge, status.takesCommits ? 1 : 0),
+        MetricSample("synod_leader_changes_total", .counter, Double(leaderChanges.load(ordering: .relaxed))),
+        MetricSample("synod_proposals_pending", .gauge, Double(replication.pendingProposals)),
+        MetricSample(
+          "synod_record_bytes_total", .counter, Double(replication.builtRawBytes.load(ordering: .relaxed)),
+          labels: [("form", "raw")]),
+        MetricSample(
+          "synod_record_bytes_total", .counter, Double(replication.builtStoredBytes.load(ordering: .relaxed)),
+          labels: [("form", "compressed")]),
+      ]
+      for peer in replication.peers {
+        let label = [("node", "\(peer.node.rawValue)")]
+        if let trip = peer.roundTrip {
+          samples.append(MetricSample("synod_peer_round_trip_seconds", .gauge, Double(trip) / 1e6, labels: label))
+        }
+        guard status.role == .leader else { continue }
+        if let lag = peer.lagBytes {
+          samples.append(MetricSample("synod_replica_lag_bytes", .gauge, Double(lag), labels: label))
+        }
+        if let lag = replication.lagSeconds(of: peer) {
+          samples.append(MetricSample("synod_replica_lag_seconds", .gauge, lag, labels: label))
+        }
+      }
+      return samples
+    }
   }
 
   // MARK: Health
@@ -177,10 +232,14 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
       else {
         return HTTPAnswer(503, "not a replica that can be read\n")
       }
-      let bound = query.split(separator: "&").first { $0.hasPrefix("lag=") }.flatMap {
-        Self.milliseconds($0.dropFirst(4))
+      let wanted = query.split(separator: "&").first { $0.hasPrefix("lag=") }.map { $0.dropFirst(4) }
+      if let wanted, let size = Self.sizeBytes(wanted) {
+        let lag = member.replication.unappliedBytes
+        return HTTPAnswer(lag > size ? 503 : 200, "\(lag) bytes behind what it has heard of\n")
       }
-      if let bound, age > bound { return HTTPAnswer(503, "\(age) ms behind\n") }
+      if let bound = wanted.flatMap({ Self.milliseconds($0) }), age > bound {
+        return HTTPAnswer(503, "\(age) ms behind\n")
+      }
       return HTTPAnswer(200, "replica, \(age) ms behind\n")
     case "/read-only":
       return HTTPAnswer(status.leader == nil ? 503 : 200, status.leader == nil ? "no leader\n" : "ok\n")
@@ -193,6 +252,15 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     if text.hasSuffix("ms") { return UInt64(text.dropLast(2)) }
     if text.hasSuffix("s") { return UInt64(text.dropLast()).map { $0 &* 1000 } }
     return UInt64(text)
+  }
+
+  /// `10MB`, `512kB`, `4096B`.
+  private static func sizeBytes(_ text: Substring) -> UInt64? {
+    for (suffix, shift) in [("kB", 10), ("KB", 10), ("MB", 20), ("GB", 30), ("B", 0)] where text.hasSuffix(suffix) {
+      guard let number = UInt64(text.dropLast(suffix.count)), number < 1 << 33 else { return nil }
+      return number << UInt64(shift)
+    }
+    return nil
   }
 
   func stop() { isStopping.store(true, ordering: .releasing) }

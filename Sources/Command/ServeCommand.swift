@@ -93,6 +93,7 @@ struct ServeCommand: ParsableCommand {
       serving = ClusterServing(
         opened, drainNanoseconds: UInt64(max(0, cluster.transferTimeout) * 1e9), takesFaults: cluster.faults)
       options.cluster = serving
+      options.relayTLS = try cluster.relayTLS(isServingTLS: options.tls != nil)
       database = opened.database
     } else {
       do throws(DatabaseError) { database = try Database.open(at: data) } catch { throw Self.failure(error) }
@@ -115,6 +116,7 @@ struct ServeCommand: ParsableCommand {
     serving?.watch(server, logger)
     ProcessSamples.register(metrics, version: SynodCommand.version)
     server.registerSamples(metrics)
+    serving?.register(metrics)
     let health = try serveHTTP(server, metrics, serving)
     try announce(bound, health)
     signals.wait()

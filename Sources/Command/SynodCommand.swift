@@ -19,7 +19,8 @@ struct SynodCommand: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      ShellCommand.self, ServeCommand.self, DemoCommand.self, Bench.self, BackupCommand.self, RestoreCommand.self,
+      ShellCommand.self, ServeCommand.self, DemoCommand.self, ClusterCommand.self, Bench.self, BackupCommand.self,
+      RestoreCommand.self,
       DumpCommandLine.self,
       Inspect.self, Verify.self, Torture.self, ClusterTorture.self, TransferTorture.self, Sim.self, Cert.self,
     ],

@@ -117,6 +117,8 @@ extension Log {
   }
 
   private func writeDurably(_ file: any DiskFile, _ bytes: UnsafeRawBufferPointer, _ offset: UInt64) throws(LogError) {
+    let start = LinuxClock().bootNanoseconds
+    defer { writeTimes.add(nanoseconds: LinuxClock().bootNanoseconds &- start) }
     do throws(DiskError) {
       if mutations.contains(.acknowledgesEarly) {
         unsafe try file.write(bytes, at: offset)

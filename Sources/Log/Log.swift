@@ -55,6 +55,8 @@ package final class Log: Sendable {
   /// Bytes that frames can take for certain, were they written one after the other.
   let room: Atomic<Int>
   let framesSize = Atomic<UInt64>(0)
+  /// How long durable writes of frames took.
+  package let writeTimes = DurationHistogram()
   let openedAtSequence: UInt64
   let sequence: Atomic<UInt64>
   let wanted = FutexWord()

@@ -59,6 +59,8 @@ package struct PeerStatus: Sendable {
   package var heardAgo: Ticks?
   /// How long the last question took to be answered, in microseconds; nil: none was.
   package var roundTrip: Ticks?
+  /// The records behind `matched`; an estimate where they are many. Nil: this node does not lead.
+  package var lagBytes: UInt64?
 }
 
 extension Replica {
@@ -68,8 +70,23 @@ extension Replica {
       PeerStatus(
         node: peer.id, matched: peer.match, chosen: peer.chosen,
         heardAgo: peer.roundTrip == 0 ? nil : now > peer.roundTrip ? now - peer.roundTrip : 0,
-        roundTrip: peer.delay == 0 ? nil : peer.delay)
+        roundTrip: peer.delay == 0 ? nil : peer.delay, lagBytes: role == .leader ? bytes(after: peer.match) : nil)
     }
+  }
+
+  /// The size of the records behind `slot`: counted over the last ones, estimated beyond.
+  package func bytes(after slot: SlotNumber) -> UInt64 {
+    guard slot < log.last else { return 0 }
+    let count = log.last - slot
+    let sample = min(count, 1024)
+    var sum: UInt64 = 0
+    var seen: UInt64 = 0
+    for at in (log.last - sample + 1)...log.last {
+      guard let entry = log.entry(at: at) else { continue }
+      sum += UInt64(entry.sizeBytes)
+      seen += 1
+    }
+    return seen == 0 ? 0 : UInt64(Double(sum) / Double(seen) * Double(count))
   }
 
   /// After a change of the configuration; keeps what is known of those who stay.

@@ -75,6 +75,7 @@ struct CommitQueue: Sendable {
   private(set) var inDoubtSince: UInt64 = 0
 
   var hasProposed: Bool { !proposed.isEmpty }
+  var hasWaiting: Bool { waiting.contains { !$0.batches.isEmpty } }
 
   mutating func open(next: Version) {
     precondition(proposed.isEmpty && waiting.isEmpty, "what an earlier leadership proposed is decided")

@@ -58,7 +58,9 @@ package final class PeerNetwork: PeerTransport {
     heard: @escaping @Sendable (ReceivedHello) -> Void = { _ in }
   ) throws(NetworkError) {
     self.options = options
-    group = try EventLoopGroup(EventLoopGroup.Options(loops: 1, maximumThreads: 8))
+    // Nothing here blocks, and heartbeats would keep a monitor of short slices awake for ever.
+    group = try EventLoopGroup(
+      EventLoopGroup.Options(loops: 1, maximumThreads: 8, timeSliceNanoseconds: 40_000_000))
     loop = group.next()
     state = Mutex(State(hello: hello))
     self.log = log

@@ -32,6 +32,7 @@ extension ReplicatedLog {
       if core.back.standingChanged { noteStanding(&core) }
       for build in core.back.builds { carryOut(build, &core) }
       if let through = core.back.apply, through > target.load(ordering: .relaxed) {
+        noteChosen(target.load(ordering: .relaxed), through, core)
         target.store(through, ordering: .releasing)
         deliveryWord.increment()
         deliveryWord.wake(1)
@@ -50,6 +51,19 @@ extension ReplicatedLog {
     wanted.withLock { $0 = (from: source, slot: slot) }
     receivingWord.increment()
     receivingWord.wake(1)
+  }
+
+  /// Slots behind `before` were found to be chosen.
+  private func noteChosen(_ before: SlotNumber, _ through: SlotNumber, _ core: borrowing Core) {
+    guard core.leadership?.isOpen == true, through - before < 1024 else { return }
+    let end = clock.bootNanoseconds
+    for slot in (before + 1)...through {
+      guard let record = core.cache.record(at: slot) else { continue }
+      let built = record.builtAt.load(ordering: .relaxed)
+      guard built > 0 else { continue }
+      record.chosenAt.store(end, ordering: .relaxed)
+      commitTimes.quorum.add(nanoseconds: end &- built)
+    }
   }
 
   func request(_ service: Service) {
@@ -163,7 +177,11 @@ extension ReplicatedLog {
       type: type, slot: Slot(slot), origin: LogBallot(origin), firstVersion: before.advanced(by: 1),
       transactionCount: UInt32(count), leaderTime: leaderTime(&core), safeVersion: core.lastSafe,
       chosenAtBuild: Slot(core.replica.chosen), previousChain: Hash128(previous))
-    return unsafe StoredRecord(header, payload: payload, using: &core.builder)
+    let record = unsafe StoredRecord(header, payload: payload, using: &core.builder)
+    if type == .transactionGroup { record.builtAt.store(core.lastBuild, ordering: .relaxed) }
+    builtRawBytes.wrappingAdd(UInt64(record.header.rawSizeBytes), ordering: .relaxed)
+    builtStoredBytes.wrappingAdd(UInt64(record.header.storedSizeBytes), ordering: .relaxed)
+    return record
   }
 
   private func carryOut(_ build: Build, _ core: inout Core) {

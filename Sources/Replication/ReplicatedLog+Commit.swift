@@ -74,7 +74,8 @@ extension ReplicatedLog {
   /// When nothing was committed for a little while, an empty group tells the followers that what they have is safe to read
   /// (TransactionManager+SafeVersion.swift). Once after each burst of commits.
   func tellSafeVersion(_ core: inout Core) {
-    guard core.leadership?.isOpen == true, core.lastBuild &+ options.safeVersionDelayNanoseconds < clock.bootNanoseconds,
+    guard core.leadership?.isOpen == true,
+      core.lastBuild &+ options.safeVersionDelayNanoseconds < clock.bootNanoseconds,
       core.lastSafe < deliveredVersion, core.writes.isEmpty, core.writesOut == 0, core.replica.proposalRefusal == nil,
       core.replica.chosen == core.replica.last
     else { return }

@@ -84,6 +84,8 @@ extension ReplicatedLog {
     if record.header.type == .transactionGroup, record.header.transactionCount > 0 {
       guard !options.keepsState || hand(record, &scratch) else { return false }
       delivered.store(record.header.lastVersion.rawValue, ordering: .releasing)
+      let chosen = record.chosenAt.load(ordering: .relaxed)
+      if chosen > 0 { commitTimes.apply.add(nanoseconds: clock.bootNanoseconds &- chosen) }
     }
     if !takesCommits.load(ordering: .relaxed) { state.learnSafeVersion(record.header.safeVersion) }
     applied.store(record.slot, ordering: .releasing)

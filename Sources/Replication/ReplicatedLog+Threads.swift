@@ -62,7 +62,14 @@ extension ReplicatedLog {
 
   private func complete(_ writes: ArraySlice<PendingWrite>) {
     guard let last = writes.last else { return }
-    for write in writes { for record in write.records { record.isDurable.store(true, ordering: .releasing) } }
+    let end = clock.bootNanoseconds
+    for write in writes {
+      for record in write.records {
+        record.isDurable.store(true, ordering: .releasing)
+        let built = record.builtAt.load(ordering: .relaxed)
+        if built > 0 { commitTimes.local.add(nanoseconds: end &- built) }
+      }
+    }
     enter { core in
       for write in writes {
         for vow in write.vows { self.send(vow) }

@@ -27,7 +27,7 @@ package import Encoding
 package import Log
 package import Paxos
 package import Platform
-internal import Synchronization
+package import Synchronization
 
 extension ReplicatedState {
   package func nextSafeVersion() -> Version { .zero }
@@ -193,6 +193,10 @@ package final class ReplicatedLog: Sendable {
   package let node: NodeID
   let cluster: ClusterID
   let core: Mutex<Core>
+  package let commitTimes = CommitTimes()
+  /// Payload bytes of the records that this node built, before and after compression.
+  package let builtRawBytes = Atomic<UInt64>(0)
+  package let builtStoredBytes = Atomic<UInt64>(0)
   let commits: Mutex<CommitQueue>
   let members: Mutex<Members>
   let services: Mutex<[Service]> = Mutex([])
@@ -374,10 +378,34 @@ package final class ReplicatedLog: Sendable {
   /// Whether commits are taken here. One load.
   package var admitsCommits: Bool { takesCommits.load(ordering: .acquiring) }
 
+  /// Groups that were proposed and are not yet applied, and those that wait to be.
+  package var pendingProposals: Int {
+    let behind = core.withLock { $0.replica.isLeader ? $0.replica.last &- $0.replica.chosen : 0 }
+    return Int(clamping: behind) + (commits.withLock { $0.hasWaiting } ? 1 : 0)
+  }
+
   /// What is known of the others.
   package var peers: [PeerStatus] {
     let now = now
     return core.withLock { $0.replica.peerStatus(now: now) }
+  }
+
+  /// The records of this node's log that it has not applied, in bytes; an estimate where they are many.
+  package var unappliedBytes: UInt64 {
+    let applied = applied.load(ordering: .acquiring)
+    return core.withLock { $0.replica.bytes(after: applied) }
+  }
+
+  /// How old the first record is that a peer has not, in seconds, by the leader's clock; nil where it is no longer in
+  /// memory.
+  package func lagSeconds(of peer: PeerStatus) -> Double? {
+    let (last, time) = core.withLock { core in
+      (core.replica.last, core.cache.record(at: peer.matched + 1)?.header.leaderTime)
+    }
+    if peer.matched >= last { return 0 }
+    guard let time else { return nil }
+    let now = clock.wallNanoseconds
+    return now > time ? Double(now - time) / 1e9 : 0
   }
 
   /// Every slot's place in the chain of all records: equal chains at a slot mean equal logs, and equal state.

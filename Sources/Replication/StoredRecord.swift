@@ -14,6 +14,9 @@ package final class StoredRecord: @unchecked Sendable {
   package let chain: Hash128
   private let memory: UnsafeMutableRawPointer
   /// Whether this node's disk has it.
+  /// When the leader built it and when it was chosen, in boot nanoseconds; 0: not here.
+  let builtAt = Atomic<UInt64>(0)
+  let chosenAt = Atomic<UInt64>(0)
   let isDurable = Atomic(false)
 
   /// Builds a record around `payload`. `header` gets its lengths and hash.

@@ -203,6 +203,9 @@ public final class Database: Sendable {
     }
   }
 
+  /// How long durable writes to the log took.
+  package var logWriteTimes: DurationHistogram { core.log.writeTimes }
+
   /// The same for the server, which makes sessions of its own.
   package func sqlDatabase() throws(DatabaseError) -> SQLDatabase { try openSQL() }
 

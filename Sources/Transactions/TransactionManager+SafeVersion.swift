@@ -29,7 +29,11 @@ extension TransactionManager {
       if let candidate = state.candidate {
         let outcome = candidate.outcome.load()
         if outcome == SnapshotSafety.unknown { return Version(state.known) }
-        if outcome == SnapshotSafety.safe { state.known = max(state.known, candidate.snapshot) } else { endCandidate(candidate) }
+        if outcome == SnapshotSafety.safe {
+          state.known = max(state.known, candidate.snapshot)
+        } else {
+          endCandidate(candidate)
+        }
         state.candidate = nil
       }
       sequencer.latch.lock()

@@ -8,7 +8,7 @@ internal import Synchronization
 /// One thread at a time *turns* the loop: it waits for events and runs handlers. A handler may block (a row lock) or run
 /// for long (a scan of everything). So that the loop's other connections go on, the loop is then taken from the thread
 /// and given to a spare one, as Go's scheduler hands over a processor: by the handler itself (`EventLoop.blocking`), or by
-/// the monitor, which looks at every loop about once a millisecond and takes it from a handler that is older than a time
+/// the monitor, which looks at every loop twice a time slice and takes it from a handler that is older than a time
 /// slice. The thread that lost the loop finishes its handler all the same, hands the source it held back through the
 /// loop's inbox, and parks.
 ///

@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// Takes a loop from a handler that runs longer than a time slice.
 ///
-/// One thread for a group of loops. While loops are busy it looks at their words about once a millisecond: the same odd word
+/// One thread for a group of loops. While loops are busy it looks at their words twice a time slice: the same odd word
 /// for a time slice is one handler that is still running. It goes to sleep when it has found every loop in epoll_wait for
 /// some ticks, and is woken by the first turner that comes out of epoll_wait:
 ///
@@ -16,7 +16,7 @@ internal import Synchronization
 /// Both pairs are sequentially consistent, so at least one of them sees the other.
 @safe
 final class LoopMonitor: Sendable {
-  private static var tickNanoseconds: UInt64 { 1_000_000 }
+  private var tickNanoseconds: UInt64 { max(1_000_000, timeSliceNanoseconds / 2) }
   /// So many ticks without work before it sleeps: waking it costs the turner a system call.
   private static var quietTicks: Int { 32 }
 
@@ -94,7 +94,7 @@ final class LoopMonitor: Sendable {
       quiet = isBusy ? 0 : quiet + 1
       let before = signal.load()
       if quiet < Self.quietTicks {
-        signal.wait(while: before, timeoutNanoseconds: Self.tickNanoseconds)
+        signal.wait(while: before, timeoutNanoseconds: tickNanoseconds)
         continue
       }
       isAsleep.store(true, ordering: .sequentiallyConsistent)

@@ -71,6 +71,12 @@ package struct ClusterMemberInformation: Sendable {
   package var peerAddress: String
   package var clientAddress: String
   package var isConnected: Bool
+  /// How long ago the leader heard it, in seconds; nil: never.
+  package var lastHeardSeconds: Double?
+  package var roundTripSeconds: Double?
+  /// What the leader has and it has not, as far as the leader knows; nil: it does not know.
+  package var lagBytes: Int64?
+  package var lagSeconds: Double?
 
   package init(
     node: Int64, role: String, isLeader: Bool, isSelf: Bool, peerAddress: String, clientAddress: String,
@@ -126,12 +132,13 @@ extension SystemCatalog {
     },
     make(
       15001, "synod_cluster",
-      "node int8, role text, is_leader bool, is_self bool, peer_address text, client_address text, connected bool"
+      "node int8, role text, is_leader bool, is_self bool, peer_address text, client_address text, connected bool, last_heard_seconds float8, round_trip_seconds float8, lag_bytes int8, lag_seconds float8"
     ) { context throws(SQLError) in
       (context.server?.cluster?.clusterMembers() ?? []).map { member in
         [
           .int(member.node), text(member.role), flag(member.isLeader), flag(member.isSelf), text(member.peerAddress),
-          text(member.clientAddress), flag(member.isConnected),
+          text(member.clientAddress), flag(member.isConnected), real(member.lastHeardSeconds),
+          real(member.roundTripSeconds), member.lagBytes.map { .int($0) } ?? .null, real(member.lagSeconds),
         ]
       }
     },
@@ -177,6 +184,8 @@ extension SystemCatalog {
     }
   }
 }
+
+private func real(_ value: Double?) -> Datum { value.map { .double($0) } ?? .null }
 
 extension SystemContext {
   func locks() -> [LockInformation] { manager?.locks() ?? [] }

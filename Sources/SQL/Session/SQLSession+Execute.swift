@@ -89,7 +89,8 @@ extension SQLSession {
       do throws(SQLError) {
         if transaction == nil {
           try begin(.init(), attempts: attempt, isOneStatement: isOwn)
-          if settings.frequent.idempotencyKey != nil, let tag = try answerOfKey(prepared.statement, isOwn: isOwn, sink) {
+          if settings.frequent.idempotencyKey != nil, let tag = try answerOfKey(prepared.statement, isOwn: isOwn, sink)
+          {
             return sink.completed(tag)
           }
         } else {

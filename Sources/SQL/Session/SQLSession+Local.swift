@@ -28,7 +28,8 @@ extension SQLSession {
     }
     if safe.rawValue < requiredVersion {
       throw SQLError(
-        SQLState(rawValue: "57P03"), "the newest snapshot that is safe for serializable reads is older than the session's token",
+        SQLState(rawValue: "57P03"),
+        "the newest snapshot that is safe for serializable reads is older than the session's token",
         detail: "It is version \(safe.rawValue), and the session has seen version \(requiredVersion).",
         hint: "Try again, use REPEATABLE READ, or read on the leader.")
     }

@@ -1,4 +1,5 @@
 package import CoreMetrics
+package import Platform
 internal import Synchronization
 
 // Metrics in Prometheus' text format, behind swift-metrics.
@@ -37,6 +38,7 @@ package final class PrometheusFactory: MetricsFactory {
     var gauges: [Key: PrometheusGauge] = [:]
     var histograms: [Key: PrometheusHistogram] = [:]
     var collectors: [@Sendable () -> [MetricSample]] = []
+    var durations: [(key: Key, histogram: DurationHistogram)] = []
   }
   private let state = Mutex(State())
   private let help: [String: String]
@@ -50,6 +52,11 @@ package final class PrometheusFactory: MetricsFactory {
   /// Has `body` asked for samples whenever the metrics are printed.
   package func collect(_ body: @escaping @Sendable () -> [MetricSample]) {
     state.withLock { $0.collectors.append(body) }
+  }
+
+  /// Has a histogram that others fill printed under `name`.
+  package func collect(_ histogram: DurationHistogram, as name: String, labels: [(String, String)] = []) {
+    state.withLock { $0.durations.append((Self.key(name, labels), histogram)) }
   }
 
   private static func key(_ label: String, _ dimensions: [(String, String)]) -> Key {
@@ -132,6 +139,7 @@ package final class PrometheusFactory: MetricsFactory {
       for (key, gauge) in state.gauges {
         add(key.name, "gauge", [Self.line(key.name, key.labels, Self.number(gauge.value))])
       }
+      for (key, histogram) in state.durations { add(key.name, "histogram", Self.lines(key, histogram)) }
       for (key, histogram) in state.histograms { add(key.name, "histogram", histogram.lines(key)) }
       return state.collectors
     }
@@ -149,6 +157,21 @@ package final class PrometheusFactory: MetricsFactory {
       for line in family.kind == "histogram" ? family.lines : family.lines.sorted() { text += line + "\n" }
     }
     return text
+  }
+
+  private static func lines(_ key: Key, _ histogram: DurationHistogram) -> [String] {
+    let (counts, sum) = histogram.counts
+    let before = key.labels.isEmpty ? "" : key.labels + ","
+    var lines: [String] = []
+    var total: UInt64 = 0
+    for (index, count) in counts.enumerated() {
+      total += count
+      let bound = index < DurationHistogram.bounds.count ? "\(Double(DurationHistogram.bounds[index]) / 1e9)" : "+Inf"
+      lines.append(line(key.name + "_bucket", "\(before)le=\"\(bound)\"", "\(total)"))
+    }
+    lines.append(line(key.name + "_sum", key.labels, "\(Double(sum) / 1e9)"))
+    lines.append(line(key.name + "_count", key.labels, "\(total)"))
+    return lines
   }
 
   static func line(_ name: String, _ labels: String, _ value: String) -> String {

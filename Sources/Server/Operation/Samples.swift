@@ -17,6 +17,17 @@ package enum MetricNames {
     "synod_snapshots_moved_total":
       "Conflicts for which a snapshot was moved past the other transaction's commit, or could not be.",
     "synod_log_bytes_total": "Bytes written to the log.",
+    "synod_log_fsync_duration_seconds": "How long durable writes to the log took.",
+    "synod_commit_duration_seconds":
+      "How long groups of commits took on a leader: until on its own disk, until on a quorum's, and from there to visible.",
+    "synod_has_leader": "Whether a leader is known.",
+    "synod_is_leader": "Whether this node leads and takes commits.",
+    "synod_leader_changes_total": "How often another node began to lead, as this node saw it.",
+    "synod_peer_round_trip_seconds": "How long the last question to a peer took to be answered.",
+    "synod_replica_lag_bytes": "What the leader's log has and a peer's has not.",
+    "synod_replica_lag_seconds": "How old the first record is that a peer has not.",
+    "synod_proposals_pending": "Groups of commits that are not chosen yet.",
+    "synod_record_bytes_total": "Payload of the records that this node built, raw and compressed.",
     "synod_flushes_total": "Memtables written to tables.",
     "synod_compactions_total": "Merges of tables.",
     "synod_compaction_bytes_total": "Bytes that merges wrote.",
@@ -71,6 +82,7 @@ extension Server {
   /// Has the engine's own counters printed.
   package func registerSamples(_ factory: PrometheusFactory) {
     let database = self.database
+    factory.collect(database.logWriteTimes, as: "synod_log_fsync_duration_seconds")
     let manager = services.sql.manager
     factory.collect {
       let statistics = database.statistics

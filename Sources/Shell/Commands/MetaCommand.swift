@@ -49,7 +49,7 @@ struct Invocation {
 extension Shell {
   static let commands: [MetaCommand] =
     outputCommands + schemaCommands + dataCommands + variableCommands + sessionCommands + observationCommands
-    + shellCommands
+    + clusterCommands + shellCommands
 
   private static let byName: [String: MetaCommand] = Dictionary(
     commands.flatMap { command in command.names.map { ($0, command) } }, uniquingKeysWith: { first, _ in first })

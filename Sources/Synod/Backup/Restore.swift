@@ -102,6 +102,9 @@ private struct Restoration {
 
   private func build(_ manifest: BackupManifest, _ state: ManifestState) throws -> UInt64 {
     var options = LogOptions()
+    // Never an id that another database has: it may become a node of a cluster.
+    var random = SystemRandomness()
+    options.newNode = random.next() >> 16 | 1
     options.newState.last = manifest.tables
     options.newState.leaderTime = manifest.leaderTime
     options.newState.chosenHint = manifest.tables.slot
