@@ -10,7 +10,7 @@ package func replay(
 ) throws {
   let reader = try log.reader(after: slot, through: end)
   while let record = try reader.nextRecord() {
-    guard record.header.type == .transactionGroup else { continue }
+    guard record.header.type == .transactionGroup, record.header.transactionCount > 0 else { continue }
     unsafe try deliver(
       ChosenGroup(
         slot: record.header.slot, firstVersion: record.header.firstVersion,
