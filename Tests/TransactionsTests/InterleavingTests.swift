@@ -8,7 +8,11 @@ import Transactions
 // aborts must not have been.
 //
 // The suite runs a part that fits; SYNOD_INTERLEAVINGS=full runs every pair of programs of up to three steps and a large
-// sample of the rest (minutes in release).
+// sample of the rest, SYNOD_INTERLEAVINGS=8 an eighth of that: tools/isolation interleavings.
+//
+// Of the orders of the steps one is taken of those that differ by steps which commute (partial order reduction): two steps
+// that follow each other, of different transactions, neither the first of its transaction (which takes the snapshot) nor
+// its commit nor a rollback to a savepoint, over different keys or both only looking.
 
 struct Counts: CustomStringConvertible {
   var runs = 0
@@ -63,7 +67,10 @@ struct Counts: CustomStringConvertible {
 }
 
 @Suite(.serialized) struct InterleavingTests {
-  static let isFull = ProcessInfo.processInfo.environment["SYNOD_INTERLEAVINGS"] == "full"
+  /// One in how many of the full number is run; nil: a part that fits.
+  static let part = ProcessInfo.processInfo.environment["SYNOD_INTERLEAVINGS"].map { Int($0) ?? 1 }
+  static var isFull: Bool { part != nil }
+  static func count(_ full: Int, _ usual: Int) -> Int { part.map { full / $0 } ?? usual }
   #if DEBUG
     static let share = 60
   #else
@@ -106,13 +113,15 @@ struct Counts: CustomStringConvertible {
     let interleaver = try Interleaver(.serializable)
     var counts = Counts()
     let programs = Self.programs(Self.isFull ? 3 : 2) + Self.withSavepoints
-    var pair = 0
+    var random = SeededRandomness(seed: 40)
+    let isReader = programs.map { $0.allSatisfy(\.isRead) }
     for first in programs.indices {
       for second in first..<programs.count {
-        pair += 1
-        guard pair % (Self.isFull ? 1 : Self.share * 2) == 0 else { continue }
+        if isReader[first] && isReader[second] { continue }
+        guard random.oneIn(Self.part ?? Self.share * 2) else { continue }
         let pair = [programs[first], programs[second]]
         try forEachSchedule(pair.map { $0.count + 1 }) { schedule in
+          guard !Self.isRedundant(schedule, pair) else { return }
           counts.add(try interleaver.run(pair, schedule, keyCount: 4, present: [0, 1]), pair, schedule)
         }
       }
@@ -121,8 +130,8 @@ struct Counts: CustomStringConvertible {
     interleaver.database.expectEmpty()
   }
 
-  /// Every pair of programs of up to four steps over a row that is there and one that is not, every order of their steps.
-  /// Two reads of different transactions that follow each other are taken in one order only: they commute.
+  /// A twentieth of the pairs of programs of up to four steps over a row that is there and one that is not, every order of
+  /// their steps.
   @Test func pairsOfFour() throws {
     let interleaver = try Interleaver(.serializable)
     var counts = Counts()
@@ -132,7 +141,7 @@ struct Counts: CustomStringConvertible {
     for first in programs.indices {
       for second in first..<programs.count {
         if isReader[first] && isReader[second] { continue }
-        guard Self.isFull || random.oneIn(4000 * Self.share) else { continue }
+        guard random.oneIn(Self.part.map { $0 * 20 } ?? 4000 * Self.share) else { continue }
         let pair = [programs[first], programs[second]]
         try forEachSchedule(pair.map { $0.count + 1 }) { schedule in
           guard !Self.isRedundant(schedule, pair) else { return }
@@ -144,15 +153,15 @@ struct Counts: CustomStringConvertible {
     interleaver.database.expectEmpty()
   }
 
-  /// Whether a read of the second transaction, not its first step, directly precedes one of the first.
+  /// Whether a step of the second transaction directly precedes one of the first that commutes with it.
   private static func isRedundant(_ schedule: [Int], _ pair: [[Step]]) -> Bool {
     var next = [0, 0]
-    var wasRead = false
+    var last: Step?
     for actor in schedule {
-      let isRead = next[actor] > 0 && next[actor] < pair[actor].count && pair[actor][next[actor]].isRead
+      let step = next[actor] > 0 && next[actor] < pair[actor].count ? pair[actor][next[actor]] : nil
       next[actor] += 1
-      if actor == 0 && isRead && wasRead { return true }
-      wasRead = actor == 1 && isRead
+      if actor == 0, let step, let last, step.commutes(with: last) { return true }
+      last = actor == 1 ? step : nil
     }
     return false
   }
@@ -163,7 +172,7 @@ struct Counts: CustomStringConvertible {
     var counts = Counts()
     var random = SeededRandomness(seed: 11)
     let programs = Self.programs(2) + Self.withSavepoints
-    for _ in 0..<(Self.isFull ? 20_000 : 900 / Self.share) {
+    for _ in 0..<Self.count(20_000, 900 / Self.share) {
       let pair = [programs[random.below(programs.count)], programs[random.below(programs.count)]]
       try forEachSchedule(pair.map { $0.count + 2 }) { schedule in
         counts.add(try interleaver.run(pair, schedule, keyCount: 4, present: [0, 1]), pair, schedule)
@@ -178,7 +187,7 @@ struct Counts: CustomStringConvertible {
     var counts = Counts()
     var random = SeededRandomness(seed: 7)
     let programs = Self.programs(2)
-    for _ in 0..<(Self.isFull ? 4000 : 140 / Self.share + 1) {
+    for _ in 0..<Self.count(4000, 140 / Self.share + 1) {
       let triple = (0..<3).map { _ in programs[random.below(programs.count)] }
       try forEachSchedule(triple.map { $0.count + 1 }) { schedule in
         counts.add(try interleaver.run(triple, schedule, keyCount: 4, present: [0, 1]), triple, schedule)
@@ -194,7 +203,7 @@ struct Counts: CustomStringConvertible {
     let interleaver = try Interleaver(.serializable, isHeld: isHeld)
     var counts = Counts()
     var random = SeededRandomness(seed: isHeld ? 21 : 22)
-    for _ in 0..<(Self.isFull ? 3_000_000 : 60_000 / Self.share) {
+    for _ in 0..<Self.count(3_000_000, 60_000 / Self.share) {
       let (triple, schedule) = Self.randomRun(&random, transactions: 3, isHeld: isHeld)
       counts.add(try interleaver.run(triple, schedule, keyCount: 4, present: [0, 1]), triple, schedule)
     }
@@ -224,7 +233,7 @@ struct Counts: CustomStringConvertible {
     let interleaver = try Interleaver(.repeatableRead, isHeld: isHeld)
     var random = SeededRandomness(seed: isHeld ? 51 : 52)
     var counts = Counts()
-    for _ in 0..<(Self.isFull ? 1_000_000 : 60_000 / Self.share) {
+    for _ in 0..<Self.count(1_000_000, 60_000 / Self.share) {
       let (programs, schedule) = Self.randomRun(&random, transactions: 3, isHeld: isHeld)
       let result = try interleaver.run(programs, schedule, keyCount: 4, present: [0, 1])
       counts.add(result, programs, schedule, isSnapshot: true)

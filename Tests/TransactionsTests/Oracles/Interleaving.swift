@@ -32,6 +32,22 @@ enum Step: Hashable, CustomStringConvertible {
     }
   }
 
+  /// The keys that it touches; nil: unknown.
+  private var keys: Range<Int>? {
+    switch self {
+    case .read(let key), .update(let key), .insert(let key), .upsert(let key), .delete(let key): key..<key + 1
+    case .scan(let lower, let upper), .modify(let lower, let upper), .clear(let lower, let upper): lower..<upper
+    case .savepoint: 0..<0
+    case .rollback: nil
+    }
+  }
+
+  /// Whether it can change places with a step of another transaction: nobody sees in which order they were.
+  func commutes(with other: Step) -> Bool {
+    guard let keys, let others = other.keys else { return false }
+    return (isRead && other.isRead) || !keys.overlaps(others)
+  }
+
   var description: String {
     switch self {
     case .read(let key): "r\(key)"
