@@ -100,18 +100,56 @@ struct SQLHistory {
   static let initial: [Int?] = [-1, -2, nil, nil]
   var transactions: [[Entry]]
 
-  /// Whether some serial order gives every answer, and the state `final` (nil: any).
-  func isSerializable(_ final: [Int?]?) -> Bool { exists(SQLHistory.initial, Array(transactions.indices), final) }
+  /// Whether some serial order gives every answer, and a state that is possible.
+  func isSerializable(_ isPossible: ([Int?]) -> Bool) -> Bool {
+    exists(SQLHistory.initial, Array(transactions.indices), isPossible)
+  }
 
-  private func exists(_ state: [Int?], _ left: [Int], _ final: [Int?]?) -> Bool {
-    if left.isEmpty { return final == nil || final == state }
+  private func exists(_ state: [Int?], _ left: [Int], _ isPossible: ([Int?]) -> Bool) -> Bool {
+    if left.isEmpty { return isPossible(state) }
     for index in left {
       var after = state
       var marks: [[Int?]] = []
       let fits = transactions[index].allSatisfy { $0.step.apply(&after, $0.value, &marks) == $0.answer }
-      if fits, exists(after, left.filter { $0 != index }, final) { return true }
+      if fits, exists(after, left.filter { $0 != index }, isPossible) { return true }
     }
     return false
+  }
+}
+
+/// What a transaction has written, as far as its answers tell.
+struct SQLWrites {
+  /// The last value; nil: deleted.
+  var values: [Int: Int?] = [:]
+  /// Changed or not: an UPDATE of several rows does not say which.
+  var unknown: Set<Int> = []
+  /// A change was rolled back to a savepoint. The row was looked at, and the answer does not tell what was seen.
+  var hasRolledBack = false
+
+  init(_ entries: [SQLHistory.Entry]) {
+    var marks: [(values: [Int: Int?], unknown: Set<Int>)] = []
+    for entry in entries where !entry.answer.hasSuffix(" 0") {
+      switch entry.step {
+      case .update0, .upsert0: put(0, entry.value)
+      case .update1: put(1, entry.value)
+      case .insert2, .upsert2: put(2, entry.value)
+      case .insert3: put(3, entry.value)
+      case .delete0: put(0, nil)
+      case .delete1: put(1, nil)
+      case .updateRange: unknown.formUnion([1, 2])
+      case .savepoint: marks.append((values, unknown))
+      case .rollback:
+        guard let mark = marks.last else { continue }
+        if mark.values != values || mark.unknown != unknown { hasRolledBack = true }
+        (values, unknown) = mark
+      case .read0, .read1, .read2, .range02, .range14, .byValue, .lock0: break
+      }
+    }
+  }
+
+  private mutating func put(_ key: Int, _ value: Int?) {
+    values[key] = .some(value)
+    unknown.remove(key)
   }
 }
 
@@ -126,11 +164,13 @@ struct SQLHistory {
     var deadlocks = 0
     var cycles = 0
     var harmless = 0
+    /// Those that only the answers prove harmless: somebody looked at a row, changed it, and took the change back.
+    var blind = 0
     var anomalies = 0
     var examples: [String] = []
     var description: String {
       "\(runs) runs: \(commits) committed; aborted: \(updates) first updater wins, \(deadlocks) deadlocks, \(cycles) cycles; "
-        + "harmless by brute force: \(harmless); not serializable: \(anomalies)"
+        + "harmless by brute force: \(harmless), but for what a rolled back change has seen: \(blind); not serializable: \(anomalies)"
     }
   }
 
@@ -202,7 +242,17 @@ struct SQLHistory {
           counts.cycles += 1
           // As if it had committed here.
           let whole = entries[actor].filter { !$0.answer.isEmpty }
-          if SQLHistory(transactions: committed + [whole]).isSerializable(nil) {
+          let all = committed + [whole]
+          let writes = SQLWrites(whole)
+          let now = state()
+          let isHarmless = SQLHistory(transactions: all).isSerializable { state in
+            state.indices.allSatisfy { key in
+              writes.unknown.contains(key) || state[key] == writes.values[key] ?? now[key]
+            }
+          }
+          if isHarmless && all.contains(where: { SQLWrites($0).hasRolledBack }) {
+            counts.blind += 1
+          } else if isHarmless {
             counts.harmless += 1
             note("harmless", programs, schedule)
           }
@@ -231,16 +281,22 @@ struct SQLHistory {
       }
       for actor in schedule { turn(actor) }
       while !isOver.allSatisfy({ $0 }) { for actor in programs.indices { turn(actor) } }
+      let final = state()
+      if !SQLHistory(transactions: committed).isSerializable({ $0 == final }) {
+        counts.anomalies += 1
+        note("not serializable, at the end \(final)", programs, schedule)
+      }
+    }
+
+    /// What is committed.
+    private func state() -> [Int?] {
       let rows = ask("SELECT k, v FROM t WHERE g = \(run) ORDER BY k")
-      var final = [Int?](repeating: nil, count: 4)
+      var state = [Int?](repeating: nil, count: 4)
       for row in rows == "no rows" ? [] : rows.split(separator: ", ") {
         let parts = row.split(separator: " | ").compactMap { Int($0) }
-        final[parts[0]] = parts[1]
+        state[parts[0]] = parts[1]
       }
-      if !SQLHistory(transactions: committed).isSerializable(final) {
-        counts.anomalies += 1
-        note("not serializable, at the end \(rows)", programs, schedule)
-      }
+      return state
     }
 
     private func note(_ what: String, _ programs: [[SQLStep]], _ schedule: [Int]) {
