@@ -190,7 +190,8 @@ struct RegisterChecker {
     var rounds = HistoryRounds(isolation)
     while let seed = rounds.next() {
       let database = try TestDatabase()
-      let perThread = HistoryRounds.isLong ? 8000 : 500
+      // The search for read skew is quadratic.
+      let perThread = HistoryRounds.isLong ? (isolation == .repeatableRead ? 1000 : 8000) : 500
       let history = Self.history(database, isolation, seed: seed, perThread: perThread, keys: 8)
       let checker = RegisterChecker(history)
       committed += history.count
@@ -207,10 +208,13 @@ struct RegisterChecker {
     if isolation == .serializable { #expect(skews == 0) } else { #expect(skews > 0, "the checker sees nothing") }
   }
 
-  /// The checker finds the certifier broken, in each of the ways in which it can be.
+  /// The checker finds the certifier broken, in each of the ways in which it can be. These histories have no statements
+  /// that run again; MutantTests has.
   @Test(
     .enabled(if: environment["SYNOD_HISTORY_MUTANTS"] == "1"),
-    arguments: CertifierMutant.allCases.filter { $0 != .none })
+    arguments: CertifierMutant.allCases.filter {
+      ![.none, .movesInMidStatement, .releasesOldSnapshotFirst].contains($0)
+    })
   func findsMutants(_ mutant: CertifierMutant) throws {
     var options = TransactionManagerOptions()
     options.mutant = mutant
