@@ -357,8 +357,8 @@
       let (itemType, type) = tables.conversions[Int(i.b)]
       return try ArrayFunctions.construct(list(Int(i.c)), itemType, type, context.arena)
     case .makeRow:
-      return try ArrayFunctions.row(
-        list(Int(i.c)), tables.conversions[Int(i.b)..<Int(i.b + i.c)].map(\.from), context.arena, context.format)
+      return try TypeCodec.makeRecord(
+        list(Int(i.c)), tables.conversions[Int(i.b)..<Int(i.b + i.c)].map(\.from), context.arena)
     case .subscripts: return try ArrayFunctions.element(list(Int(i.c) + 1))
     case .slice:
       let bounds = tables.slices[Int(i.b)]

@@ -88,34 +88,4 @@ enum ArrayFunctions {
     return try ArrayBuilder.make(
       values, element: view.element, dimensions: ranges.map { (length: $0.count, lowerBound: 1) }, arena)
   }
-
-  /// ROW(…) as its text: `(1,"a b",)`.
-  static func row(
-    _ values: Arguments, _ types: [SQLType], _ arena: Arena, _ format: TextFormat
-  ) throws(SQLError) -> Value {
-    var buffer = ByteBuffer(capacity: 64)
-    buffer.append(UInt8(ascii: "("))
-    for index in 0..<values.count {
-      if index > 0 { buffer.append(UInt8(ascii: ",")) }
-      if values[index].isNull { continue }
-      var item = ByteBuffer(capacity: 32)
-      try TypeCodec.format(values[index], types[index].id, into: &item, format)
-      let text = item.bytes
-      let needsQuotes =
-        text.isEmpty
-        || text.contains { byte in [0x22, 0x5c, 0x28, 0x29, 0x2c].contains(byte) || TextScan.isSpace(byte) }
-      guard needsQuotes else {
-        buffer.append(text)
-        continue
-      }
-      buffer.append(0x22 as UInt8)
-      for byte in text {
-        if byte == 0x22 || byte == 0x5c { buffer.append(byte) }
-        buffer.append(byte)
-      }
-      buffer.append(0x22 as UInt8)
-    }
-    buffer.append(UInt8(ascii: ")"))
-    return Value(buffer.copied(into: arena))
-  }
 }

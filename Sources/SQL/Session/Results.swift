@@ -61,6 +61,8 @@ package protocol ResultSink: AnyObject {
   func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError)
   /// The statement is done; `tag` is PostgreSQL's command tag, such as `INSERT 0 1`.
   func completed(_ tag: String)
+  /// Another statement of the same query string begins: limits of time count anew.
+  func statementBegins()
   /// The query string held no statement.
   func empty()
   func notice(_ notice: SQLNotice)
@@ -75,6 +77,7 @@ package protocol ResultSink: AnyObject {
 
 extension ResultSink {
   package func empty() {}
+  package func statementBegins() {}
   package func notice(_ notice: SQLNotice) {}
   package func copyOut(_ description: CopyDescription) throws(SQLError) {}
   package func copyData(_ bytes: UnsafeRawBufferPointer) throws(SQLError) {}

@@ -24,7 +24,10 @@ extension SQLSession {
         statements.count > 1 ? String(decoding: bytes[parsed.range], as: UTF8.self) : text
       let prepared = PreparedStatement(text: own, statement: parsed.statement, position: 0, parameterTypes: [])
       prepared.isSimple = true
-      if index > 0 { startClock() }
+      if index > 0 {
+        startClock()
+        sink.statementBegins()
+      }
       let isLast = index == statements.count - 1
       try run(prepared, [], sink, isPart: statements.count > 1, mayDefer: isLast)
     }

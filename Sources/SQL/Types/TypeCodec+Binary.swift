@@ -26,10 +26,7 @@ extension TypeCodec {
       buffer.append(1 as UInt8)
       buffer.append(value.bytes)
     case .void: break
-    case .record:
-      throw SQLError(
-        .featureNotSupported, "no binary output function available for type record",
-        hint: "Ask for this column in the text format, or select its fields one by one.")
+    case .record: buffer.append(value.bytes)
     case .char:
       buffer.append(value.bytes.isEmpty ? 0 : value.bytes[0])
     default:

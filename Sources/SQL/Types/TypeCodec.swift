@@ -252,7 +252,7 @@ package enum TypeCodec {
         buffer.append(decimal: try view.value(index).int)
       }
     case .void: break
-    case .record: buffer.append(value.bytes)
+    case .record: try formatRecord(value.bytes, into: &buffer, format)
     default:
       if type.info.element != nil {
         try ArrayText.write(value.bytes, into: &buffer, format)

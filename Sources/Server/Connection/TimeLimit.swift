@@ -65,6 +65,12 @@ extension Connection {
     arm(wait)
   }
 
+  /// The statement that begins now has the time that `statement_timeout` says now.
+  func renewStatementLimit() {
+    let limit = sql?.timeouts.statement ?? 0
+    setLimit(limit > 0 ? .statement : nil, milliseconds: Int(limit))
+  }
+
   private func arm(_ nanoseconds: UInt64) {
     limit.owner.withLock { $0 = isEnded ? nil : self }
     stream.schedule(afterNanoseconds: nanoseconds) { [limit] in limit.owner.withLock { $0 }?.lookAtLimit() }

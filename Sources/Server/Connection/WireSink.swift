@@ -113,6 +113,7 @@ final class WireSink: ResultSink {
     connection.wire.output.commandComplete(tag)
   }
 
+  func statementBegins() { connection.renewStatementLimit() }
   func empty() { connection.wire.output.emptyQuery() }
 
   func notice(_ notice: SQLNotice) {

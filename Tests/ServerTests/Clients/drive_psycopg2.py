@@ -91,6 +91,19 @@ def main():
         cursor.execute("SELECT 1; SELECT 2")
         assert cursor.fetchone() == (2,)
         assert cursor.description[0].name == "?column?"
+    # A limit that is set in a query string holds for the statements after it, also while they wait for a lock.
+    other = psycopg2.connect(URL)
+    with other.cursor() as holder, connection.cursor() as cursor:
+        holder.execute("UPDATE p2 SET v = v WHERE id = 1")
+        try:
+            cursor.execute("SET statement_timeout = '300ms'; UPDATE p2 SET v = v WHERE id = 1; SELECT 1")
+        except errors.QueryCanceled:
+            pass
+        else:
+            raise AssertionError("a statement waited longer than it may")
+        other.rollback()
+        cursor.execute("RESET statement_timeout; UPDATE p2 SET v = v WHERE id = 1")
+    other.close()
     # Two-phase commit is refused by name, not half done.
     connection.close()
 
