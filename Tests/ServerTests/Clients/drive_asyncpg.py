@@ -45,8 +45,8 @@ async def types(connection):
     # The codec is set up by asking pg_catalog.
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
     assert await connection.fetchval("SELECT $1::jsonb", {"k": [1]}) == {"k": [1]}
-    row = await connection.fetchval("SELECT ROW(1, 'a b', NULL::int, 2.50, ROW(true, ARRAY[1, 2]))")
-    assert tuple(row)[:4] == (1, "a b", None, decimal.Decimal("2.50")) and tuple(row[4]) == (True, [1, 2]), row
+    row = await connection.fetchval("SELECT ROW(1, 'a b', NULL::int, 2.50, ROW(true, 'x'))")
+    assert tuple(row)[:4] == (1, "a b", None, decimal.Decimal("2.50")) and tuple(row[4]) == (True, "x"), row
     assert await connection.fetchval("SELECT ROW(1, 'a b', NULL, '', ROW(2, 'x'))::text") == '(1,"a b",,"","(2,x)")'
     await connection.reset_type_codec("jsonb", schema="pg_catalog")
 
