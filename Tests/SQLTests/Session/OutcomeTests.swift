@@ -61,7 +61,7 @@ import Testing
     let other = test.session()
     #expect(other.lines("SELECT txid_status(\(first))").last == "in progress")
     _ = session.lines("COMMIT")
-    #expect(other.lines("SELECT txid_status(\(first)), pg_xact_status(\(first))").last == "committed|committed")
+    #expect(other.lines("SELECT txid_status(\(first)), pg_xact_status(\(first))").last == "committed | committed")
     _ = session.lines("BEGIN")
     let second = number(session)
     #expect(second > first)
