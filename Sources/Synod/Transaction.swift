@@ -56,7 +56,8 @@ public final class Transaction {
   }
 
   /// Writes `value` under `key`. Waits while another transaction that wrote it is open; fails with 40001 where that one
-  /// committed and the isolation level is repeatable read or serializable.
+  /// committed, the isolation level is repeatable read or serializable, and something that this transaction has read was
+  /// changed meanwhile.
   public func put(_ key: [UInt8], _ value: [UInt8]) throws(DatabaseError) {
     setKey(key)
     try rethrow { () throws(TransactionError) in try inner.put(self.key, value) }

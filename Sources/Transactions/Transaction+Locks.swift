@@ -10,9 +10,10 @@ extension Transaction {
   /// Locks `key`, existing or not, to the end of the transaction or to the rollback of the savepoint that is open now.
   ///
   /// From repeatable read on, a key that was written after the snapshot is a serialization failure, unless the snapshot can
-  /// be moved past it (Transaction+Refresh.swift): first updater wins. At repeatable read `keyShare` says `.changed` instead, since a key that is merely referenced may be updated; and so does
-  /// any strength with `allowsNewer`, for a unique check, which has to find the other's row with `getLatest`. The caller
-  /// must heed the first answer: a second `lock` or `put` of the key does not look again.
+  /// be moved past it (Transaction+Refresh.swift). At repeatable read `keyShare` says `.changed` instead, since a key that
+  /// is merely referenced may be updated; and so does any strength with `allowsNewer`, for a unique check, which has to
+  /// find the other's row with `getLatest`. The caller must heed the first answer: a second `lock` or `put` of the key does
+  /// not look again.
   package func lock(
     _ key: UnsafeRawBufferPointer, _ strength: LockStrength, _ wait: WaitPolicy = .wait, allowsNewer: Bool = false
   ) throws(TransactionError) -> LockOutcome {

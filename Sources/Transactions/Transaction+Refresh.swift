@@ -44,6 +44,7 @@ struct StatementMark: BitwiseCopyable {
   var reads: Footprint.Mark
   var metadataCount: Int
   var savepointCount: Int
+  var cursorCount: Int
   var repetitions = 0
 }
 
@@ -64,9 +65,12 @@ extension Transaction {
     guard isolation != .readCommitted, !isReadOnly, unsafe statement == nil, state == .active else { return false }
     unsafe statement = unsafe StatementMark(
       writes: writes.openSavepoint(), reads: footprint.openMark(), metadataCount: metadata.count,
-      savepointCount: savepoints.count)
+      savepointCount: savepoints.count, cursorCount: openCursors.count)
     return true
   }
+
+  /// Whether a statement is open that might be run again.
+  package var isInStatement: Bool { unsafe statement != nil }
 
   /// The statement is over, one way or the other.
   package func closeStatement() {
@@ -76,11 +80,15 @@ extension Transaction {
     unsafe footprint.closeMark()
   }
 
-  /// After the open statement has failed, and its cursors are closed: whether it is to be run again from its start.
+  /// After the open statement has failed: whether it is to be run again from its start. Cursors that it has left open are
+  /// closed.
   ///
   /// - Parameter hasAnswered: part of its answer has been given, so that it cannot.
   package func repeatStatement(hasAnswered: Bool) throws(TransactionError) -> StatementRepetition {
     guard var failure = conflict, let mark = unsafe statement, state == .failed else { return .unrelated }
+    while unsafe openCursors.count > mark.cursorCount {
+      unsafe openCursors[openCursors.count - 1].takeUnretainedValue().close()
+    }
     if hasAnswered {
       failure.obstacle = .answered
     } else if mark.repetitions >= manager.options.statementRepetitions {

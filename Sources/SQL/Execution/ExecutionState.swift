@@ -59,6 +59,8 @@ final class ExecutionState: EvaluationHost {
   let frame: Frame
   private let frameBuffer: ValueBuffer
   let parameters: ValueBuffer
+  /// Whether a part of it locks rows.
+  var takesLocks = false
   private let parameterArena = Arena(initialBytes: 256)
   // Unsafe: the session owns its statements and their states. A checked reference would be counted at every use.
   private unowned(unsafe) let session: any StatementServices

@@ -36,6 +36,7 @@ final class ModificationRunner {
   init(_ planned: PlannedModification, _ state: ExecutionState) throws(SQLError) {
     self.planned = planned
     unsafe owningState = state
+    state.takesLocks = true
     let bound = planned.bound
     base = bound.base
     source = try SourceBuilder(state).build(planned.source)
@@ -264,6 +265,7 @@ final class LockSource: EvaluatingSource {
     self.node = node
     self.input = input
     recheck = try node.recheck.map { (e) throws(SQLError) in try CompiledExpression(e, asCondition: true) }
+    state.takesLocks = true
     super.init(state)
   }
   override func open() throws(SQLError) {

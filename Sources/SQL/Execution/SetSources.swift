@@ -262,6 +262,7 @@ final class CommonTable {
       }
       source.close()
     case .modification(let runner):
+      runner.forget()
       _ = unsafe try runner.run { (values) throws(SQLError) in
         let row = store.addRow()
         for index in values.indices { store.set(row, index, unsafe values[index]) }

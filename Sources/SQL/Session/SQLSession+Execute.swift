@@ -130,16 +130,21 @@ extension SQLSession {
       hasRun = true
       return try repeating(&hasShown) { (hasShown) throws(SQLError) in
         let runner = try self.runner(prepared)
+        // The first rows wait here as long as the statement might have to be run again.
+        let reserve = runner.mayMeetConflicts && self.isRepeatable ? RowReserve(runner.columns) : nil
         let tag = unsafe try runner.run(self, parameters) { (row) throws(SQLError) in
           if !hasShown {
+            if let reserve, unsafe reserve.keeps(row) { return }
             hasShown = true
             try sink.columns(runner.columns)
+            try reserve?.give(to: sink)
           }
           unsafe try sink.row(row)
         }
         if runner.returnsRows, !hasShown {
           hasShown = true
           try sink.columns(runner.columns)
+          try reserve?.give(to: sink)
         }
         return tag
       }
@@ -149,35 +154,6 @@ extension SQLSession {
       let tag = try utility(statement, prepared, parameters, counting)
       try counting.flush()
       return tag
-    }
-  }
-
-  /// Runs a statement, and again over a newer snapshot if it met a conflict that this heals and has shown nothing yet: see
-  /// Transaction+Refresh. What it does beside the database's rows may be done again: numbers of sequences are lost, as by
-  /// a rollback; a statement that took or gave back an advisory lock of the session is not repeated.
-  func repeating(
-    _ hasShown: inout Bool, _ body: (_ hasShown: inout Bool) throws(SQLError) -> String
-  ) throws(SQLError) -> String {
-    guard let transaction, transaction.openStatement() else { return try body(&hasShown) }
-    defer { transaction.closeStatement() }
-    let checks = deferredChecks.count
-    let advisories = advisoryLocks.changes
-    while true {
-      do throws(SQLError) {
-        return try body(&hasShown)
-      } catch {
-        guard error.state == .serializationFailure else { throw error }
-        let hasAnswered = hasShown || advisoryLocks.changes != advisories
-        switch try sqlErrors({ () throws(TransactionError) in try transaction.repeatStatement(hasAnswered: hasAnswered)
-        })
-        {
-        case .unrelated: throw error
-        case .refused(let failure): throw SQLError(failure)
-        case .again: break
-        }
-        deferredChecks.removeLast(deferredChecks.count - checks)
-        try checkInterrupt()
-      }
     }
   }
 

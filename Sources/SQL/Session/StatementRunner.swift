@@ -14,6 +14,8 @@ final class StatementRunner {
   let returnsRows: Bool
   /// The keys of the records of the tables that it changes.
   let changedTables: [[UInt8]]
+  /// Whether it takes locks of rows, so that it can meet a conflict.
+  var mayMeetConflicts: Bool { state.takesLocks }
   /// Whether a run is under way: a cached runner that is busy is not used again.
   private(set) var isBusy = false
 

@@ -14,14 +14,17 @@ final class TestSQL {
   let database: SQLDatabase
   private let log: InstantLog
 
-  init(disk: (any Disk)? = nil, path: String = "/db", background: Bool = false) throws {
+  init(
+    disk: (any Disk)? = nil, path: String = "/db", background: Bool = false,
+    transactions: TransactionManagerOptions = .init()
+  ) throws {
     var options = EngineOptions()
     options.background = background
     let disk = disk ?? SimulatedDisk(seed: 1)
     try disk.createDirectory(path)
     engine = try Engine.open(path, disk: disk, options: options)
     log = InstantLog()
-    manager = TransactionManager(engine: engine, log: log)
+    manager = TransactionManager(engine: engine, log: log, options: transactions)
     log.manager = manager
     var databaseOptions = SQLDatabase.Options()
     databaseOptions.disk = disk
