@@ -296,6 +296,8 @@ extension TransactionManager {
     let verdict: SnapshotVerdict
     do throws(CommitError) { verdict = try gate.confirmSnapshot() } catch {
       giveBack(new)
+      // Whoever began under a leader is told that the leader has changed, and not that there is none.
+      if transaction.term != Self.noTerm, !transaction.isOfCurrentTerm { throw Transaction.deposed }
       throw TransactionError(error)
     }
     if case .fresh = verdict { return new }
