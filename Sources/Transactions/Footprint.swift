@@ -346,10 +346,12 @@ struct Footprint {
     var points: Int
     var intervals: Int
     fileprivate var merges: UInt32
-    var isEmpty: Bool { points == 0 && intervals == 0 }
+    fileprivate var isLost: Bool
+    /// Nothing had been read.
+    var isEmpty: Bool { points == 0 && intervals == 0 && !isLost }
   }
 
-  var mark: Mark { unsafe Mark(points: points.count, intervals: intervals.count, merges: merges) }
+  var mark: Mark { unsafe Mark(points: points.count, intervals: intervals.count, merges: merges, isLost: isLost) }
 
   /// A mark to which `truncate` may go back, until `closeMark`.
   mutating func openMark() -> Mark {
@@ -360,10 +362,11 @@ struct Footprint {
   mutating func closeMark() { unsafe frozenIntervals = 0 }
 
   /// Whether what was read before the mark can still be told from what was read after it.
-  func isValid(_ mark: Mark) -> Bool { unsafe mark.merges == merges && !isLost }
+  func isValid(_ mark: Mark) -> Bool { unsafe mark.isEmpty || (mark.merges == merges && !isLost) }
 
   /// Forgets what was read after a valid mark.
   mutating func truncate(to mark: Mark) {
+    if mark.isEmpty { unsafe isLost = false }
     unsafe points.truncate(to: min(points.count, mark.points))
     unsafe intervals.truncate(to: min(intervals.count, mark.intervals))
     if unsafe points.count > 8 { unsafe rebuildTable(table.count) } else { unsafe table.removeAll() }

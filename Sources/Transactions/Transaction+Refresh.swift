@@ -93,8 +93,9 @@ extension Transaction {
       failure.obstacle = .answered
     } else if mark.repetitions >= manager.options.statementRepetitions {
       failure.obstacle = .tooOften
-    } else if savepoints.count == mark.savepointCount {
-      failure.obstacle = try moveSnapshot(keeping: mark.reads, isFirstStatement: options.isOneStatement)
+    } else {
+      precondition(savepoints.count == mark.savepointCount, "a savepoint was made in the middle of a statement")
+      failure.obstacle = try moveSnapshot(keeping: mark.reads, isFirstStatement: mark.reads.isEmpty)
     }
     conflict = failure
     guard failure.obstacle == nil else {
@@ -148,7 +149,7 @@ extension Transaction {
     }
     let mutant = manager.options.mutant
     if mutant == .movesInMidStatement, let mark = unsafe statement,
-      try moveSnapshot(keeping: mark.reads, isFirstStatement: options.isOneStatement, ignoresCursors: true) == nil
+      try moveSnapshot(keeping: mark.reads, isFirstStatement: mark.reads.isEmpty, ignoresCursors: true) == nil
     {
       return
     }
