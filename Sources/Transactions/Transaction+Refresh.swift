@@ -89,12 +89,12 @@ extension Transaction {
     while unsafe openCursors.count > mark.cursorCount {
       unsafe openCursors[openCursors.count - 1].takeUnretainedValue().close()
     }
-    if hasAnswered {
+    // A savepoint that was made on the way would be undone with the statement.
+    if hasAnswered || savepoints.count != mark.savepointCount {
       failure.obstacle = .answered
     } else if mark.repetitions >= manager.options.statementRepetitions {
       failure.obstacle = .tooOften
     } else {
-      precondition(savepoints.count == mark.savepointCount, "a savepoint was made in the middle of a statement")
       failure.obstacle = try moveSnapshot(keeping: mark.reads, isFirstStatement: mark.reads.isEmpty)
     }
     conflict = failure
