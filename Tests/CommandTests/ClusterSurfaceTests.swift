@@ -40,7 +40,7 @@ final class ServedCluster {
 
   /// Rows, one a line.
   func ask(_ node: Int, _ statements: [String], options: String = "") throws -> Synod.Outcome {
-    try Synod.run(["--mode", "list", "--noheader", url(node, options)] + statements)
+    try Synod.run(["--mode", "list", "-noheader", url(node, options)] + statements)
   }
 
   func awaitReady() throws -> Bool {
@@ -121,7 +121,7 @@ final class ServedCluster {
     for _ in 0..<100 where rows.status != 0 {
       usleep(100_000)
       rows = try Synod.run([
-        "--mode", "list", "--noheader", "postgres://synod@127.0.0.1:24141/synod?sslmode=disable",
+        "--mode", "list", "-noheader", "postgres://synod@127.0.0.1:24141/synod?sslmode=disable",
         "INSERT INTO t VALUES (6)", "SELECT count(*) FROM t",
       ])
     }
