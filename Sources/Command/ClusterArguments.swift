@@ -39,6 +39,11 @@ struct ClusterArguments: ParsableArguments {
       "Where clients of other nodes are relayed to. (default: the first --listen)", valueName: "address"))
   var advertiseClients: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "The log that is kept for nodes that lag; those that need more are sent a checkpoint.", valueName: "MiB"))
+  var retainLog = 1024
+
   @Option(help: ArgumentHelp("Whose certificates peers must have, PEM.", valueName: "file"))
   var peerCa: String?
   @Option(help: ArgumentHelp("This node's certificate toward peers, PEM.", valueName: "file"))
@@ -64,6 +69,7 @@ struct ClusterArguments: ParsableArguments {
   var isAsked: Bool { join != nil || bootstrapExpect != nil }
 
   func validate() throws {
+    guard (1...1 << 20).contains(retainLog) else { throw ValidationError("--retain-log is between 1 and 1048576 MiB") }
     if let bootstrapExpect, bootstrapExpect < 1 || bootstrapExpect > 15 {
       throw ValidationError("--bootstrap-expect is between 1 and 15")
     }
@@ -119,6 +125,7 @@ struct ClusterArguments: ParsableArguments {
       }
     default: throw ValidationError("--peer-ca, --peer-cert and --peer-key go together")
     }
+    options.replication.retainedLogSizeBytes = UInt64(retainLog) << 20
     options.log = { text in logger.notice("\(text)") }
     options.isCancelled = { TerminationSignals.arePending }
     logger.notice("looking for the cluster", metadata: ["peers": "\(options.join.joined(separator: ","))"])

@@ -10,6 +10,8 @@ final class ClusterProcesses: @unchecked Sendable {
     var peerPort: UInt16
     var httpPort: UInt16
     var process: Process?
+    /// It joins a cluster that is there.
+    var isNew = false
     var isPaused = false
   }
 
@@ -47,6 +49,17 @@ final class ClusterProcesses: @unchecked Sendable {
 
   var nodes: [Node] { lock.withLock { list } }
 
+  /// A node that joins when it is started. Returns its number.
+  func add() -> Int {
+    lock.withLock {
+      list.append(
+        Node(
+          index: list.count + 1, sqlPort: Self.freePort(), peerPort: Self.freePort(), httpPort: Self.freePort(),
+          isNew: true))
+      return list.count
+    }
+  }
+
   private func change(_ index: Int, _ body: (inout Node) -> Void) {
     lock.withLock { if index >= 1, index <= list.count { body(&list[index - 1]) } }
   }
@@ -80,8 +93,8 @@ final class ClusterProcesses: @unchecked Sendable {
       [
         "serve", "--data", "\(directory)/node\(index)", "--listen", "127.0.0.1:\(node.sqlPort)", "--http",
         "127.0.0.1:\(node.httpPort)", "--peer-listen", "127.0.0.1:\(node.peerPort)", "--join", joinList,
-        "--bootstrap-expect", "\(nodes.count)", "--faults", "--advertise", "127.0.0.1:\(advertisedPort(node))",
-      ] + extra
+        "--faults", "--advertise", "127.0.0.1:\(advertisedPort(node))",
+      ] + (node.isNew ? [] : ["--bootstrap-expect", "\(nodes.filter { !$0.isNew }.count)"]) + extra
     // A node that crashes ends at once, instead of looking for its own backtrace.
     var environment = ["SWIFT_BACKTRACE": "enable=no"]
     if let faultsLibrary {

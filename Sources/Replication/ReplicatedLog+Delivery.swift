@@ -86,8 +86,10 @@ extension ReplicatedLog {
       delivered.store(record.header.lastVersion.rawValue, ordering: .releasing)
       let chosen = record.chosenAt.load(ordering: .relaxed)
       if chosen > 0 { commitTimes.apply.add(nanoseconds: clock.bootNanoseconds &- chosen) }
+      stateSlot.store(record.slot, ordering: .releasing)
     }
     if !takesCommits.load(ordering: .relaxed) { state.learnSafeVersion(record.header.safeVersion) }
+    if record.header.type == .checksum { holdForDigest(record, &scratch) }
     applied.store(record.slot, ordering: .releasing)
     appliedWord.increment()
     appliedWord.wake()

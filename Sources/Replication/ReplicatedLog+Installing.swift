@@ -44,7 +44,7 @@ extension ReplicatedLog {
       throw InstallFailure(reason: reason)
     }
     if let details = description.details {
-      guard slot >= applied.load(ordering: .acquiring) else {
+      guard slot >= stateSlot.load(ordering: .acquiring) else {
         throw InstallFailure(reason: "slot \(slot) is behind this node's own state")
       }
       try replaceState(details, description)
@@ -101,6 +101,7 @@ extension ReplicatedLog {
   private func pass(through slot: SlotNumber, _ version: Version) {
     delivered.store(max(version.rawValue, delivered.load(ordering: .relaxed)), ordering: .releasing)
     applied.store(max(slot, applied.load(ordering: .relaxed)), ordering: .releasing)
+    stateSlot.store(max(slot, stateSlot.load(ordering: .relaxed)), ordering: .releasing)
     appliedWord.increment()
     appliedWord.wake()
   }

@@ -50,7 +50,7 @@ extension ReplicatedLog {
         }
         if !peers.isEmpty {
           turn += 1
-          let least = max(log.base.slot.rawValue, applied.load(ordering: .acquiring))
+          let least = max(log.base.slot.rawValue, stateSlot.load(ordering: .acquiring))
           asked = (from: peers[turn % peers.count], slot: least)
         }
       }
@@ -235,7 +235,7 @@ extension ReplicatedLog {
     for (index, file) in files.enumerated() {
       if present[file.name] == file.sizeBytes, isSound(index, "\(directory)/\(file.name)", details) { continue }
       if try reuse(file, index, details) { continue }
-      try fetchFile(file, UInt32(index + 1), present[file.name + ".part"] ?? 0, details, source, id)
+      try fetchFile(file, UInt32(index + 1), present[file.name + ".part"], details, source, id)
     }
     try onDisk { () throws(DiskError) in try disk.syncDirectory(directory) }
   }
@@ -257,13 +257,13 @@ extension ReplicatedLog {
   }
 
   private func fetchFile(
-    _ file: CheckpointFile, _ number: UInt32, _ present: UInt64, _ details: [UInt8], _ source: NodeID, _ id: UInt64
+    _ file: CheckpointFile, _ number: UInt32, _ present: UInt64?, _ details: [UInt8], _ source: NodeID, _ id: UInt64
   ) throws(TransferFailure) {
     let path = "\(incomingDirectory)/\(file.name)"
     let part = path + ".part"
     // A whole piece at a time: what a crash left may end anywhere.
-    let start = present > file.sizeBytes ? 0 : present / 4096 * 4096
-    let output = try onDisk { () throws(DiskError) in try disk.open(part, present > 0 ? .readWrite : .create) }
+    let start = (present ?? 0) > file.sizeBytes ? 0 : (present ?? 0) / 4096 * 4096
+    let output = try onDisk { () throws(DiskError) in try disk.open(part, present == nil ? .create : .readWrite) }
     defer { output.close() }
     var unsynced: UInt64 = 0
     try fetch(source, id, file: number, from: start, through: file.sizeBytes) {

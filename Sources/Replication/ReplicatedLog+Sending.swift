@@ -85,7 +85,7 @@ extension ReplicatedLog {
       guard outgoing[node]?.id == request.id, let one = outgoing.removeValue(forKey: node) else { return }
       one.open?.file.close()
       if one.pinned != nil { transfers.withLock { $0.sent += 1 } }
-    case .offer, .chunk, .refused: break
+    case .offer, .chunk, .refused, .digest: break
     }
   }
 

@@ -193,6 +193,7 @@ extension ReplicatedLog {
         self.tellSafeVersion(&core)
       }
       expireUndecided()
+      considerDigest()
       clockWord.wait(while: clockWord.load(), timeoutNanoseconds: options.tickNanoseconds)
     }
   }

@@ -10,7 +10,8 @@
 //
 // Threads: disk (writes persists in their order, several at once where they wait), delivery (applies), clock (a tick every
 // 10 ms: heartbeats do not depend on disk or queries), service (what reads the log for peers, truncates, saves), and two
-// that wait until a checkpoint is to be sent (ReplicatedLog+Sending.swift) or received (+Receiving, +Installing).
+// that wait until a checkpoint is to be sent (ReplicatedLog+Sending.swift) or received (+Receiving, +Installing), and one
+// that reads what is compared between nodes (+Digests).
 //
 // Locks: sequencer's latch → `commits`; `core` → sequencer's latch, `commits`. Callbacks run under none.
 //
@@ -64,6 +65,8 @@ package protocol ReplicatedState: AnyObject, Sendable {
   func install(
     _ details: [UInt8], slot: Slot, version: Version, chain: Hash128, directory: String
   ) throws(DeliveryError)
+  /// Holds the state as it is now, for a digest of a part of it. Called where groups are delivered.
+  func hold(_ part: DigestPart) -> (any HeldState)?
 }
 
 package struct ReplicatedLogOptions: Sendable {
@@ -79,6 +82,9 @@ package struct ReplicatedLogOptions: Sendable {
   /// How fast checkpoints are sent, and to how many at once.
   package var checkpointSizeBytesPerSecond: UInt64 = 64 << 20
   package var concurrentTransfers = 4
+  /// How often a part of the state is compared between nodes, and how much of it.
+  package var digestNanoseconds: UInt64 = 60_000_000_000
+  package var digestSizeBytes: UInt64 = 64 << 20
   /// Space of the file system that a checkpoint must leave.
   package var transferReserveSizeBytes: UInt64 = 256 << 20
   /// False for a witness: chosen records are not applied, and there is nothing to read.
@@ -206,6 +212,8 @@ package final class ReplicatedLog: Sendable {
   let delivered: Atomic<UInt64>
   /// The last slot that was applied, and the one through which to apply.
   let applied: Atomic<UInt64>
+  /// The last slot that changed the state: other nodes' checkpoints reach at least there, not always `applied`.
+  let stateSlot: Atomic<UInt64>
   let target = Atomic<UInt64>(0)
   /// Until when, on the local clock in microseconds, snapshots need no round; 0 where this node does not lead.
   let leaseUntil = Atomic<UInt64>(0)
@@ -239,6 +247,9 @@ package final class ReplicatedLog: Sendable {
   let receivingWord = FutexWord()
   let installing: Mutex<Installation?> = Mutex(nil)
   let transfers = Mutex(TransferCounts())
+  let digests = Mutex(Digests())
+  let digestWord = FutexWord()
+  let nextDigest = Atomic<UInt64>(0)
 
   /// Goes on with what `log` holds. `applied` is the slot and version that `state` has already; it is delivered everything
   /// behind it that is known to be chosen.
@@ -265,6 +276,7 @@ package final class ReplicatedLog: Sendable {
     commits = Mutex(CommitQueue())
     delivered = Atomic(position.version.rawValue)
     applied = Atomic(position.slot.rawValue)
+    stateSlot = Atomic(position.slot.rawValue)
     lacksState = Atomic(options.keepsState && position.slot < log.base.slot)
     target.store(replica.damaged.first.map { min(replica.chosen, $0 - 1) } ?? replica.chosen, ordering: .releasing)
   }
@@ -278,6 +290,7 @@ package final class ReplicatedLog: Sendable {
       threads.append(BackgroundThread { self.serviceLoop() })
       threads.append(BackgroundThread { self.sendingLoop() })
       threads.append(BackgroundThread { self.receivingLoop() })
+      threads.append(BackgroundThread { self.digestLoop() })
     }
   }
 
@@ -286,7 +299,7 @@ package final class ReplicatedLog: Sendable {
     guard !isStopping.exchange(true, ordering: .acquiringAndReleasing) else { return }
     for word in [
       diskWord, deliveryWord, appliedWord, durableWord, serviceWord, clockWord, standingWord, sendingWord, pacingWord,
-      receivingWord,
+      receivingWord, digestWord,
     ] {
       word.increment()
       word.wake()
@@ -491,6 +504,7 @@ extension ReplicatedLog: PeerReceiver {
       outbox.withLock { if $0.count < 4096 { $0.append(transfer) } }
       sendingWord.increment()
       sendingWord.wake(1)
+    case .digest(let digest): compare(digest, of: transfer.from, at: transfer.id)
     case .offer, .chunk, .refused:
       inbox.withLock { if $0.id == transfer.id, $0.messages.count < 64 { $0.messages.append(transfer) } }
       receivingWord.increment()

@@ -21,6 +21,8 @@ package import Paxos
 //   4 chunk    u32 file · u64 offset · u32 count · u32 CRC-32C of the bytes
 //   5 refused  u16 length · text
 //   6 done
+//   7 digest   u64 version · u64 keys · u64 low, u64 high: of the part that the CHECKSUM record at slot "id" names
+//              (StateDigests.swift); no part of a transfer
 
 /// One word about a transfer.
 package struct TransferMessage: Hashable, Sendable {
@@ -31,6 +33,7 @@ package struct TransferMessage: Hashable, Sendable {
     case chunk(file: UInt32, offset: UInt64, bytes: [UInt8])
     case refused(String)
     case done
+    case digest(PartDigest)
   }
 
   package var cluster: ClusterID
@@ -65,6 +68,7 @@ package struct TransferMessage: Hashable, Sendable {
     case .chunk: writer.append(4 as UInt8)
     case .refused: writer.append(5 as UInt8)
     case .done: writer.append(6 as UInt8)
+    case .digest: writer.append(7 as UInt8)
     }
     for word in [cluster.high, cluster.low, from.rawValue, to.rawValue, id] { writer.append(integer: word) }
     switch content {
@@ -88,6 +92,8 @@ package struct TransferMessage: Hashable, Sendable {
       let utf8 = Array(text.utf8.prefix(1024))
       writer.append(integer: UInt16(utf8.count))
       writer.append(utf8)
+    case .digest(let digest):
+      for word in [digest.version, digest.keys, digest.low, digest.high] { writer.append(integer: word) }
     case .done: break
     }
     return writer.bytes
@@ -134,6 +140,12 @@ package struct TransferMessage: Hashable, Sendable {
       let count = Int(unsafe try reader.readInteger(UInt16.self))
       content = .refused(unsafe String(decoding: try reader.readBytes(count), as: UTF8.self))
     case 6: content = .done
+    case 7:
+      let version = unsafe try reader.readInteger(UInt64.self)
+      let keys = unsafe try reader.readInteger(UInt64.self)
+      let low = unsafe try reader.readInteger(UInt64.self)
+      let high = unsafe try reader.readInteger(UInt64.self)
+      content = .digest(PartDigest(version: version, keys: keys, low: low, high: high))
     default: throw .invalid(offset: 1, reason: "unknown kind \(kind)")
     }
     guard unsafe reader.isAtEnd, unsafe kind == 4 || body.isEmpty else {

@@ -4,5 +4,5 @@ import ArgumentParser
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure commits, reads, transactions, scans and isolation on this machine.",
-    subcommands: [BenchCommit.self, BenchRead.self, BenchTPCB.self, BenchScan.self, BenchSSI.self])
+    subcommands: [BenchCommit.self, BenchRead.self, BenchTPCB.self, BenchScan.self, BenchSSI.self, BenchCatchUp.self])
 }

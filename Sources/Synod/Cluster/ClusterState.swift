@@ -69,6 +69,8 @@ extension Bridge {
     return damage?.isEmpty ?? false
   }
 
+  func hold(_ part: DigestPart) -> (any HeldState)? { engine.map { HeldSnapshot($0, part) } }
+
   func localPath(of file: CheckpointFile) -> String? {
     guard let engine else { return nil }
     let own = engine.pinTables().checkpoint.tables.first { $0.checkpointFile == file }
