@@ -13,9 +13,20 @@ package final class AlignedBuffer: @unchecked Sendable {
   package init(sizeBytes: Int) {
     precondition(sizeBytes > 0)
     let rounded = (sizeBytes + Self.alignment - 1) & ~(Self.alignment - 1)
+    isMapped = rounded >= LargeMemory.smallestSizeBytes
+    if isMapped {
+      // Zeros that nobody touches cost nothing.
+      unsafe bytes = unsafe UnsafeMutableRawBufferPointer(start: LargeMemory.map(rounded), count: rounded)
+      return
+    }
     unsafe bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: rounded, alignment: Self.alignment)
     unsafe bytes.initializeMemory(as: UInt8.self, repeating: 0)
   }
 
-  deinit { unsafe bytes.deallocate() }
+  private let isMapped: Bool
+
+  deinit {
+    guard isMapped, let start = unsafe bytes.baseAddress else { return unsafe bytes.deallocate() }
+    unsafe LargeMemory.unmap(start, bytes.count)
+  }
 }

@@ -53,6 +53,7 @@ final class CommitGroup: @unchecked Sendable {
     if unsafe needed > memory.count {
       let larger = unsafe UnsafeMutableRawBufferPointer.allocate(
         byteCount: max(needed, memory.count * 2), alignment: 16)
+      if let start = larger.baseAddress { unsafe LargeMemory.prepare(start, count: larger.count) }
       unsafe larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[0..<count]))
       unsafe memory.deallocate()
       unsafe memory = larger

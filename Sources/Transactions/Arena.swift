@@ -1,13 +1,15 @@
 internal import Glibc
+internal import Platform
 
 /// Memory that is handed out byte by byte and given back all at once: a transaction's keys and values.
 ///
-/// The first chunk is small enough for the allocator's per-thread cache, later ones double up to 1 MiB; what is larger than
-/// a quarter of a chunk gets a chunk of its own. Nothing moves until `free()`.
+/// The first chunk is small enough for the allocator's per-thread cache, later ones grow to 1 MiB, and to 8 MiB in an arena
+/// of more than that; what is larger than a quarter of a chunk gets a chunk of its own. Nothing moves until `free()`.
 @unsafe
 struct Arena {
   private static let firstChunkSizeBytes = 1000
   private static let largestChunkSizeBytes = 1 << 20
+  private static let hugeChunkSizeBytes = 8 << 20
   /// At the start of each chunk: the previous chunk.
   private static let headerSizeBytes = unsafe MemoryLayout<UnsafeMutableRawPointer?>.size
 
@@ -63,7 +65,8 @@ struct Arena {
     let chunk = unsafe newChunk(size)
     unsafe chunk.storeBytes(of: newest, as: UnsafeMutableRawPointer?.self)
     unsafe newest = unsafe chunk
-    unsafe nextChunkSizeBytes = min(size * 4, Arena.largestChunkSizeBytes)
+    let largest = unsafe sizeBytes >= Arena.hugeChunkSizeBytes ? Arena.hugeChunkSizeBytes : Arena.largestChunkSizeBytes
+    unsafe nextChunkSizeBytes = min(size * 4, largest)
     unsafe cursor = unsafe chunk + Arena.headerSizeBytes + count
     unsafe left = size - Arena.headerSizeBytes - count
     return unsafe chunk + Arena.headerSizeBytes
@@ -71,6 +74,7 @@ struct Arena {
 
   private mutating func newChunk(_ size: Int) -> UnsafeMutableRawPointer {
     guard let chunk = unsafe malloc(size) else { fatalError("out of memory: \(size) bytes for a transaction") }
+    unsafe LargeMemory.prepare(chunk, count: size)
     unsafe sizeBytes += size
     return unsafe chunk
   }
@@ -176,6 +180,7 @@ struct RawList<Element: BitwiseCopyable> {
       unsafe memcpy(memory, base.unsafelyUnwrapped, count * MemoryLayout<Element>.stride)
       unsafe isBorrowed = false
     }
+    unsafe LargeMemory.prepare(memory, count: size)
     unsafe base = unsafe memory.assumingMemoryBound(to: Element.self)
     unsafe self.capacity = capacity
   }

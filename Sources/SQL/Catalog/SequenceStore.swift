@@ -221,6 +221,20 @@ package final class SequenceStore: Sendable {
   package func newRowID(_ storage: ObjectID) throws(SQLError) -> Int64 {
     try next(storage, SequenceStore.rowIDs, name: "row ids")
   }
+
+  /// Numbers for at least one and at most `count` new rows.
+  package func newRowIDs(_ storage: ObjectID, atMost count: Int64) throws(SQLError) -> Range<Int64> {
+    let first = try newRowID(storage)
+    let more = reserved.withLock { map -> Int64 in
+      guard var state = map[storage], state.rule == SequenceStore.rowIDs, state.next == first &+ 1 else { return 0 }
+      let more = max(0, min(count - 1, state.count))
+      state.count -= more
+      state.next += more
+      map[storage] = state
+      return more
+    }
+    return first..<first + 1 + more
+  }
 }
 
 extension Array where Element == UInt8 {

@@ -145,6 +145,11 @@ final class TableWriter {
   private var oldValue = ByteBuffer(capacity: 64)
   private var rowBytes = ByteBuffer(capacity: 256)
   private var conflictKey = ByteBuffer(capacity: 64)
+  /// Whether very many rows are to come: row ids are then taken in bulk. What is left of them at the end is not used.
+  var isBulk = false {
+    didSet { rowIDs = 0..<0 }
+  }
+  private var rowIDs: Range<Int64> = 0..<0
   /// Which of the table (first) and its indexes are the transaction's own: for this transaction, with so many spaces.
   private var own: (transaction: UInt64, spaces: Int, isOwn: [Bool]) = (0, 0, [])
   /// Checks for the end of the statement.
@@ -230,8 +235,15 @@ final class TableWriter {
     } else {
       key.removeAll()
       key.append(KeySpace.prefix(table.storage))
-      key.append(big: UInt64(bitPattern: try sequences.newRowID(table.storage)) ^ (1 << 63))
+      key.append(big: UInt64(bitPattern: try newRowID()) ^ (1 << 63))
     }
+  }
+
+  private func newRowID() throws(SQLError) -> Int64 {
+    guard isBulk else { return try sequences.newRowID(table.storage) }
+    if rowIDs.isEmpty { rowIDs = try sequences.newRowIDs(table.storage, atMost: 256) }
+    defer { rowIDs = rowIDs.lowerBound + 1..<rowIDs.upperBound }
+    return rowIDs.lowerBound
   }
 
   /// The key of the row that was inserted last; valid until the next call.

@@ -173,6 +173,7 @@ final class BulkInsert {
     }
     writer = try session.writer(table)
     writer.pending = []
+    writer.isBulk = true
     row = ValueBuffer(table.columns.count)
     format = session.textFormat
     let plan = session.makePlanner(binder).plan(BoundQuery(plan: .oneRow, columns: []))
@@ -187,6 +188,8 @@ final class BulkInsert {
     }
     nullText = options.null
   }
+
+  deinit { writer.isBulk = false }
 
   func beginRow() {
     evaluator.arena.reset()

@@ -179,6 +179,7 @@ extension DefinitionRunner {
     let target = TableDescriptor(final, indexes: all)
     // The rows are read through the old descriptor before the catalog changes.
     let writer = try TableWriter(target, try session.makeBinder(), sequences: session.database.sequences)
+    writer.isBulk = true
     let (_, evaluator) = try makeEvaluator()
     let transaction = self.transaction
     let fresh = ValueBuffer(target.columns.count)
