@@ -187,11 +187,20 @@ package struct CompactionPicker: Sendable {
     return merge([0: chosen], into: base)
   }
 
-  /// The plan with everything of the output level that the inputs overlap.
+  /// The plan with everything of the output level between the first and the last key of the inputs: they may leave a gap
+  /// there, and the tables that they are merged into do not.
   private func merge(_ inputs: [Int: [TableMetadata]], into level: Int) -> CompactionPlan {
-    let sources = inputs.values.joined()
+    guard var hull = inputs.values.joined().first else { preconditionFailure("a merge has inputs") }
+    for table in inputs.values.joined() {
+      if compareKeyArrays(table.lower, hull.lower) < 0 { hull.lower = table.lower }
+      let order = compareKeyArrays(table.upper, hull.upper)
+      if order > 0 || (order == 0 && hull.upperIsExclusive) {
+        hull.upper = table.upper
+        hull.upperIsExclusive = table.upperIsExclusive
+      }
+    }
     var inputs = inputs
-    inputs[level, default: []] += levels[level].filter { table in sources.contains { $0.overlaps(table) } }
+    inputs[level, default: []] += levels[level].filter { $0.overlaps(hull) }
     return CompactionPlan(kind: .merge, inputs: inputs, outputLevel: level)
   }
 

@@ -57,6 +57,14 @@ import Testing
     #expect(plan == CompactionPlan(kind: .merge, inputs: [0: level0, 6: [below[1]]], outputLevel: 6))
   }
 
+  /// What comes of the inputs may be one table from the first key to the last: what lies in a gap between them comes along.
+  @Test func aGapBetweenTheInputsIsMergedToo() throws {
+    let level0 = [Self.table(1, 10, 12), Self.table(2, 30, 32), Self.table(3, 10, 12), Self.table(4, 30, 32)]
+    let below = [Self.table(11, 1, 5), Self.table(12, 11, 13), Self.table(13, 20, 22), Self.table(14, 31, 33)]
+    let plan = try #require(Self.picker([0: level0, 6: below], sublevels: 4).pick())
+    #expect(plan == CompactionPlan(kind: .merge, inputs: [0: level0, 6: Array(below[1...])], outputLevel: 6))
+  }
+
   @Test func tablesThatOverlapNothingAreMoved() throws {
     let level0 = [Self.table(1, 10, 20), Self.table(2, 30, 40), Self.table(3, 12, 13), Self.table(4, 12, 14)]
     let plan = try #require(Self.picker([0: level0, 6: [Self.table(9, 50, 60)]], sublevels: 4).pick())
