@@ -265,6 +265,40 @@ import Transactions
     database.expectEmpty()
   }
 
+  /// What the statement itself has read does not count, however much it is.
+  @Test(arguments: levels) func aFirstStatementMayReadAsMuchAsItLikes(_ level: IsolationLevel) throws {
+    var options = TransactionManagerOptions()
+    options.readsToMoveSnapshot = 20
+    options.readsPerTransaction = 20
+    let database = try TestDatabase(options: options)
+    for earlier in [0, 1, 30] {
+      try database.write(["b": "1"])
+      let transaction = try database.begin(level)
+      for number in 0..<earlier { _ = try transaction.get("earlier\(number)") }
+      #expect(transaction.openStatement())
+      for number in 0..<300 { _ = try transaction.get("k\(number)") }
+      #expect(try transaction.get("b") == "1")
+      try database.write(["b": "2"])
+      #expect(throws: TransactionError.self) { try transaction.put("b", "3") }
+      switch try transaction.repeatStatement(hasAnswered: false) {
+      case .again:
+        #expect(earlier == 0)
+        #expect(try transaction.get("b") == "2")
+        try transaction.put("b", "3")
+        transaction.closeStatement()
+        // From here on it counts.
+        try database.write(["c": "2", "b2": "2"])
+        #expect(try read(obstacle { try transaction.put("c", "3") }) == nil)
+      case .refused(.serializationFailure(let failure)):
+        #expect(earlier > 0 && failure.obstacle == .tooMuchRead)
+        transaction.closeStatement()
+      case let outcome: Issue.record("\(outcome)")
+      }
+      transaction.rollback()
+    }
+    database.expectEmpty()
+  }
+
   @Test func onlySoMuchIsLookedAt() throws {
     var options = TransactionManagerOptions()
     options.entriesToMoveSnapshot = 100
