@@ -21,7 +21,7 @@ struct PreparedSegment {
 ///
 /// A durable write is quickest into a file whose every byte was written before, so segments are filled with zeros ahead of
 /// need. Where a writer waits, filling would be a stall of up to 64 MiB: then the file system is only asked for the space
-/// (docs/decisions/0110-who-waits-gets-space-not-zeros.md).
+/// (docs/decisions/0113-who-waits-gets-space-not-zeros.md).
 final class SegmentFiles: Sendable {
   struct Spare {
     var id: UInt64

@@ -66,8 +66,9 @@ def wire_sizes(three):
         return None
     leader = next(node for node in three.nodes if node["port"] == three.port)
     found = three.metrics(leader)
-    raw, stored = (sum(value for name, value in found.items() if name.split("{")[0] == wanted) for wanted in (
-        "synod_log_record_raw_bytes_total", "synod_log_record_stored_bytes_total"))
+    raw, stored = (sum(value for name, value in found.items()
+                       if name.startswith("synod_record_bytes_total") and f'form="{form}"' in name)
+                   for form in ("raw", "compressed"))
     return (raw, stored) if stored else None
 
 
