@@ -5,15 +5,16 @@ import Testing
 final class ServedCluster {
   private var processes: [Process] = []
   let scratch = Scratch()
-  private let base: Int
+  /// Nodes name each other's ports before they have them: below those that the system hands out, and another forty for
+  /// each process that tests.
+  private let base = 20_000 + Int(getpid()) % 250 * 40
 
-  init(port: Int) throws {
-    base = port
+  init() throws {
     for node in 1...3 { try start(node) }
   }
 
   func directory(_ node: Int) -> String { scratch.path + "/node\(node)" }
-  private func port(_ kind: Int, _ node: Int) -> String { "127.0.0.1:\(base + kind * 10 + node)" }
+  func port(_ kind: Int, _ node: Int) -> String { "127.0.0.1:\(base + kind * 10 + node)" }
 
   func start(_ node: Int) throws {
     let process = Process()
@@ -58,7 +59,7 @@ final class ServedCluster {
 
 @Suite(.serialized) struct ClusterSurfaceTests {
   @Test func aClusterIsAskedAndChanged() throws {
-    let cluster = try ServedCluster(port: 24_110)
+    let cluster = try ServedCluster()
     defer { cluster.stop() }
     #expect(try cluster.awaitReady())
     _ = try cluster.ask(1, ["CREATE TABLE t (id int PRIMARY KEY)"])
@@ -109,7 +110,7 @@ final class ServedCluster {
     let process = Process()
     process.executableURL = Synod.executable
     process.arguments = [
-      "serve", "--data", target, "--listen", "127.0.0.1:24141", "--http", "off", "--peer-listen", "127.0.0.1:24142",
+      "serve", "--data", target, "--listen", cluster.port(3, 1), "--http", "off", "--peer-listen", cluster.port(3, 2),
     ]
     process.standardError = FileHandle.nullDevice
     try process.run()
@@ -121,7 +122,7 @@ final class ServedCluster {
     for _ in 0..<100 where rows.status != 0 {
       usleep(100_000)
       rows = try Synod.run([
-        "--mode", "list", "-noheader", "postgres://synod@127.0.0.1:24141/synod?sslmode=disable",
+        "--mode", "list", "-noheader", "postgres://synod@\(cluster.port(3, 1))/synod?sslmode=disable",
         "INSERT INTO t VALUES (6)", "SELECT count(*) FROM t",
       ])
     }
