@@ -17,7 +17,8 @@ package enum LargeMemory {
     _ = unsafe madvise(UnsafeMutableRawPointer(bitPattern: start), Int(end - start), MADV_HUGEPAGE)
   }
 
-  /// Zeroed memory of its own mapping, at a page's boundary; given back by `unmap`.
+  /// Zeroed memory of its own mapping, at a page's boundary; given back by `unmap`. Stops the process when there is none, as
+  /// every allocation does; callers bound what others ask for.
   static func map(_ count: Int) -> UnsafeMutableRawPointer {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS
     let memory = unsafe mmap(nil, count, PROT_READ | PROT_WRITE, flags, -1, 0)

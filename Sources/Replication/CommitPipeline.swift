@@ -270,8 +270,9 @@ package final class CommitPipeline: Sendable {
     return isDurable(version)
   }
 
-  /// Calls `body` once `version` is delivered (and durable, where that is asked for) or has failed: at once on this thread if it is so already, otherwise on the
-  /// thread that delivers, after the delivery of the whole group. It must be quick and must not wait.
+  /// Calls `body` once `version` is delivered (and durable, where that is asked for) or has failed: at once on this thread
+  /// if it is so already, otherwise on the thread that delivers, after the delivery of the whole group. It must be quick
+  /// and must not wait.
   package func whenDelivered(
     _ version: Version, durable: Bool = true, _ body: @escaping @Sendable (Result<Void, LogError>) -> Void
   ) {

@@ -222,12 +222,14 @@ extension ReplicatedLog {
       }
       return present
     }
+    // Sizes are the sender's word: they may be anything.
     var missing: UInt64 = 0
     for file in files where present[file.name] == nil {
-      missing += file.sizeBytes - min(file.sizeBytes, present[file.name + ".part"] ?? 0)
+      let rest = file.sizeBytes - min(file.sizeBytes, present[file.name + ".part"] ?? 0)
+      missing = rest > .max - missing ? .max : missing + rest
     }
     let free = try onDisk { () throws(DiskError) in try disk.freeSizeBytes(directory) }
-    guard free > missing + options.transferReserveSizeBytes else {
+    guard free > options.transferReserveSizeBytes, free - options.transferReserveSizeBytes > missing else {
       throw TransferFailure(reason: "\(missing) bytes are to come, and the disk has room for \(free)")
     }
     options.note(

@@ -157,7 +157,9 @@ extension ReplicatedLog {
       let start = Int(min(offset, UInt64(one.description.count)))
       return Array(one.description[start..<min(one.description.count, start + count)])
     }
-    guard let pinned = one.pinned, index <= pinned.files.count else { return [] }
+    guard let pinned = one.pinned, index <= pinned.files.count, offset < pinned.files[index - 1].sizeBytes else {
+      return []
+    }
     if one.open?.index != index {
       one.open?.file.close()
       one.open = nil

@@ -175,6 +175,7 @@ extension LockTable {
       }
       guard let (entry, strength) = claim.latch.withLock({ unsafe owner.claimed(key) }) else { return }
       let node = unsafe crowdedNode(stripe, key, hash)
+      // `crowdedNode` has made the crowd.
       unsafe hold(node.pointee.crowd.unsafelyUnwrapped.takeUnretainedValue(), owner, strength, own: 0)
       unsafe claim.shown.append(HeldLock(node: node, entry: entry, previous: 0))
     }

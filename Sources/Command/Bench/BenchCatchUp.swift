@@ -237,7 +237,9 @@ private final class CatchUpLoad: @unchecked Sendable {
     }
   }
 
-  /// When a client's next commit is due; used by that client's thread alone.
+  /// When a client's next commit is due.
+  ///
+  /// `@unchecked Sendable`: used by that client's thread alone.
   private final class Due: @unchecked Sendable {
     var time: UInt64
     init(_ time: UInt64) { self.time = time }

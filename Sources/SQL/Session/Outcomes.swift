@@ -207,6 +207,8 @@ extension SQLSession {
     guard isOwn, outcome.tag.hasPrefix(verb.prefix { $0 != " " }), statement?.returnsNothing == true else {
       throw keyIsUsed(outcome)
     }
+    // Whoever committed under the key may have given it back before the disk write: what is told is durable.
+    try sqlErrors { () throws(TransactionError) in try transaction?.awaitDependency() }
     abandon()
     sink.notice(SQLNotice(.notice, keyIsUsed(outcome)))
     return outcome.tag

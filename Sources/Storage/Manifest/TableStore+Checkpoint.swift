@@ -112,7 +112,10 @@ extension Engine {
     let flushed = checkpoint.state.flushed
     try flushing.withLock { (_) throws(StorageError) in
       let before = writer.withLock { $0.position }
-      precondition(before.slot <= flushed.slot, "a checkpoint brings the state forward")
+      guard before.slot <= flushed.slot else {
+        throw .stopped(
+          reason: "the checkpoint reaches slot \(flushed.slot.rawValue), and the state slot \(before.slot.rawValue)")
+      }
       try store.replace(with: checkpoint, path: path)
       writer.withLock { writer in
         writer.waiting = []
