@@ -31,18 +31,30 @@ extension FunctionRegistry {
         guard stride.months == 0 else {
           throw SQLError(.featureNotSupported, "timestamps cannot be binned into intervals containing months or years")
         }
-        let size = Int64(stride.days) * Calendar.microsecondsPerDay + stride.microseconds
-        guard size > 0 else { throw SQLError(.datetimeOverflow, "stride must be greater than zero") }
-        let difference = a[1].int &- a[2].int
-        var whole = difference - difference % size
-        if difference < 0, whole != difference { whole -= size }
-        return Value(a[2].int + whole)
+        return Value(try DateTimeField.bin(stride, a[1].int, origin: a[2].int))
       }
     }
   }
 }
 
 enum DateTimeField {
+  /// The start of the bin of `stride`'s length, counted from `origin`, that holds `timestamp`.
+  static func bin(_ stride: Interval, _ timestamp: Int64, origin: Int64) throws(SQLError) -> Int64 {
+    guard DateTime.isInRange(timestamp) else { return timestamp }
+    guard DateTime.isInRange(origin) else { throw SQLError(.datetimeOverflow, "origin out of range") }
+    // In 128 bits: two timestamps may be further apart than 64 bits hold, and a stride of days is longer yet.
+    let size = stride.comparable
+    guard size > 0 else { throw SQLError(.datetimeOverflow, "stride must be greater than zero") }
+    guard size <= Int128(Int64.max) else { throw Interval.overflow() }
+    let difference = Int128(timestamp) - Int128(origin)
+    var whole = difference - difference % size
+    if difference < 0, whole != difference { whole -= size }
+    guard let start = Int64(exactly: Int128(origin) + whole), DateTime.isInRange(start) else {
+      throw DateArithmetic.outOfRange()
+    }
+    return start
+  }
+
   static func unknown(_ field: String, _ type: String) -> SQLError {
     SQLError(.invalidParameterValue, "unit \"\(field)\" not recognized for type \(type)")
   }
@@ -238,7 +250,8 @@ enum DateTimeField {
     case "minute": return timestamp - time % 60_000_000
     case "hour": return timestamp - time % 3_600_000_000
     case "day": return timestamp - time
-    case "week": return timestamp - time - Int64((Calendar.weekday(day) + 6) % 7) * Calendar.microsecondsPerDay
+    case "week":
+      return try DateArithmetic.timestamp(ofDay: Int64(day - (Calendar.weekday(day) + 6) % 7))
     case "month": break
     case "quarter": date.month = (date.month - 1) / 3 * 3 + 1
     case "year": date.month = 1

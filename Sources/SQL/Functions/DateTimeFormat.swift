@@ -77,15 +77,16 @@ enum DateTimeTemplate {
     return parts
   }
 
+  private static let longest = names.map(\.count).max() ?? 0
+  /// Those that may be written in any case: yyyy, hh24, mi.
+  private static let caseless = names.filter { $0 == $0.uppercased() }
+
+  /// The keyword that `text` begins with. Looks at no more of it than the longest keyword has: a template may be long.
   private static func keyword(_ text: Substring) -> String? {
-    for name in names where text.count >= name.count {
-      let head = text.prefix(name.count)
-      if head == name { return name }
-    }
-    // Numbers in any case: yyyy, hh24, mi.
-    for name in names where name == name.uppercased() && text.count >= name.count {
-      if text.prefix(name.count).uppercased() == name { return name }
-    }
+    let head = text.prefix(longest)
+    for name in names where head.hasPrefix(name) { return name }
+    let upper = head.uppercased()
+    for name in caseless where upper.hasPrefix(name) { return name }
     return nil
   }
 

@@ -93,16 +93,18 @@ extension FunctionRegistry {
     // x AT TIME ZONE z is timezone(z, x).
     scalar("timezone", [.text, .timestamp], .timestamptz) { (a, _) throws(SQLError) in
       if !DateTime.isInRange(a[1].int) { return a[1] }
-      return Value(try TimeZone.named(a[0].string).instant(ofLocal: a[1].int))
+      return Value(try DateTimeFunctions.inRange(try TimeZone.named(a[0].string).instant(ofLocal: a[1].int)))
     }
     scalar("timezone", [.text, .timestamptz], .timestamp) { (a, _) throws(SQLError) in
-      Value(DateTime.local(a[1].int, try TimeZone.named(a[0].string)))
+      let zone = try TimeZone.named(a[0].string)
+      if !DateTime.isInRange(a[1].int) { return a[1] }
+      return Value(try DateTimeFunctions.inRange(DateTime.local(a[1].int, zone)))
     }
     scalar("timezone", [.interval, .timestamp], .timestamptz) { (a, _) throws(SQLError) in
-      DateTime.isInRange(a[1].int) ? Value(a[1].int - Interval(a[0]).microseconds) : a[1]
+      try DateTimeFunctions.shift(a[1], by: try Interval(a[0]).negated(), zone: Interval(a[0]))
     }
     scalar("timezone", [.interval, .timestamptz], .timestamp) { (a, _) throws(SQLError) in
-      DateTime.isInRange(a[1].int) ? Value(a[1].int + Interval(a[0]).microseconds) : a[1]
+      try DateTimeFunctions.shift(a[1], by: Interval(a[0]), zone: Interval(a[0]))
     }
   }
 
@@ -122,13 +124,13 @@ extension FunctionRegistry {
       return try Interval(a[0]).multiplied(by: 1 / a[1].double).value(c.arena)
     }
     scalar("justify_hours", [.interval], .interval) { (a, c) throws(SQLError) in
-      DateTimeFunctions.justifyHours(Interval(a[0])).value(c.arena)
+      try DateTimeFunctions.justifyHours(Interval(a[0])).value(c.arena)
     }
     scalar("justify_days", [.interval], .interval) { (a, c) throws(SQLError) in
-      DateTimeFunctions.justifyDays(Interval(a[0])).value(c.arena)
+      try DateTimeFunctions.justifyDays(Interval(a[0])).value(c.arena)
     }
     scalar("justify_interval", [.interval], .interval) { (a, c) throws(SQLError) in
-      DateTimeFunctions.justify(Interval(a[0])).value(c.arena)
+      try DateTimeFunctions.justify(Interval(a[0])).value(c.arena)
     }
   }
 
@@ -188,8 +190,8 @@ extension FunctionRegistry {
     }
     scalar("make_timestamp", [.int4, .int4, .int4, .int4, .int4, .float8], .timestamp) { (a, _) throws(SQLError) in
       let day = Int64(try DateTimeFunctions.civilDay(a[0].int, a[1].int, a[2].int))
-      return Value(
-        try DateArithmetic.timestamp(ofDay: day) + (try DateTimeFunctions.clockTime(a[3].int, a[4].int, a[5].double)))
+      let time = try DateTimeFunctions.clockTime(a[3].int, a[4].int, a[5].double)
+      return Value(try DateTimeFunctions.inRange(try DateArithmetic.timestamp(ofDay: day) + time))
     }
     for hasZone in [false, true] {
       let fields: [TypeID] = [.int4, .int4, .int4, .int4, .int4, .float8]
@@ -199,7 +201,7 @@ extension FunctionRegistry {
         let local =
           try DateArithmetic.timestamp(ofDay: day) + (try DateTimeFunctions.clockTime(a[3].int, a[4].int, a[5].double))
         let zone = hasZone ? try TimeZone.named(a[6].string) : c.format.timeZone
-        return Value(zone.instant(ofLocal: local))
+        return Value(try DateTimeFunctions.inRange(zone.instant(ofLocal: local)))
       }
     }
     scalar(
@@ -209,7 +211,9 @@ extension FunctionRegistry {
       guard let months = Int32(exactly: a[0].int * 12 + a[1].int), let days = Int32(exactly: a[2].int * 7 + a[3].int),
         abs(a[6].double) < 9e12
       else { throw Interval.overflow() }
-      let micros = a[4].int * 3_600_000_000 + a[5].int * 60_000_000 + Int64((a[6].double * 1e6).rounded())
+      let micros =
+        Int128(a[4].int) * 3_600_000_000 + Int128(a[5].int) * 60_000_000 + Int128((a[6].double * 1e6).rounded())
+      guard let micros = Int64(exactly: micros) else { throw Interval.overflow() }
       return Interval(months: months, days: days, microseconds: micros).value(c.arena)
     }
     scalar("to_timestamp", [.float8], .timestamptz) { (a, _) throws(SQLError) in
@@ -226,6 +230,20 @@ extension FunctionRegistry {
 }
 
 enum DateTimeFunctions {
+  /// A timestamp moved by an offset from UTC that is given as an interval.
+  static func shift(_ timestamp: Value, by offset: Interval, zone: Interval) throws(SQLError) -> Value {
+    guard zone.months == 0, zone.days == 0 else {
+      var text = ByteBuffer(capacity: 64)
+      zone.write(into: &text, .postgres)
+      throw SQLError(
+        .invalidParameterValue, "interval time zone \"\(text.string)\" must not include months or days")
+    }
+    guard DateTime.isInRange(timestamp.int) else { return timestamp }
+    let (moved, overflow) = timestamp.int.addingReportingOverflow(offset.microseconds)
+    guard !overflow, DateTime.isInRange(moved) else { throw DateArithmetic.outOfRange() }
+    return Value(moved)
+  }
+
   /// The standard's OVERLAPS: periods include their starts, not their ends; a null bound may leave the answer open.
   static func overlaps(_ a: Value, _ b: Value, _ c: Value, _ d: Value) -> Value {
     func ordered(_ x: Value, _ y: Value) -> (Value, Value)? {
@@ -240,6 +258,11 @@ enum DateTimeFunctions {
     if earlierEnd.isNull { return .null }
     if laterStart.int < earlierEnd.int { return Value(true) }
     return otherEnd.isNull ? .null : Value(false)
+  }
+
+  static func inRange(_ timestamp: Int64) throws(SQLError) -> Int64 {
+    guard DateTime.isInRange(timestamp) else { throw DateArithmetic.outOfRange() }
+    return timestamp
   }
 
   static func addDays(_ day: Int64, _ n: Int64) throws(SQLError) -> Value {
@@ -275,11 +298,12 @@ enum DateTimeFunctions {
     return hour * 3_600_000_000 + minute * 60_000_000 + Int64((second * 1e6).rounded())
   }
 
-  static func justifyHours(_ i: Interval) -> Interval {
+  static func justifyHours(_ i: Interval) throws(SQLError) -> Interval {
     var result = i
     let days = i.microseconds / Calendar.microsecondsPerDay
     result.microseconds -= days * Calendar.microsecondsPerDay
-    result.days = Int32(truncatingIfNeeded: Int64(i.days) + days)
+    guard let total = Int32(exactly: Int64(i.days) + days) else { throw Interval.overflow() }
+    result.days = total
     if result.days > 0, result.microseconds < 0 {
       result.microseconds += Calendar.microsecondsPerDay
       result.days -= 1
@@ -290,11 +314,13 @@ enum DateTimeFunctions {
     return result
   }
 
-  static func justifyDays(_ i: Interval) -> Interval {
+  static func justifyDays(_ i: Interval) throws(SQLError) -> Interval {
     var result = i
     let months = i.days / 30
     result.days -= months * 30
-    result.months = i.months &+ months
+    let (total, overflow) = i.months.addingReportingOverflow(months)
+    guard !overflow else { throw Interval.overflow() }
+    result.months = total
     if result.months > 0, result.days < 0 {
       result.days += 30
       result.months -= 1
@@ -305,8 +331,8 @@ enum DateTimeFunctions {
     return result
   }
 
-  static func justify(_ i: Interval) -> Interval {
-    var result = justifyDays(justifyHours(i))
+  static func justify(_ i: Interval) throws(SQLError) -> Interval {
+    var result = try justifyDays(try justifyHours(i))
     if result.months > 0, result.days < 0 || (result.days == 0 && result.microseconds < 0) {
       result.days += 30
       result.months -= 1

@@ -202,9 +202,7 @@ extension FunctionRegistry {
     scalar("repeat", [.text, .int4], .text) { (a, c) throws(SQLError) in
       let n = Int(max(0, a[1].int))
       try TextFunctions.checkLength(a[0].bytes.count * n)
-      var buffer = ByteBuffer(capacity: a[0].bytes.count * n)
-      for _ in 0..<n { buffer.append(a[0].bytes) }
-      return Value(buffer.copied(into: c.arena))
+      return Value(TextFunctions.repeated(a[0].bytes, n, c.arena))
     }
     scalar("replace", [.text, .text, .text], .text) { (a, c) throws(SQLError) in
       try TextFunctions.replace(a[0].bytes, a[1].bytes, a[2].bytes, c.arena)
@@ -244,6 +242,18 @@ extension FunctionRegistry {
 }
 
 package enum TextFunctions {
+  /// `n` copies of a text. What is there is doubled, so that a short text many times takes few copies.
+  static func repeated(_ text: Bytes, _ n: Int, _ arena: Arena) -> Bytes {
+    let total = text.count * n
+    var buffer = ByteBuffer(capacity: total)
+    if total > 0 { buffer.append(text) }
+    while buffer.count < total {
+      // The buffer has its full size from the start: appending of its own bytes does not move them.
+      buffer.append(buffer.bytes[0..<min(buffer.count, total - buffer.count)])
+    }
+    return buffer.copied(into: arena)
+  }
+
   /// The most bytes of one value.
   static let limit = 0x3fff_ffff
 

@@ -20,35 +20,33 @@ extension NumericVariable {
 
   private static func floorDivide(_ a: Int, _ b: Int) -> Int { a / b }
 
-  /// √self rounded to `scale` decimals: Newton's iteration on the reciprocal-free form, doubling the digits each time.
+  /// √self rounded to `scale` decimals: Newton's iteration, doubling the digits each time, with eight to spare.
   func squareRoot(scale: Int) -> NumericVariable {
     if isZero {
       var result = NumericVariable.zero
       result.displayScale = max(scale, 0)
       return result
     }
-    let guardScale = scale + 8
-    // The first guess from the leading digits, as m · 10000^(2k) so that the root is √m · 10000^k.
+    // As m · 10000^(2k): the root is √m · 10000^k. Over m, whose root has one or two digits before the point, every
+    // iteration runs with as many decimals as it can make right, twice those of the one before: the last one costs as
+    // much as all before it.
     let k = weight >= 0 ? weight / 2 : -((1 - weight) / 2)
     var leading = self
     leading.weight = weight - 2 * k
+    leading.displayScale = max(displayScale + 8 * k, 0)
+    let guardScale = max(scale + 8 + 4 * k, 8)
     var guess = NumericVariable.fromDouble(leading.approximate.squareRoot())
-    guess.weight += k
     guess.displayScale = 0
-    var accurate = 14
-    let needed = max((weight + 1) * 2, 0) + guardScale + 4
-    while true {
+    var accurate = 10
+    while accurate < guardScale {
       // x ← (x + a/x) / 2
-      let workScale = min(guardScale, max(guardScale, 0))
-      let quotient = NumericVariable.divide(self, guess, scale: workScale)
-      var next = NumericVariable.divide(guess + quotient, NumericVariable(Int64(2)), scale: workScale + 1)
-      next.round(to: workScale)
-      let settled = NumericVariable.compare(next, guess) == 0
-      guess = next
-      accurate *= 2
-      if settled || accurate > needed * 4 { break }
+      accurate = min(guardScale, accurate * 2)
+      let quotient = NumericVariable.divide(leading, guess, scale: accurate)
+      guess = NumericVariable.divide(guess + quotient, NumericVariable(Int64(2)), scale: accurate + 1)
+      guess.round(to: accurate)
     }
-    // Settle the last digit against the exact square, so that the rounding is right whatever the iteration left.
+    guess.weight += k
+    guess.displayScale = max(guardScale - 4 * k, 0)
     return guess.rounded(to: scale)
   }
 
@@ -168,6 +166,18 @@ extension NumericVariable {
 
   /// ln(self) to `scale` decimals: roots until 0.9 < x < 1.1, then 2·(z + z³/3 + z⁵/5 …) with z = (x-1)/(x+1).
   func naturalLogarithm(scale: Int) -> NumericVariable {
+    // A number with very many digits is taken as m · 10000^k: the roots would run over all its digits, of which the result
+    // shows few. ln is then ln m + k · ln 10000, and of m no more digits count than the result has.
+    if abs(weight) > 16 {
+      var leading = self
+      leading.weight = 0
+      leading.round(to: scale + 16)
+      let guardScale = scale + 12
+      let exponent = NumericVariable.multiply(
+        NumericVariable(Int64(10_000)).naturalLogarithm(scale: guardScale), NumericVariable(Int64(weight)),
+        scale: guardScale)
+      return (leading.naturalLogarithm(scale: guardScale) + exponent).rounded(to: scale)
+    }
     var x = self
     var factor: Int64 = 2
     var roots = 0
