@@ -119,6 +119,9 @@ package final class TransactionManager: Sendable {
   /// How long the sequencer was kept by certifying serializable transactions, in nanoseconds: a sample of the last ones.
   package var certificationNanoseconds: [UInt32] { sequencer.latch.withLock { unsafe sequencer.timing.all } }
 
+  /// How many snapshots were moved past a conflict.
+  package var refreshCount: UInt64 { refreshes.load(ordering: .relaxed) }
+
   package var statistics: TransactionStatistics {
     var statistics = TransactionStatistics()
     let ended = counters.sum(.ended)

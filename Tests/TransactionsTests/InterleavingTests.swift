@@ -4,15 +4,11 @@ import Platform
 import Testing
 import Transactions
 
-// Every interleaving of small transactions against brute force. What commits must be serializable, and what the certifier
+// Interleavings of small transactions against brute force. What commits must be serializable, and what the certifier
 // aborts must not have been.
 //
-// The suite runs a part that fits; SYNOD_INTERLEAVINGS=full runs every pair of programs of up to three steps and a large
-// sample of the rest, SYNOD_INTERLEAVINGS=8 an eighth of that: tools/isolation interleavings.
-//
-// Of the orders of the steps one is taken of those that differ by steps which commute (partial order reduction): two steps
-// that follow each other, of different transactions, neither the first of its transaction (which takes the snapshot) nor
-// its commit nor a rollback to a savepoint, over different keys or both only looking.
+// Every execution of small transactions is in ExplorationTests; here are random ones of more and longer programs.
+// SYNOD_INTERLEAVINGS=full runs millions, SYNOD_INTERLEAVINGS=8 an eighth of them: tools/isolation interleavings.
 
 struct Counts: CustomStringConvertible {
   var runs = 0
@@ -61,6 +57,21 @@ struct Counts: CustomStringConvertible {
     if result.commits == programs.count && result.committed.hasDangerousStructure() { dangerous += 1 }
   }
 
+  mutating func add(_ other: Counts) {
+    runs += other.runs
+    commits += other.commits
+    concurrentUpdates += other.concurrentUpdates
+    deadlocks += other.deadlocks
+    cycles += other.cycles
+    undecided += other.undecided
+    harmless += other.harmless
+    anomalies += other.anomalies
+    dangerous += other.dangerous
+    unneeded += other.unneeded
+    moves += other.moves
+    examples = Array((examples + other.examples).prefix(5))
+  }
+
   private mutating func note(_ what: String, _ programs: [[Step]], _ schedule: [Int]) {
     if examples.count < 5 { examples.append("\(what): \(programs) \(schedule)") }
   }
@@ -69,7 +80,6 @@ struct Counts: CustomStringConvertible {
 @Suite(.serialized) struct InterleavingTests {
   /// One in how many of the full number is run; nil: a part that fits.
   static let part = ProcessInfo.processInfo.environment["SYNOD_INTERLEAVINGS"].map { Int($0) ?? 1 }
-  static var isFull: Bool { part != nil }
   static func count(_ full: Int, _ usual: Int) -> Int { part.map { full / $0 } ?? usual }
   #if DEBUG
     static let share = 60
@@ -81,17 +91,6 @@ struct Counts: CustomStringConvertible {
     .read(0), .read(1), .read(2), .update(0), .update(1), .insert(2), .upsert(2), .delete(0), .scan(0, 2), .scan(1, 4),
     .modify(0, 1), .modify(0, 3),
   ]
-
-  /// Programs of up to `length` steps, and some with savepoints.
-  static func programs(_ length: Int, _ alphabet: [Step] = alphabet) -> [[Step]] {
-    var result: [[Step]] = []
-    var last: [[Step]] = [[]]
-    for _ in 0..<length {
-      last = last.flatMap { program in alphabet.map { program + [$0] } }
-      result += last
-    }
-    return result
-  }
 
   static let withSavepoints: [[Step]] = [
     [.savepoint, .read(0), .rollback, .update(1)], [.savepoint, .update(0), .rollback, .update(1)],
@@ -107,94 +106,6 @@ struct Counts: CustomStringConvertible {
     #expect(counts.harmless == 0, "\(what): \(counts.examples)")
     #expect(counts.unneeded == 0, "\(what): \(counts.examples)")
     #expect(counts.undecided == 0)
-  }
-
-  @Test func pairs() throws {
-    let interleaver = try Interleaver(.serializable)
-    var counts = Counts()
-    let programs = Self.programs(Self.isFull ? 3 : 2) + Self.withSavepoints
-    var random = SeededRandomness(seed: 40)
-    let isReader = programs.map { $0.allSatisfy(\.isRead) }
-    for first in programs.indices {
-      for second in first..<programs.count {
-        if isReader[first] && isReader[second] { continue }
-        guard random.oneIn(Self.part ?? Self.share * 2) else { continue }
-        let pair = [programs[first], programs[second]]
-        try forEachSchedule(pair.map { $0.count + 1 }) { schedule in
-          guard !Self.isRedundant(schedule, pair) else { return }
-          counts.add(try interleaver.run(pair, schedule, keyCount: 4, present: [0, 1]), pair, schedule)
-        }
-      }
-    }
-    Self.check(counts, "pairs")
-    interleaver.database.expectEmpty()
-  }
-
-  /// A twentieth of the pairs of programs of up to four steps over a row that is there and one that is not, every order of
-  /// their steps.
-  @Test func pairsOfFour() throws {
-    let interleaver = try Interleaver(.serializable)
-    var counts = Counts()
-    let programs = Self.programs(4, [.read(0), .update(0), .delete(0), .insert(1), .scan(0, 2), .modify(0, 1)])
-    let isReader = programs.map { $0.allSatisfy(\.isRead) }
-    var random = SeededRandomness(seed: 41)
-    for first in programs.indices {
-      for second in first..<programs.count {
-        if isReader[first] && isReader[second] { continue }
-        guard random.oneIn(Self.part.map { $0 * 20 } ?? 4000 * Self.share) else { continue }
-        let pair = [programs[first], programs[second]]
-        try forEachSchedule(pair.map { $0.count + 1 }) { schedule in
-          guard !Self.isRedundant(schedule, pair) else { return }
-          counts.add(try interleaver.run(pair, schedule, keyCount: 4, present: [0]), pair, schedule)
-        }
-      }
-    }
-    Self.check(counts, "pairs of up to four steps")
-    interleaver.database.expectEmpty()
-  }
-
-  /// Whether a step of the second transaction directly precedes one of the first that commutes with it.
-  private static func isRedundant(_ schedule: [Int], _ pair: [[Step]]) -> Bool {
-    var next = [0, 0]
-    var last: Step?
-    for actor in schedule {
-      let step = next[actor] > 0 && next[actor] < pair[actor].count ? pair[actor][next[actor]] : nil
-      next[actor] += 1
-      if actor == 0, let step, let last, step.commutes(with: last) { return true }
-      last = actor == 1 ? step : nil
-    }
-    return false
-  }
-
-  /// Delivery is a step of its own: others run while a commit is sequenced and not visible.
-  @Test func pairsWithLateDelivery() throws {
-    let interleaver = try Interleaver(.serializable, isHeld: true)
-    var counts = Counts()
-    var random = SeededRandomness(seed: 11)
-    let programs = Self.programs(2) + Self.withSavepoints
-    for _ in 0..<Self.count(20_000, 900 / Self.share) {
-      let pair = [programs[random.below(programs.count)], programs[random.below(programs.count)]]
-      try forEachSchedule(pair.map { $0.count + 2 }) { schedule in
-        counts.add(try interleaver.run(pair, schedule, keyCount: 4, present: [0, 1]), pair, schedule)
-      }
-    }
-    Self.check(counts, "pairs with late delivery")
-    interleaver.database.expectEmpty()
-  }
-
-  @Test func triples() throws {
-    let interleaver = try Interleaver(.serializable)
-    var counts = Counts()
-    var random = SeededRandomness(seed: 7)
-    let programs = Self.programs(2)
-    for _ in 0..<Self.count(4000, 140 / Self.share + 1) {
-      let triple = (0..<3).map { _ in programs[random.below(programs.count)] }
-      try forEachSchedule(triple.map { $0.count + 1 }) { schedule in
-        counts.add(try interleaver.run(triple, schedule, keyCount: 4, present: [0, 1]), triple, schedule)
-      }
-    }
-    Self.check(counts, "triples")
-    interleaver.database.expectEmpty()
   }
 
   /// Up to four steps, random orders, with and without late delivery, intervals deleted too.

@@ -33,19 +33,13 @@ enum Step: Hashable, CustomStringConvertible {
   }
 
   /// The keys that it touches; nil: unknown.
-  private var keys: Range<Int>? {
+  var keys: Range<Int>? {
     switch self {
     case .read(let key), .update(let key), .insert(let key), .upsert(let key), .delete(let key): key..<key + 1
     case .scan(let lower, let upper), .modify(let lower, let upper), .clear(let lower, let upper): lower..<upper
     case .savepoint: 0..<0
     case .rollback: nil
     }
-  }
-
-  /// Whether it can change places with a step of another transaction: nobody sees in which order they were.
-  func commutes(with other: Step) -> Bool {
-    guard let keys, let others = other.keys else { return false }
-    return (isRead && other.isRead) || !keys.overlaps(others)
   }
 
   var description: String {
@@ -85,21 +79,27 @@ final class Interleaver {
   private var run: UInt64 = 0
   private var nextValue = 0
   private var commitCount = 0
+  private var moves: UInt64 = 0
 
   init(_ isolation: IsolationLevel, isHeld: Bool = false, options: TransactionManagerOptions = .init()) throws {
     self.isolation = isolation
     self.isHeld = isHeld
-    database = try TestDatabase(isHeld ? .held : .inline, memtableSizeBytes: 8 << 20, options: options)
+    database = try TestDatabase(isHeld ? .held : .inline, yields: false, memtableSizeBytes: 8 << 20, options: options)
   }
 
   final class Actor {
-    let program: [Step]
+    /// Explorations add to it as they go.
+    var program: [Step]
+    /// Says so when it begins.
+    var isReader = false
     var transaction: Transaction?
     var recorded = RecordedTransaction()
     var next = 0
     var isBlocked = false
     var isGranted = false
     var isOver = false
+    /// Why it was aborted.
+    var failure: String?
     var marks: [Savepoint] = []
     /// The rows that a statement has found and not yet changed, and what it will be recorded as.
     var rows: [RecordedTransaction.Row] = []
@@ -110,22 +110,10 @@ final class Interleaver {
   /// Runs the programs; `schedule` names whose step comes next. A program of n steps has n + 1 turns (the last commits),
   /// or n + 2 with a held log (the last delivers the oldest commit).
   func run(_ programs: [[Step]], _ schedule: [Int], keyCount: Int, present: Set<Int>) throws -> RunResult {
-    run += 1
-    var result = RunResult()
-    let setup = try database.begin(.repeatableRead)
-    var initial = [Int?](repeating: nil, count: keyCount)
-    for key in present.sorted() {
-      initial[key] = -1 - key
-      try setup.put(bytes(key), encode(-1 - key))
-    }
-    // So that there is always something to commit.
-    try setup.put(bytes(200), [])
-    try setup.commit { _ in }
-    if isHeld { database.log.deliver() }
-    result.committed.initial = initial
-    commitCount = 0
-    let moves = database.manager.statistics.refreshes
+    var result = try prepare(keyCount: keyCount, present: present)
     let actors = programs.map(Actor.init)
+    // Every other run declares its readers: they may get a safe snapshot.
+    for actor in actors { actor.isReader = run % 2 == 0 && actor.program.allSatisfy(\.isRead) }
     for index in schedule { try turn(actors[index], &result) }
     // Those who were blocked at their turn.
     var isMoving = true
@@ -140,13 +128,38 @@ final class Interleaver {
         isMoving = actors.contains { $0.isGranted && !$0.isOver }
       }
     }
-    if isHeld { database.log.deliver() }
-    precondition(actors.allSatisfy(\.isOver), "a transaction is stuck")
-    result.moves = Int(database.manager.statistics.refreshes - moves)
+    finish(actors, &result)
     return result
   }
 
-  private func turn(_ actor: Actor, _ result: inout RunResult) throws {
+  /// Rows of its own for the next run.
+  func prepare(keyCount: Int, present: Set<Int>) throws -> RunResult {
+    run += 1
+    var result = RunResult()
+    let setup = try database.begin(.repeatableRead)
+    var initial = [Int?](repeating: nil, count: keyCount)
+    for key in present.sorted() {
+      initial[key] = -1 - key
+      try setup.put(bytes(key), encode(-1 - key))
+    }
+    // So that there is always something to commit.
+    try setup.put(bytes(200), [])
+    try setup.commit { _ in }
+    if isHeld { database.log.deliver() }
+    result.committed.initial = initial
+    commitCount = 0
+    moves = database.manager.refreshCount
+    return result
+  }
+
+  func finish(_ actors: [Actor], _ result: inout RunResult) {
+    if isHeld { database.log.deliver() }
+    precondition(actors.allSatisfy(\.isOver), "a transaction is stuck")
+    result.moves = Int(database.manager.refreshCount - moves)
+  }
+
+  /// The actor's next step, or its commit, if it does not wait; with a held log and an actor that is over, a delivery.
+  func turn(_ actor: Actor, _ result: inout RunResult) throws {
     if actor.isOver {
       // With a held log: the turn that delivers.
       if isHeld { database.log.deliver(1) }
@@ -155,9 +168,8 @@ final class Interleaver {
     if actor.isBlocked && !actor.isGranted { return }
     do {
       if actor.transaction == nil {
-        // Every other run declares its readers: they may get a safe snapshot.
         var options = TransactionOptions(isolation: isolation)
-        options.isReadOnly = run % 2 == 0 && actor.program.allSatisfy(\.isRead)
+        options.isReadOnly = actor.isReader
         let transaction = try database.manager.begin(options)
         try transaction.beginStatement()
         actor.recorded.snapshot = try transaction.snapshot.rawValue
@@ -195,14 +207,18 @@ final class Interleaver {
       switch failure.reason {
       case .concurrentUpdate:
         result.concurrentUpdates += 1
+        actor.failure = "update"
         if !hasChanged(actor, result.committed) { result.unneeded += 1 }
       case .cycle:
+        actor.failure = "cycle"
         var history = result.committed
         history.transactions.append(actor.recorded)
         result.cycleAborts.append(history)
       case .undecided, .rightOfWay: result.undecided += 1
       }
-    case .deadlock: result.deadlocks += 1
+    case .deadlock:
+      result.deadlocks += 1
+      actor.failure = "deadlock"
     default: fatalError("unexpected error \(error)")
     }
     actor.transaction!.rollback()

@@ -12,7 +12,7 @@ struct TestDatabase: Sendable {
   let manager: TransactionManager
 
   init(
-    _ mode: TestLog.Mode = .inline, keepsBatches: Bool = false, memtableSizeBytes: Int = 1 << 20,
+    _ mode: TestLog.Mode = .inline, keepsBatches: Bool = false, yields: Bool = true, memtableSizeBytes: Int = 1 << 20,
     gate: (any SnapshotGate)? = nil, options: TransactionManagerOptions = .init()
   ) throws {
     var engineOptions = EngineOptions()
@@ -21,7 +21,7 @@ struct TestDatabase: Sendable {
     let disk = SimulatedDisk(seed: 1)
     try disk.createDirectory("/db")
     engine = try Engine.open("/db", disk: disk, options: engineOptions)
-    log = TestLog(mode, keepsBatches: keepsBatches)
+    log = TestLog(mode, keepsBatches: keepsBatches, yields: yields)
     manager = TransactionManager(engine: engine, log: log, gate: gate, options: options)
     log.manager = manager
   }

@@ -52,11 +52,14 @@ final class TestLog: CommitLog, @unchecked Sendable {
   private let state = Guarded(State())
   let mode: Mode
   let keepsBatches: Bool
+  /// Whether other threads get a turn between applying and delivering.
+  let yields: Bool
   nonisolated(unsafe) weak var manager: TransactionManager?
 
-  init(_ mode: Mode = .inline, keepsBatches: Bool = false) {
+  init(_ mode: Mode = .inline, keepsBatches: Bool = false, yields: Bool = true) {
     self.mode = mode
     self.keepsBatches = keepsBatches
+    self.yields = yields
   }
 
   func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(CommitError) {
@@ -112,7 +115,7 @@ final class TestLog: CommitLog, @unchecked Sendable {
           try! manager!.apply(
             slot: group.slot, firstVersion: group.first, transactionCount: group.batches.count, payload: bytes)
           // What is applied and not visible is there for others to meet.
-          sched_yield()
+          if yields { sched_yield() }
         }
         try! manager!.deliver(
           slot: group.slot, firstVersion: group.first, transactionCount: group.batches.count, payload: bytes)
