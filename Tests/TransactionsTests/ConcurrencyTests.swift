@@ -10,8 +10,8 @@ import Transactions
 // who wrote it, so that the checker can rebuild the order of versions and every dependency, and look for a cycle. It knows
 // nothing of snapshots or of how the certifier works.
 //
-// SYNOD_HISTORY_SECONDS=n runs rounds of some seconds each until n seconds are over (a fifth of that below serializable),
-// instead of one short round: tools/isolation histories.
+// SYNOD_HISTORY_SECONDS=n runs rounds of some seconds each until n seconds are over, for each kind and level, instead of
+// one short round: tools/isolation histories.
 
 /// How many rounds of a history test are run.
 struct HistoryRounds {
@@ -20,9 +20,7 @@ struct HistoryRounds {
   private let deadline: ContinuousClock.Instant?
   private(set) var count = 0
 
-  init(_ isolation: IsolationLevel) {
-    deadline = HistoryRounds.seconds.map { .now + .seconds(isolation == .serializable ? $0 : $0 / 5) }
-  }
+  init() { deadline = HistoryRounds.seconds.map { .now + .seconds($0) } }
 
   /// The seed of the next round, or nil when there have been enough.
   mutating func next() -> UInt64? {
@@ -43,14 +41,16 @@ struct ClientTransaction: Sendable {
   }
   var id: Int
   var operations: [Operation]
+  /// Nil: it wrote nothing.
+  var version: UInt64?
 }
 
 /// Adya's graph from lists alone: a list names all writers of its key in order.
 struct HistoryChecker {
   let transactions: [ClientTransaction]
 
-  /// A cycle as a list of identifiers, or nil; `allowed` says which cycles the level permits by their kinds of edges.
-  func findCycle(readWriteOnly: Bool = false) -> [Int]? {
+  /// The graph of all dependencies.
+  func graph() -> DependencyGraph {
     var final: [Int: [Int]] = [:]
     func note(_ key: Int, _ list: [Int]) {
       if list.count > final[key, default: []].count { final[key] = list }
@@ -64,15 +64,33 @@ struct HistoryChecker {
         }
       }
     }
-    var edges: [Int: Set<Int>] = [:]
-    func add(_ from: Int, _ to: Int) { if from != to { edges[from, default: []].insert(to) } }
-    for list in final.values { for (first, second) in zip(list, list.dropFirst()) { add(first, second) } }
+    var graph = DependencyGraph()
+    var versions: [Int: UInt64] = [:]
+    for transaction in transactions { versions[transaction.id] = transaction.version }
+    for transaction in transactions {
+      var newestRead: UInt64 = 0
+      func note(_ list: [Int]?) {
+        if let version = list?.last.flatMap({ versions[$0] }) { newestRead = max(newestRead, version) }
+      }
+      for operation in transaction.operations {
+        switch operation {
+        case .list(_, let list): note(list)
+        case .scan(_, _, let lists): for list in lists.values { note(list) }
+        case .append: break
+        }
+      }
+      graph.add(
+        transaction.id, version: transaction.version ?? newestRead, isReader: transaction.version == nil)
+    }
+    for list in final.values {
+      for (first, second) in zip(list, list.dropFirst()) { graph.connect(first, second, .writeWrite) }
+    }
     func read(_ reader: Int, _ key: Int, _ list: [Int]) {
       // Own appends at the end do not count.
-      let others = list.filter { $0 != reader }
-      if let last = others.last { add(last, reader) }
+      let others = list.last == reader ? list.dropLast() : list[...]
+      if let last = others.last { graph.connect(last, reader, .writeRead) }
       let order = final[key] ?? []
-      if let next = order.dropFirst(others.count).first(where: { $0 != reader }) { add(reader, next) }
+      if others.count < order.count { graph.connect(reader, order[others.count], .readWrite) }
     }
     for transaction in transactions {
       for operation in transaction.operations {
@@ -84,32 +102,7 @@ struct HistoryChecker {
         }
       }
     }
-    return cycle(in: edges)
-  }
-
-  private func cycle(in edges: [Int: Set<Int>]) -> [Int]? {
-    var state: [Int: Int] = [:]
-    for start in edges.keys.sorted() where state[start] == nil {
-      var stack: [(node: Int, next: [Int])] = [(start, edges[start, default: []].sorted())]
-      state[start] = 1
-      while let top = stack.last {
-        guard let next = top.next.last else {
-          state[top.node] = 2
-          stack.removeLast()
-          continue
-        }
-        stack[stack.count - 1].next.removeLast()
-        if state[next] == 1 {
-          let from = stack.firstIndex { $0.node == next }!
-          return stack[from...].map(\.node)
-        }
-        if state[next] == nil {
-          state[next] = 1
-          stack.append((next, edges[next, default: []].sorted()))
-        }
-      }
-    }
-    return nil
+    return graph
   }
 
   /// Every list is a prefix of the longest: nothing lost, nothing read that was not committed.
@@ -221,7 +214,7 @@ struct HistoryChecker {
           result.operations.append(.append(key: chosen))
         }
       }
-      try transaction.commit()
+      result.version = try transaction.commit()?.rawValue
       return result
     } catch {
       transaction.rollback()
@@ -233,14 +226,17 @@ struct HistoryChecker {
   func randomHistories(_ isolation: IsolationLevel) throws {
     var cycles = 0
     var committed = 0
-    var rounds = HistoryRounds(isolation)
+    var rounds = HistoryRounds()
     while let seed = rounds.next() {
       let database = try TestDatabase()
       let history = Self.history(database, isolation, seed: seed, perThread: HistoryRounds.isLong ? 5000 : 400)
       committed += history.count
       let checker = HistoryChecker(transactions: history)
       #expect(checker.isConsistent(), "seed \(seed)")
-      if let cycle = checker.findCycle() {
+      let graph = checker.graph()
+      if let cycle = graph.cycle([.writeWrite, .writeRead]) { Issue.record("seed \(seed): cycle \(cycle)") }
+      if let cycle = graph.readSkew() { Issue.record("seed \(seed): read skew \(cycle)") }
+      if let cycle = graph.cycle([.writeWrite, .writeRead, .readWrite]) {
         cycles += 1
         if isolation == .serializable { Issue.record("seed \(seed): cycle \(cycle)") }
       }

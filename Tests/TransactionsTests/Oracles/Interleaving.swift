@@ -1,5 +1,6 @@
 import Encoding
 import Storage
+import Testing
 import Transactions
 
 // Runs small transactions step by step on one thread, in a given order, and records what each saw. A step that has to wait
@@ -73,7 +74,8 @@ struct RunResult {
 }
 
 final class Interleaver {
-  let database: TestDatabase
+  private(set) var database: TestDatabase
+  private let options: TransactionManagerOptions
   let isolation: IsolationLevel
   let isHeld: Bool
   private var run: UInt64 = 0
@@ -84,7 +86,12 @@ final class Interleaver {
   init(_ isolation: IsolationLevel, isHeld: Bool = false, options: TransactionManagerOptions = .init()) throws {
     self.isolation = isolation
     self.isHeld = isHeld
-    database = try TestDatabase(isHeld ? .held : .inline, yields: false, memtableSizeBytes: 8 << 20, options: options)
+    self.options = options
+    database = try Interleaver.makeDatabase(isHeld, options)
+  }
+
+  private static func makeDatabase(_ isHeld: Bool, _ options: TransactionManagerOptions) throws -> TestDatabase {
+    try TestDatabase(isHeld ? .held : .inline, yields: false, memtableSizeBytes: 8 << 20, options: options)
   }
 
   final class Actor {
@@ -135,6 +142,11 @@ final class Interleaver {
   /// Rows of its own for the next run.
   func prepare(keyCount: Int, present: Set<Int>) throws -> RunResult {
     run += 1
+    // What earlier runs have written lies on the disk, that is in memory.
+    if run % 50_000 == 0 {
+      database.expectEmpty()
+      database = try Interleaver.makeDatabase(isHeld, options)
+    }
     var result = RunResult()
     let setup = try database.begin(.repeatableRead)
     var initial = [Int?](repeating: nil, count: keyCount)
