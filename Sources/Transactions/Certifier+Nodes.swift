@@ -170,7 +170,9 @@ extension Certifier {
     let node = Int(index)
     unsafe sizeBytes -= nodes[node].sizeBytes
     unsafe unlink(index)
-    unsafe nodes[node].footprint.recycle()
+    // What is small goes with the node to the next transaction that commits, which gives the memory back on its own thread
+    // and not under the latch.
+    unsafe nodes[node].footprint.recycle(keepsSmall: freeNodes.count < 64)
     unsafe nodes[node].edges.removeAll()
     unsafe nodes[node].isKept = false
     unsafe nodes[node].isOld = false

@@ -115,8 +115,9 @@ extension Certifier {
   private func isDangerous(_ edges: borrowing RawList<CertifierEdge>, _ node: Int, for snapshot: UInt64) -> Bool {
     if unsafe node >= 0 && nodes[node].isContracted { return true }
     for position in unsafe 0..<edges.count where unsafe edges[position].kind == CertifierEdge.readWrite {
-      let target = unsafe nodes[Int(edges[position].to)]
-      if unsafe (target.version > 0 && target.version <= snapshot) || target.isContracted { return true }
+      let target = unsafe Int(edges[position].to)
+      let version = unsafe nodes[target].version
+      if unsafe (version > 0 && version <= snapshot) || nodes[target].isContracted { return true }
     }
     return false
   }

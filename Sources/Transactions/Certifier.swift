@@ -2,6 +2,7 @@ internal import Encoding
 internal import Storage
 
 // The certifier: may this serializable transaction commit? A value without latch, clock or thread; the sequencer owns it.
+// Not copyable, because a copy would be made where nobody sees it: of a class's property, to ask it a question.
 //
 // The graph. Nodes are serializable transactions that are committed or sequenced ("committed" below). Edges say who comes
 // first in every equivalent serial order:
@@ -127,7 +128,7 @@ struct CertifierNode {
 }
 
 @unsafe
-struct Certifier {
+struct Certifier: ~Copyable {
   /// What came of a certification.
   @unsafe
   enum Verdict {

@@ -386,7 +386,9 @@ struct Footprint {
   }
 
   /// Forgets everything, and keeps small lists for the next user.
-  mutating func recycle() {
+  ///
+  /// - Parameter keepsSmall: also the memory of the keys, if that is little.
+  mutating func recycle(keepsSmall: Bool = false) {
     if unsafe points.capacity > 64 { unsafe points.free() } else { unsafe points.removeAll() }
     if unsafe intervals.capacity > 64 { unsafe intervals.free() } else { unsafe intervals.removeAll() }
     if unsafe written.capacity > 64 { unsafe written.free() } else { unsafe written.removeAll() }
@@ -396,7 +398,7 @@ struct Footprint {
       unsafe writtenIntervals.removeAll()
     }
     if unsafe table.capacity > 256 { unsafe table.free() } else { unsafe table.removeAll() }
-    unsafe arena.free()
+    if unsafe !keepsSmall || arena.sizeBytes > 4096 { unsafe arena.free() }
   }
 
   var sizeBytes: Int {

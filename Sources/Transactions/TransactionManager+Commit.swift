@@ -288,7 +288,10 @@ extension TransactionManager {
   func abandon(_ transaction: Transaction, _ error: CommitError) -> TransactionError {
     sequencer.latch.lock()
     let inFlight = unsafe sequencer.takeInFlight(transaction.version, of: transaction)
-    if unsafe inFlight != nil { unsafe sequencer.certifier.discard(version: transaction.version.rawValue) }
+    if unsafe inFlight != nil {
+      unsafe sequencer.certifier.discard(version: transaction.version.rawValue)
+      prune()
+    }
     sequencer.latch.unlock()
     if let inFlight = unsafe inFlight {
       lockTable.unlock(transaction)

@@ -64,6 +64,7 @@ extension TransactionManager {
       at = at.advanced(by: 1)
     }
     unsafe sequencer.nextVersion = min(sequencer.nextVersion, version)
+    prune()
     sequencer.latch.unlock()
     for index in unsafe discarded.indices {
       unsafe discarded[index]._withUnsafeGuaranteedRef { transaction in

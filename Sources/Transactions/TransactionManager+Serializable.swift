@@ -113,7 +113,8 @@ extension TransactionManager {
     unsafe sequencer.certifier.commit(
       id: transaction.id, session: transaction.session, snapshot: snapshot, version: version,
       footprint: &transaction.footprint)
-    prune()
+    // Who has written prunes when it is delivered, with its whole group.
+    if version == 0 { prune() }
     transaction.certifierPlace = -1
   }
 
