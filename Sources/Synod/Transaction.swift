@@ -75,13 +75,8 @@ public final class Transaction {
     from lower: [UInt8] = [], to upper: [UInt8]? = nil, reverse: Bool = false,
     _ body: (_ key: [UInt8], _ value: [UInt8]) throws -> Bool
   ) throws {
-    let range = KeyRange(lower: [userKeySpace] + lower, upper: upper.map { [userKeySpace] + $0 } ?? [userKeySpace + 1])
-    let cursor = try rethrow { () throws(TransactionError) in try inner.cursor(range, reverse: reverse) }
-    defer { cursor.close() }
-    while try rethrow({ () throws(TransactionError) in try cursor.next() }) {
-      let key = unsafe Array(cursor.key.dropFirst())
-      let value = unsafe Array(cursor.value)
-      guard try body(key, value) else { return }
+    unsafe try walk(from: lower, to: upper, reverse: reverse) { key, value in
+      unsafe try body(Array(key), Array(value))
     }
   }
 
@@ -90,12 +85,26 @@ public final class Transaction {
     from lower: [UInt8] = [], to upper: [UInt8]? = nil, reverse: Bool = false,
     _ body: (_ key: RawSpan, _ value: RawSpan) throws -> Bool
   ) throws {
+    unsafe try walk(from: lower, to: upper, reverse: reverse) { key, value in unsafe try body(key.bytes, value.bytes) }
+  }
+
+  private func walk(
+    from lower: [UInt8], to upper: [UInt8]?, reverse: Bool,
+    _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws -> Bool
+  ) throws {
     let range = KeyRange(lower: [userKeySpace] + lower, upper: upper.map { [userKeySpace] + $0 } ?? [userKeySpace + 1])
     let cursor = try rethrow { () throws(TransactionError) in try inner.cursor(range, reverse: reverse) }
     defer { cursor.close() }
-    while try rethrow({ () throws(TransactionError) in try cursor.next() }) {
-      let key = unsafe UnsafeRawBufferPointer(rebasing: cursor.key.dropFirst())
-      guard unsafe try body(key.bytes, cursor.value.bytes) else { return }
+    let rows = RowBatch()
+    while true {
+      let count = try rethrow { () throws(TransactionError) in try cursor.nextRows(into: rows, withKeys: true) }
+      guard count > 0 else { return }
+      // The next call says why, where the body ended the transaction.
+      for index in 0..<count where inner.state == .active {
+        cursor.taken = index + 1
+        let key = unsafe UnsafeRawBufferPointer(rebasing: rows.key(index).dropFirst())
+        guard unsafe try body(key, rows.value(index)) else { return }
+      }
     }
   }
 

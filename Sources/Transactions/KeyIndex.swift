@@ -3,15 +3,16 @@ internal import Glibc
 // An ordered index over keys that lie elsewhere: a sorted array cut into leaves of up to 128, with a directory of leaves.
 //
 //   directory:  [head of first key | leaf] [head | leaf] …          binary search
-//   leaf:       count | heads (8 bytes each, sorted) | identifiers (4 bytes each)
+//   leaf:       count | heads (16 bytes each, sorted) | identifiers (4 bytes each)
 //
-// A head is the first eight bytes of a key as a big-endian number: unequal heads order two keys without touching them.
+// A head is the first sixteen bytes of a key as a big-endian number: unequal heads order two keys without touching them,
+// which would be two cache misses. Of eight bytes, five would be the number of the table, and one a sign.
 //
 // 1. Within and across leaves keys ascend strictly; no leaf is empty, except the only one.
 // 2. Keys are added, and removed only by those that use `remove`; nothing else moves them.
 // 3. Keys that arrive in ascending order fill leaves completely (a full last leaf is followed by a new one, not split).
 //
-// A flat directory costs a memmove of 8 KiB per 64 insertions at a million keys (about 10 ns each): a third level would
+// A flat directory costs a memmove of 12 KiB per 64 insertions at a million keys (about 15 ns each): a third level would
 // cost every search more than it saves. The first leaf begins with room for eight, so that a transaction of one row pays
 // for one small allocation.
 
@@ -26,13 +27,44 @@ func order(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
   return a.count - b.count
 }
 
-/// The first eight bytes of `key` as a number that orders as the bytes do, missing ones as zero.
+/// The first sixteen bytes of a key as a number that orders as the bytes do, missing ones as zero.
+struct KeyHead: BitwiseCopyable, Equatable {
+  let high: UInt64
+  let low: UInt64
+
+  @inline(__always)
+  static func < (a: KeyHead, b: KeyHead) -> Bool { a.high != b.high ? a.high < b.high : a.low < b.low }
+  @inline(__always)
+  static func > (a: KeyHead, b: KeyHead) -> Bool { b < a }
+}
+
 @inline(__always)
-func head(_ key: UnsafeRawBufferPointer) -> UInt64 {
-  if key.count >= 8 { return unsafe UInt64(bigEndian: key.loadUnaligned(as: UInt64.self)) }
-  var head: UInt64 = 0
-  for index in 0..<key.count { head |= unsafe UInt64(key[index]) << UInt64(56 - 8 * index) }
-  return head
+func longHead(_ key: UnsafeRawBufferPointer) -> KeyHead {
+  if key.count >= 16 {
+    return unsafe KeyHead(
+      high: UInt64(bigEndian: key.loadUnaligned(as: UInt64.self)),
+      low: UInt64(bigEndian: key.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+  }
+  return unsafe KeyHead(high: word(key, 0), low: word(key, 8))
+}
+
+/// The first eight bytes alone.
+@inline(__always)
+func head(_ key: UnsafeRawBufferPointer) -> UInt64 { unsafe word(key, 0) }
+
+/// The eight bytes of `key` from `offset` on, missing ones as zero.
+@inline(__always)
+private func word(_ key: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
+  if key.count >= offset &+ 8 {
+    return unsafe UInt64(bigEndian: key.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+  }
+  var word: UInt64 = 0
+  var index = offset
+  while index < key.count {
+    word |= unsafe UInt64(key[index]) << UInt64(56 &- 8 &* (index &- offset))
+    index &+= 1
+  }
+  return word
 }
 
 /// Where the keys of an index lie.
@@ -50,7 +82,7 @@ struct KeyIndex {
 
   @unsafe
   private struct DirectoryEntry: BitwiseCopyable {
-    var head: UInt64
+    var head: KeyHead
     var leaf: Leaf
   }
 
@@ -85,7 +117,7 @@ struct KeyIndex {
   @inline(__always)
   func find(_ key: UnsafeRawBufferPointer, in source: borrowing some KeySource) -> UInt32? {
     guard unsafe count > 0 else { return nil }
-    let head = unsafe head(key)
+    let head = unsafe longHead(key)
     // Keys that arrive in ascending order are not searched for.
     let last = unsafe directory[directory.count - 1].leaf
     if unsafe isGreater(key, head, than: last, last.count - 1, source) { return nil }
@@ -100,7 +132,7 @@ struct KeyIndex {
   /// The first place whose key is not smaller than `key`; `end` if there is none.
   func lowerBound(_ key: UnsafeRawBufferPointer, in source: borrowing some KeySource) -> Position {
     guard unsafe count > 0 else { return unsafe end }
-    let head = unsafe head(key)
+    let head = unsafe longHead(key)
     let index = unsafe leafIndex(key, head, source)
     let leaf = unsafe directory[index].leaf
     let slot = unsafe leaf.lowerBound(key, head, source)
@@ -133,7 +165,7 @@ struct KeyIndex {
 
   /// The last leaf whose first key is not greater than `key`, or the first leaf.
   @inline(__always)
-  private func leafIndex(_ key: UnsafeRawBufferPointer, _ head: UInt64, _ source: borrowing some KeySource) -> Int {
+  private func leafIndex(_ key: UnsafeRawBufferPointer, _ head: KeyHead, _ source: borrowing some KeySource) -> Int {
     var low = 0
     var high = unsafe directory.count
     while high - low > 1 {
@@ -155,7 +187,7 @@ struct KeyIndex {
   /// The identifier of `key`; if the key is new, it is added under `make()`, whose key must lie in the source by then.
   @inline(__always)
   mutating func insert(_ key: UnsafeRawBufferPointer, identifier: UInt32, in source: borrowing some KeySource) {
-    let head = unsafe head(key)
+    let head = unsafe longHead(key)
     if unsafe directory.isEmpty {
       let leaf = unsafe spareLeaf ?? Leaf(capacity: KeyIndex.firstCapacity)
       unsafe spareLeaf = nil
@@ -177,14 +209,14 @@ struct KeyIndex {
 
   @inline(__always)
   private func isGreater(
-    _ key: UnsafeRawBufferPointer, _ head: UInt64, than leaf: Leaf, _ slot: Int, _ source: borrowing some KeySource
+    _ key: UnsafeRawBufferPointer, _ head: KeyHead, than leaf: Leaf, _ slot: Int, _ source: borrowing some KeySource
   ) -> Bool {
     let other = unsafe leaf.heads[slot]
     if other != head { return head > other }
     return unsafe order(key, source.key(leaf.identifiers[slot])) > 0
   }
 
-  private mutating func insert(_ head: UInt64, _ identifier: UInt32, at position: Position) {
+  private mutating func insert(_ head: KeyHead, _ identifier: UInt32, at position: Position) {
     unsafe count += 1
     unsafe changes &+= 1
     let index = position.leaf
@@ -247,7 +279,7 @@ private struct Leaf: BitwiseCopyable {
   private static let headerSizeBytes = 8
   private let memory: UnsafeMutableRawPointer
 
-  static func sizeBytes(_ capacity: Int) -> Int { unsafe headerSizeBytes + capacity * 12 }
+  static func sizeBytes(_ capacity: Int) -> Int { unsafe headerSizeBytes + capacity * 20 }
 
   init(capacity: Int) {
     guard let memory = unsafe malloc(Leaf.sizeBytes(capacity)) else { fatalError("out of memory") }
@@ -271,16 +303,16 @@ private struct Leaf: BitwiseCopyable {
   }
   var capacity: Int { unsafe Int(memory.load(fromByteOffset: 4, as: Int16.self)) }
   private var isBorrowed: Bool { unsafe memory.load(fromByteOffset: 6, as: Int16.self) != 0 }
-  var heads: UnsafeMutablePointer<UInt64> {
-    unsafe (memory + Leaf.headerSizeBytes).assumingMemoryBound(to: UInt64.self)
+  var heads: UnsafeMutablePointer<KeyHead> {
+    unsafe (memory + Leaf.headerSizeBytes).assumingMemoryBound(to: KeyHead.self)
   }
   var identifiers: UnsafeMutablePointer<UInt32> {
-    unsafe (memory + Leaf.headerSizeBytes + capacity * 8).assumingMemoryBound(to: UInt32.self)
+    unsafe (memory + Leaf.headerSizeBytes + capacity * 16).assumingMemoryBound(to: UInt32.self)
   }
 
   /// The first slot whose key is not smaller than `key`.
   @inline(__always)
-  func lowerBound(_ key: UnsafeRawBufferPointer, _ head: UInt64, _ source: borrowing some KeySource) -> Int {
+  func lowerBound(_ key: UnsafeRawBufferPointer, _ head: KeyHead, _ source: borrowing some KeySource) -> Int {
     var low = 0
     var high = unsafe count
     let heads = unsafe heads
@@ -298,10 +330,10 @@ private struct Leaf: BitwiseCopyable {
     return low
   }
 
-  func insert(_ head: UInt64, _ identifier: UInt32, at slot: Int) {
+  func insert(_ head: KeyHead, _ identifier: UInt32, at slot: Int) {
     let moved = unsafe count - slot
     if moved > 0 {
-      unsafe memmove(heads + slot + 1, heads + slot, moved * 8)
+      unsafe memmove(heads + slot + 1, heads + slot, moved * 16)
       unsafe memmove(identifiers + slot + 1, identifiers + slot, moved * 4)
     }
     unsafe heads[slot] = head
@@ -312,7 +344,7 @@ private struct Leaf: BitwiseCopyable {
   func remove(at slot: Int) {
     let moved = unsafe count - slot - 1
     if moved > 0 {
-      unsafe memmove(heads + slot, heads + slot + 1, moved * 8)
+      unsafe memmove(heads + slot, heads + slot + 1, moved * 16)
       unsafe memmove(identifiers + slot, identifiers + slot + 1, moved * 4)
     }
     unsafe count -= 1
@@ -320,7 +352,7 @@ private struct Leaf: BitwiseCopyable {
 
   func grown(to capacity: Int) -> Leaf {
     let other = unsafe Leaf(capacity: capacity)
-    unsafe memcpy(other.heads, heads, count * 8)
+    unsafe memcpy(other.heads, heads, count * 16)
     unsafe memcpy(other.identifiers, identifiers, count * 4)
     unsafe other.count = unsafe count
     unsafe free()
@@ -332,7 +364,7 @@ private struct Leaf: BitwiseCopyable {
     let right = unsafe Leaf(capacity: capacity)
     let kept = unsafe count / 2
     let moved = unsafe count - kept
-    unsafe memcpy(right.heads, heads + kept, moved * 8)
+    unsafe memcpy(right.heads, heads + kept, moved * 16)
     unsafe memcpy(right.identifiers, identifiers + kept, moved * 4)
     unsafe right.count = moved
     unsafe count = kept

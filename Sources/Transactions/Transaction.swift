@@ -300,6 +300,15 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe writes.delete(entry)
   }
 
+  /// Like `delete`, for a key that no other transaction may write now, because the lock of another key guards it.
+  package func deleteUnshared(_ key: UnsafeRawBufferPointer) throws(TransactionError) {
+    unsafe try checkWritable(key, 0)
+    _ = try currentSnapshot()
+    prepareWriting()
+    let entry = unsafe entry(of: key)
+    unsafe writes.delete(entry)
+  }
+
   /// Deletes every key of `start ..< end`, in space that does not depend on how many there are. Locks the whole interval.
   package func deleteRange(
     _ start: UnsafeRawBufferPointer, _ end: UnsafeRawBufferPointer

@@ -1,5 +1,5 @@
 internal import Encoding
-internal import Storage
+package import Storage
 
 /// The keys and values of a range as one transaction sees them when it opens the cursor: its snapshot, and its own writes
 /// up to then. Remembers, for a serializable transaction, exactly the interval that it passed over.
@@ -53,7 +53,7 @@ package final class TransactionCursor {
       transaction.manager.engine.release(hold)
       throw .storage(error)
     }
-    mergesOwn = unsafe !transaction.writes.isUntouched
+    mergesOwn = unsafe transaction.writes.touches(range)
     sequence = unsafe mergesOwn ? transaction.writes.openCursor() : 0
     if unsafe transaction.remembersReads && isRemembered {
       unsafe transaction.openCursors.append(Unmanaged.passUnretained(self))
@@ -64,7 +64,8 @@ package final class TransactionCursor {
 
   /// Valid after `next()` returned true, until the next call of it.
   package var key: UnsafeRawBufferPointer {
-    unsafe current == .own ? transaction.writes.entries.key(UInt32(ownEntry)) : engineCursor.key
+    if isBatched { return unsafe rows.unsafelyUnwrapped.key(max(taken, 1) - 1) }
+    return unsafe current == .own ? transaction.writes.entries.key(UInt32(ownEntry)) : engineCursor.key
   }
   package var value: UnsafeRawBufferPointer { unsafe current == .own ? ownValue : engineCursor.value }
 
@@ -138,6 +139,47 @@ package final class TransactionCursor {
       }
       isOwnConsumed = true
     }
+  }
+
+  // MARK: Many at once
+
+  /// Where `nextRows` put what it came to.
+  private var rows: RowBatch?
+  /// How many of them count as read, at least one: to be set, where reads are remembered, before anything else is asked of
+  /// the transaction.
+  @exclusivity(unchecked) package var taken = 0
+  private var isBatched = false
+  private var batchLimit = 4
+  /// Whether `taken` matters.
+  package var isRemembering: Bool { unsafe transaction.remembersReads && isRemembered }
+
+  /// Moves on by some rows, which `batch` (always the same one) then has, and returns how many, 0 at the end; they are
+  /// valid until the next call. Few at first, and more from call to call. Use either this or `next`, and `seek` only with
+  /// `next`.
+  ///
+  /// - Parameter withKeys: whether the keys will be looked at.
+  package func nextRows(into batch: RowBatch, withKeys: Bool) throws(TransactionError) -> Int {
+    try transaction.checkActive()
+    guard isOpen && !isAtEnd else { return 0 }
+    rows = batch
+    unsafe taken = 0
+    let withKeys = withKeys || isRemembering
+    guard !mergesOwn else {
+      batch.begin(1, withKeys: withKeys)
+      if try next() { unsafe batch.add(key, value) }
+      return batch.count
+    }
+    do throws(StorageError) {
+      try engineCursor.next(into: batch, atMost: batchLimit, withKeys: withKeys)
+    } catch {
+      isBatched = false
+      current = .none
+      throw .storage(error)
+    }
+    batchLimit = min(batchLimit * 4, RowBatch.mostRows)
+    isBatched = batch.count > 0
+    if isBatched { current = .engine } else { finishRange() }
+    return batch.count
   }
 
   // MARK: The transaction's own writes
@@ -311,6 +353,9 @@ package final class TransactionCursor {
       }
     }
     if mergesOwn { unsafe transaction.writes.closeCursor() }
+    rows?.clear()
+    rows = nil
+    isBatched = false
     transaction.manager.engine.release(hold)
     current = .none
   }

@@ -103,6 +103,14 @@ struct WriteSet {
 
   /// Nothing to look up: neither entries (of any kind) nor ranges.
   var isUntouched: Bool { unsafe entries.isEmpty && ranges.isEmpty }
+  /// Whether a cursor over `range` has anything to look up.
+  func touches(_ range: KeyRange) -> Bool {
+    if unsafe isUntouched { return false }
+    if unsafe !ranges.isEmpty { return true }
+    let first = unsafe range.lower.withUnsafeBytes { unsafe index.lowerBound($0, in: entries) }
+    guard unsafe !index.isEnd(first) else { return false }
+    return unsafe range.contains(entries.key(index.identifier(at: first)))
+  }
   /// Something to commit.
   var hasWrites: Bool { unsafe writeCount > 0 || !ranges.isEmpty }
 

@@ -37,6 +37,28 @@ import Transactions
     database.expectEmpty()
   }
 
+  /// Of rows that were fetched many at once, those count as read that were made use of.
+  @Test(arguments: [1, 2, 3]) func rowsThatWereNotTakenWereNotRead(taken: Int) throws {
+    let database = try TestDatabase()
+    try database.write(["a": "1", "b": "1", "c": "1", "d": "1", "e": "1"])
+    let reader = try database.begin(.serializable)
+    let cursor = try reader.cursor(KeyRange(lower: [0x61], upper: [0x7a]))
+    #expect(try cursor.nextRows(into: RowBatch(), withKeys: false) > 3)
+    cursor.taken = taken
+    cursor.close()
+    let other = try database.begin(.serializable)
+    #expect(try other.get("x") == nil)
+    try other.put("c", "new")
+    try reader.put("x", "new")
+    try other.commit()
+    if taken < 3 {
+      try reader.commit()
+    } else {
+      #expect(throws: TransactionError.self) { try reader.commit() }
+    }
+    database.expectEmpty()
+  }
+
   @Test func intervalsAreExact() throws {
     let database = try TestDatabase()
     try database.write(["b": "1", "d": "1", "f": "1"])

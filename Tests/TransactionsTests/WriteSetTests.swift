@@ -129,6 +129,14 @@ import Transactions
         reverse ? target.lexicographicallyPrecedes($0.0) : $0.0.lexicographicallyPrecedes(target)
       }
     }
+    let row = RowBatch()
+    while seeks == 0, case let count = try cursor.nextRows(into: row, withKeys: true), count > 0 {
+      for index in 0..<count {
+        try #require(!expected.isEmpty, "\(trace)")
+        let wanted = expected.removeFirst()
+        try #require(Array(row.key(index)) == wanted.0 && Array(row.value(index)) == wanted.1, "\(trace)")
+      }
+    }
     while try cursor.next() {
       trace.append("next \(Array(cursor.key))")
       try #require(!expected.isEmpty, "\(trace)")

@@ -33,6 +33,67 @@ private final class GroupStates {
   var reservedBytes: Int { unsafe chunks.count * GroupStates.perChunk * sizeBytes }
 }
 
+/// The rows of one group that wait for the group's end, for an aggregate with DISTINCT or ORDER BY.
+private final class BufferedRows {
+  let store: RowStore
+  /// Of the rows so far, where duplicates are to be left out: open addressing, row + 1.
+  private var table: [Int32] = []
+  private var hashes: [UInt32] = []
+
+  init(width: Int, limitBytes: Int) { store = RowStore(width: width, limitBytes: limitBytes) }
+
+  /// Whether `values` are no row's yet; if so, they must be added as the next row.
+  func isNew(_ values: ValueBuffer, _ orders: [KeyOrder]) -> Bool {
+    if (hashes.count + 1) * 2 > table.count { grow() }
+    var hash: UInt64 = 0
+    for index in orders.indices { hash = ValueOrder.mix(hash ^ orders[index].order.hashWithNull(values[index])) }
+    let short = UInt32(truncatingIfNeeded: hash)
+    let mask = table.count - 1
+    var place = Int(short) & mask
+    while table[place] != 0 {
+      let row = Int(table[place]) - 1
+      if hashes[row] == short, orders.indices.allSatisfy({ orders[$0].compare(store.value(row, $0), values[$0]) == 0 })
+      {
+        return false
+      }
+      place = (place + 1) & mask
+    }
+    hashes.append(short)
+    table[place] = Int32(hashes.count)
+    return true
+  }
+
+  private func grow() {
+    table = Array(repeating: 0, count: max(16, table.count * 2))
+    let mask = table.count - 1
+    for row in hashes.indices {
+      var place = Int(hashes[row]) & mask
+      while table[place] != 0 { place = (place + 1) & mask }
+      table[place] = Int32(row + 1)
+    }
+  }
+}
+
+/// An aggregate as the loop over the rows sees it: nothing in here is counted.
+@unsafe
+private struct AggregateStep {
+  let runner: Unmanaged<AggregateRunner>
+  let shape: AggregateFunction.Shape
+  let stateOffset: Int
+  /// Of a shape of its own: the argument's slot, -1 where it must be evaluated first, -2 where there is none.
+  let slot: FrameSlot
+
+  init(_ runner: AggregateRunner) {
+    unsafe self.runner = .passUnretained(runner)
+    unsafe stateOffset = runner.stateOffset
+    let isSimple =
+      runner.filter == nil && !runner.isBuffered && runner.arguments.count == runner.function.arguments.count
+      && runner.arguments.count <= 1
+    unsafe shape = isSimple ? runner.function.shape : .other
+    unsafe slot = runner.arguments.first.map { $0.column ?? -1 } ?? -2
+  }
+}
+
 /// One aggregate of the node, compiled.
 private final class AggregateRunner {
   let function: AggregateFunction
@@ -46,7 +107,7 @@ private final class AggregateRunner {
   let isDistinct: Bool
   let orderKeys: [CompiledExpression]
   let orders: [KeyOrder]
-  var buffers: [RowStore] = []
+  var buffers: [BufferedRows] = []
 
   init(_ item: AggregateItem, stateOffset: Int) throws(SQLError) {
     let call = item.call
@@ -76,6 +137,7 @@ private final class AggregateRunner {
 }
 
 /// GROUP BY and aggregates.
+@safe
 final class AggregateSource: EvaluatingSource {
   private let input: RowSource
   private let node: AggregateNode
@@ -84,18 +146,21 @@ final class AggregateSource: EvaluatingSource {
   private let keyOrders: [ValueOrder]
   private let keySlots: [FrameSlot]
   private let runners: [AggregateRunner]
+  private let steps: UnsafeMutableBufferPointer<AggregateStep>
+  /// The slots of the keys, if all of them are plain columns.
+  private let plainKeys: [FrameSlot]?
   private let hasSets: Bool
   private let keyStore: RowStore
   private let states: GroupStates
   private let stateArena = Arena(initialBytes: 1024)
   private let keyValues: ValueBuffer
-  private var table: [Int32] = []
-  private var hashes: [UInt32] = []
+  @exclusivity(unchecked) private var table: [Int32] = []
+  @exclusivity(unchecked) private var hashes: [UInt32] = []
   private var emitted = 0
   private var isFilled = false
   /// Sorted: whether the input's next row is in the frame already.
   private var hasPending = false
-  private var counter = 0
+  @exclusivity(unchecked) private var counter = 0
 
   init(
     _ state: ExecutionState, _ node: AggregateNode, _ input: RowSource, _ strategy: AggregateStrategy
@@ -113,6 +178,10 @@ final class AggregateSource: EvaluatingSource {
       offset += (max(item.call.function.stateSize, 1) + 15) & ~15
     }
     self.runners = runners
+    unsafe steps = .allocate(capacity: runners.count)
+    for (index, runner) in runners.enumerated() { unsafe steps.initializeElement(at: index, to: AggregateStep(runner)) }
+    let columns = keys.compactMap(\.column)
+    plainKeys = columns.count == keys.count ? columns : nil
     hasSets = node.sets.count > 1 || (node.sets.count == 1 && node.sets[0].count != node.keys.count)
     states = GroupStates(sizeBytes: offset)
     keyStore = RowStore(width: node.keys.count + 1, limitBytes: state.services.workMemoryBytes)
@@ -120,6 +189,8 @@ final class AggregateSource: EvaluatingSource {
     super.init(state)
     unsafe context.stateArena = stateArena
   }
+
+  deinit { unsafe steps.deallocate() }
 
   override func open() throws(SQLError) {
     refresh()
@@ -134,7 +205,7 @@ final class AggregateSource: EvaluatingSource {
     keyStore.removeAll()
     states.removeAll()
     stateArena.reset()
-    hashes.removeAll(keepingCapacity: true)
+    unsafe hashes.removeAll(keepingCapacity: true)
     for runner in runners { runner.buffers.removeAll() }
   }
 
@@ -149,7 +220,7 @@ final class AggregateSource: EvaluatingSource {
       unsafe runner.function.initialize(states[group] + runner.stateOffset)
       if runner.isBuffered {
         runner.buffers.append(
-          RowStore(
+          BufferedRows(
             width: runner.arguments.count + runner.orderKeys.count,
             limitBytes: state.services.workMemoryBytes))
       }
@@ -161,22 +232,22 @@ final class AggregateSource: EvaluatingSource {
     var hash: UInt64 = UInt64(set)
     for index in keyOrders.indices { hash = ValueOrder.mix(hash ^ keyOrders[index].hashWithNull(keyValues[index])) }
     let short = UInt32(truncatingIfNeeded: hash)
-    var mask = table.count - 1
+    var mask = unsafe table.count &- 1
     var place = Int(short) & mask
-    while table[place] != 0 {
-      let group = Int(table[place]) - 1
-      if hashes[group] == short, isEqual(group, set) { return group }
-      place = (place + 1) & mask
+    while case let entry = unsafe table[place], entry != 0 {
+      let group = Int(entry) &- 1
+      if unsafe hashes[group] == short, isEqual(group, set) { return group }
+      place = (place &+ 1) & mask
     }
-    if (states.count + 1) * 2 > table.count {
+    if unsafe (states.count + 1) * 2 > table.count {
       rehash()
-      mask = table.count - 1
+      mask = unsafe table.count - 1
       place = Int(short) & mask
-      while table[place] != 0 { place = (place + 1) & mask }
+      while unsafe table[place] != 0 { place = (place + 1) & mask }
     }
     let group = addGroup(set)
-    hashes.append(short)
-    table[place] = Int32(group + 1)
+    unsafe hashes.append(short)
+    unsafe table[place] = Int32(group + 1)
     if group & 0xff == 0 { try checkMemory() }
     return group
   }
@@ -191,12 +262,12 @@ final class AggregateSource: EvaluatingSource {
   }
 
   private func rehash() {
-    table = Array(repeating: 0, count: max(64, table.count * 2))
-    let mask = table.count - 1
-    for group in hashes.indices {
-      var place = Int(hashes[group]) & mask
-      while table[place] != 0 { place = (place + 1) & mask }
-      table[place] = Int32(group + 1)
+    unsafe table = unsafe Array(repeating: 0, count: max(64, table.count * 2))
+    let mask = unsafe table.count - 1
+    for group in unsafe hashes.indices {
+      var place = unsafe Int(hashes[group]) & mask
+      while unsafe table[place] != 0 { place = (place + 1) & mask }
+      unsafe table[place] = Int32(group + 1)
     }
   }
 
@@ -218,26 +289,67 @@ final class AggregateSource: EvaluatingSource {
   @inline(__always)
   private func accumulate(_ group: Int) throws(SQLError) {
     let start = unsafe states[group]
-    for runner in runners {
-      if let filter = runner.filter, unsafe !(try filter.holds(frame, &context)) { continue }
-      var hasNull = false
-      for index in runner.arguments.indices {
-        let value = unsafe try runner.arguments[index].value(frame, &context)
-        if value.isNull { hasNull = true }
-        runner.values[index] = value
-      }
-      if hasNull, runner.function.isStrict { continue }
-      if runner.isBuffered {
-        try buffer(runner, group)
+    var index = 0
+    while index < (unsafe steps.count) {
+      let step = unsafe steps[index]
+      index &+= 1
+      let state = unsafe start + step.stateOffset
+      if case .other = unsafe step.shape {
+        unsafe try call(step, state, group)
         continue
       }
-      try unsafe runner.function.accumulate(
-        start + runner.stateOffset, Arguments(runner.values.pointer, count: runner.arguments.count), &context)
+      var value = Value(true)
+      if unsafe step.slot >= 0 {
+        value = unsafe frame[step.slot]
+      } else if unsafe step.slot == -1 {
+        value = unsafe try evaluateArgument(step)
+      }
+      if value.isNull { continue }
+      switch unsafe step.shape {
+      case .other: break
+      case .count: unsafe state.assumingMemoryBound(to: Int64.self).pointee &+= 1
+      case .integerSum: unsafe state.assumingMemoryBound(to: IntegerSum.self).pointee.add(value.int)
+      case .doubleSum:
+        unsafe try state.assumingMemoryBound(to: DoubleSum.self).pointee.add(value.double, single: false)
+      case .extreme(let order, let wanted):
+        let held = unsafe state.assumingMemoryBound(to: HeldValue.self)
+        if unsafe !held.pointee.isSet || order.compare(value, held.pointee.value) == wanted {
+          unsafe held.pointee.holdPlain(value)
+        }
+      }
     }
   }
 
+  @inline(never)
+  private func evaluateArgument(_ step: AggregateStep) throws(SQLError) -> Value {
+    let runner = unsafe step.runner.takeUnretainedValue()
+    return unsafe try runner.arguments[0].value(frame, &context)
+  }
+
+  /// Gives the row in the frame to an aggregate that has no shape of its own.
+  @inline(never)
+  private func call(
+    _ step: AggregateStep, _ state: UnsafeMutableRawPointer, _ group: Int
+  ) throws(SQLError) {
+    let runner = unsafe step.runner.takeUnretainedValue()
+    if let filter = runner.filter, unsafe !(try filter.holds(frame, &context)) { return }
+    var hasNull = false
+    for index in runner.arguments.indices {
+      let value = unsafe try runner.arguments[index].value(frame, &context)
+      if value.isNull { hasNull = true }
+      runner.values[index] = value
+    }
+    if hasNull, runner.function.isStrict { return }
+    if runner.isBuffered { return try buffer(runner, group) }
+    try unsafe runner.function.accumulate(
+      state, Arguments(runner.values.pointer, count: runner.arguments.count), &context)
+  }
+
   private func buffer(_ runner: AggregateRunner, _ group: Int) throws(SQLError) {
-    let store = runner.buffers[group]
+    let buffer = runner.buffers[group]
+    // Under an ORDER BY of their own rows may differ where arguments do not.
+    if runner.isDistinct, runner.orderKeys.isEmpty, !buffer.isNew(runner.values, runner.orders) { return }
+    let store = buffer.store
     let row = store.addRow()
     for index in runner.arguments.indices { store.set(row, index, runner.values[index]) }
     for (index, key) in runner.orderKeys.enumerated() {
@@ -247,7 +359,7 @@ final class AggregateSource: EvaluatingSource {
   }
 
   private func drain(_ runner: AggregateRunner, _ group: Int) throws(SQLError) {
-    let store = runner.buffers[group]
+    let store = runner.buffers[group].store
     let count = runner.arguments.count
     let first = runner.orderKeys.isEmpty ? 0 : count
     var rows = Array(0..<store.count)
@@ -274,7 +386,12 @@ final class AggregateSource: EvaluatingSource {
     }
   }
 
+  @inline(__always)
   private func evaluateKeys() throws(SQLError) {
+    if let plainKeys {
+      for index in plainKeys.indices { keyValues[index] = frame[plainKeys[index]] }
+      return
+    }
     for index in keys.indices { keyValues[index] = unsafe try keys[index].value(frame, &context) }
   }
 
@@ -294,12 +411,14 @@ final class AggregateSource: EvaluatingSource {
     isFilled = true
     if strategy == .plain {
       let group = addGroup(0)
-      while try input.next() {
-        try tick()
-        try accumulate(group)
+      if !(try countScan(group)) {
+        while try input.next() {
+          try tick()
+          try accumulate(group)
+        }
       }
     } else {
-      table = Array(repeating: 0, count: 64)
+      unsafe table = Array(repeating: 0, count: 64)
       while try input.next() {
         try tick()
         try evaluateKeys()
@@ -324,11 +443,24 @@ final class AggregateSource: EvaluatingSource {
     input.close()
   }
 
+  /// Where nothing but count(*) is asked of a table without a condition: no row needs to be looked at.
+  private func countScan(_ group: Int) throws(SQLError) -> Bool {
+    guard let scan = input as? TableScanSource, scan.filter == nil,
+      runners.allSatisfy({ $0.function.kind == .countAll && $0.filter == nil })
+    else { return false }
+    let count = Int64(try scan.countRows())
+    let start = unsafe states[group]
+    for runner in runners {
+      unsafe (start + runner.stateOffset).assumingMemoryBound(to: Int64.self).pointee = count
+    }
+    return true
+  }
+
   @inline(__always)
   private func tick() throws(SQLError) {
     arena.reset()
-    counter &+= 1
-    if counter & 0xfff == 0 {
+    unsafe counter &+= 1
+    if unsafe counter & 0xfff == 0 {
       try state.services.checkInterrupt()
       try checkMemory()
     }

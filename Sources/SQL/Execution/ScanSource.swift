@@ -15,8 +15,9 @@ class TableSource: EvaluatingSource {
   final let filter: CompiledExpression?
   final let filterPlaces: [Int]
   final let otherPlaces: [Int]
+  private final let filterDecoder: RowDecoder
+  private final let otherDecoder: RowDecoder
   final let bounds: KeyBounds
-  @exclusivity(unchecked) final var counter = 0
   private let asOf: CompiledExpression?
   @exclusivity(unchecked) final var transaction: Transaction
 
@@ -28,6 +29,8 @@ class TableSource: EvaluatingSource {
     filter = try plan.filter.map { (f) throws(SQLError) in try CompiledExpression(f, asCondition: true) }
     filterPlaces = plan.filterPlaces
     otherPlaces = plan.otherPlaces
+    filterDecoder = RowDecoder(layout, columns: filterPlaces)
+    otherDecoder = RowDecoder(layout, columns: otherPlaces)
     bounds = try KeyBounds(plan.path, storage: plan.path.index?.storage ?? plan.scan.table.storage)
     asOf = try plan.scan.asOf.map { (e) throws(SQLError) in try CompiledExpression(e) }
     unsafe self.transaction = transaction
@@ -51,12 +54,11 @@ class TableSource: EvaluatingSource {
   /// Decodes the row and tests the filter.
   @inline(__always)
   final func accept(_ row: Bytes) throws(SQLError) -> Bool {
-    let view = try RowView(row, layout: layout)
     if let filter {
-      for place in filterPlaces { frame[base &+ place] = try view.value(place, layout) }
+      unsafe try filterDecoder.decode(row, into: frame.base + base)
       guard unsafe try filter.holds(frame, &context) else { return false }
     }
-    for place in otherPlaces { frame[base &+ place] = try view.value(place, layout) }
+    unsafe try otherDecoder.decode(row, into: frame.base + base)
     return true
   }
 
@@ -67,11 +69,6 @@ class TableSource: EvaluatingSource {
     for place in otherPlaces { frame[base &+ place] = frame[base &+ place].copied(into: arena) }
   }
 
-  @inline(__always)
-  final func tick() throws(SQLError) {
-    unsafe counter &+= 1
-    if unsafe counter & 0xff == 0 { try state.services.checkInterrupt() }
-  }
 }
 
 /// At most one row, by its primary key or a unique index.
@@ -115,12 +112,18 @@ final class PointSource: TableSource {
   }
 }
 
-/// The rows of a table in key order, within bounds.
+/// The rows of a table in key order, within bounds; from the cursor by batches.
 final class TableScanSource: TableSource {
   private var ranges: [KeyRange] = []
   private var cursor: TransactionCursor?
   private var nextRange = 0
   private var seen = 0
+  /// The batch, how many rows are in it, and how many of them were looked at.
+  private let rows = RowBatch()
+  @exclusivity(unchecked) private var rowCount = 0
+  @exclusivity(unchecked) private var position = 0
+  /// Whether the cursor must know how far it was read at any time.
+  @exclusivity(unchecked) private var isRemembering = false
 
   override func open() throws(SQLError) {
     try begin()
@@ -137,18 +140,46 @@ final class TableScanSource: TableSource {
 
   override func next() throws(SQLError) -> Bool {
     while true {
+      while unsafe position < rowCount {
+        let place = unsafe position
+        unsafe position &+= 1
+        arena.reset()
+        guard try accept(unsafe Bytes(rows.value(place))) else { continue }
+        if unsafe isRemembering { unsafe cursor.unsafelyUnwrapped.taken = unsafe position }
+        if keySlot >= 0 { frame[keySlot] = Value(unsafe Bytes(rows.key(place))) }
+        return true
+      }
+      guard try refill() else { return false }
+    }
+  }
+
+  /// The number of rows that are left, of a scan that has no filter, without looking at them.
+  func countRows() throws(SQLError) -> Int {
+    precondition(filter == nil)
+    var count = 0
+    repeat {
+      count += unsafe rowCount - position
+      unsafe position = unsafe rowCount
+    } while try refill()
+    return count
+  }
+
+  /// The next batch; false after the last.
+  private func refill() throws(SQLError) -> Bool {
+    while true {
       guard let cursor else {
         guard try advance() else { return false }
         continue
       }
-      while try sqlErrors({ () throws(TransactionError) in try cursor.next() }) {
-        try tick()
-        seen &+= 1
-        arena.reset()
-        guard try accept(unsafe Bytes(cursor.value)) else { continue }
-        if keySlot >= 0 { frame[keySlot] = Value(unsafe Bytes(cursor.key)) }
-        return true
+      try state.services.checkInterrupt()
+      // The rows of the last batch that were passed over count as read.
+      cursor.taken = unsafe position
+      let count = try sqlErrors { () throws(TransactionError) in try cursor.nextRows(into: rows, withKeys: keySlot >= 0)
       }
+      unsafe position = 0
+      unsafe rowCount = count
+      seen &+= count
+      if count > 0 { return true }
       cursor.close()
       self.cursor = nil
       if plan.path.equal.isEmpty, plan.path.lower == nil, plan.path.upper == nil, plan.scan.asOf == nil {
@@ -161,15 +192,22 @@ final class TableScanSource: TableSource {
     guard nextRange < ranges.count else { return false }
     let range = ranges[nextRange]
     nextRange += 1
-    cursor = try sqlErrors { () throws(TransactionError) in
+    let cursor = try sqlErrors { () throws(TransactionError) in
       unsafe try transaction.cursor(range, reverse: plan.path.reverse)
     }
+    self.cursor = cursor
+    unsafe isRemembering = cursor.isRemembering
     return true
   }
 
   override func close() {
-    cursor?.close()
+    if let cursor {
+      cursor.taken = unsafe position
+      cursor.close()
+    }
     cursor = nil
+    unsafe position = 0
+    unsafe rowCount = 0
   }
 }
 
@@ -178,6 +216,9 @@ final class IndexScanSource: TableSource {
   private var ranges: [KeyRange] = []
   private var cursor: TransactionCursor?
   private var nextRange = 0
+  private let rows = RowBatch()
+  @exclusivity(unchecked) private var rowCount = 0
+  @exclusivity(unchecked) private var position = 0
   private var rowKey = ByteBuffer(capacity: 64)
   /// Columns to take from the entry: the index's in order, then the primary key's; nil for those that nobody needs.
   private let entryColumns: [(column: KeyColumn, slot: FrameSlot?)]
@@ -223,11 +264,14 @@ final class IndexScanSource: TableSource {
         }
         continue
       }
-      while try sqlErrors({ () throws(TransactionError) in try cursor.next() }) {
-        try tick()
+      while true {
+        if unsafe position == rowCount { guard try refill(cursor) else { break } }
+        let place = unsafe position
+        unsafe position &+= 1
+        cursor.taken = unsafe position
         arena.reset()
-        let key = unsafe Bytes(cursor.key)
-        let entry = unsafe Bytes(cursor.value)
+        let key = unsafe Bytes(rows.key(place))
+        let entry = unsafe Bytes(rows.value(place))
         if plan.path.isIndexOnly {
           try decode(key, entry)
           if let filter, unsafe !(try filter.holds(frame, &context)) { continue }
@@ -248,6 +292,16 @@ final class IndexScanSource: TableSource {
     }
   }
 
+  private func refill(_ cursor: TransactionCursor) throws(SQLError) -> Bool {
+    try state.services.checkInterrupt()
+    unsafe position = 0
+    unsafe rowCount = 0
+    unsafe rowCount = try sqlErrors { () throws(TransactionError) in
+      try cursor.nextRows(into: rows, withKeys: true)
+    }
+    return unsafe rowCount > 0
+  }
+
   private func decode(_ key: Bytes, _ entry: Bytes) throws(SQLError) {
     var offset = KeySpace.prefixLength
     for (column, slot) in entryColumns {
@@ -266,6 +320,8 @@ final class IndexScanSource: TableSource {
   override func close() {
     cursor?.close()
     cursor = nil
+    unsafe position = 0
+    unsafe rowCount = 0
   }
 }
 

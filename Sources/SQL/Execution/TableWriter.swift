@@ -438,26 +438,34 @@ final class TableWriter {
   ) throws(SQLError) {
     let had = try index.covers(old, &context)
     let has = try index.covers(new, &context)
-    if had { _ = try index.entry(old, rowKey: oldRowKey, &context, key: &oldKey, value: &oldValue) }
+    var wasUnique = false
+    if had { wasUnique = try index.entry(old, rowKey: oldRowKey, &context, key: &oldKey, value: &oldValue) }
     guard has else {
-      if had {
-        try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(oldKey.bytes.buffer) }
-      }
+      if had { try removeEntry(isUnique: wasUnique, transaction) }
       return
     }
     let isUnique = try index.entry(new, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
     if had {
       let isSameKey = oldKey.bytes.equals(entryKey.bytes)
       if isSameKey, oldValue.bytes.equals(entryValue.bytes) { return }
-      if !isSameKey {
-        try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(oldKey.bytes.buffer) }
-      }
+      if !isSameKey { try removeEntry(isUnique: wasUnique, transaction) }
       if isUnique, !isSameKey, !(try claims(transaction, entryKey.bytes)) { throw duplicate(index, new, &context) }
     } else if isUnique, !(try claims(transaction, entryKey.bytes)) {
       throw duplicate(index, new, &context)
     }
     try sqlErrors { () throws(TransactionError) in
-      unsafe try transaction.put(entryKey.bytes.buffer, entryValue.bytes.buffer)
+      isUnique
+        ? unsafe try transaction.put(entryKey.bytes.buffer, entryValue.bytes.buffer)
+        : unsafe try transaction.putUnshared(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    }
+  }
+
+  /// Deletes the entry under `oldKey`. One that is not unique holds the row's key, and so is guarded by the row's lock.
+  private func removeEntry(isUnique: Bool, _ transaction: Transaction) throws(SQLError) {
+    try sqlErrors { () throws(TransactionError) in
+      isUnique
+        ? unsafe try transaction.delete(oldKey.bytes.buffer)
+        : unsafe try transaction.deleteUnshared(oldKey.bytes.buffer)
     }
   }
 
@@ -467,8 +475,8 @@ final class TableWriter {
   ) throws(SQLError) {
     try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(rowKey.buffer) }
     for index in indexes where try index.covers(old, &context) {
-      _ = try index.entry(old, rowKey: rowKey, &context, key: &oldKey, value: &oldValue)
-      try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(oldKey.bytes.buffer) }
+      let isUnique = try index.entry(old, rowKey: rowKey, &context, key: &oldKey, value: &oldValue)
+      try removeEntry(isUnique: isUnique, transaction)
     }
     for reference in referencing { release(reference, old, new: nil) }
     delta -= 1

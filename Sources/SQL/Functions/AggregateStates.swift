@@ -17,6 +17,12 @@ struct IntegerSum: BitwiseCopyable {
 struct DoubleSum: BitwiseCopyable {
   var total = 0.0
   var count: Int64 = 0
+  @inline(__always) mutating func add(_ x: Double, single: Bool) throws(SQLError) {
+    let before = total
+    count &+= 1
+    total = single ? Double(Float(total + x)) : total + x
+    if total.isInfinite, !before.isInfinite, !x.isInfinite { throw DoubleArithmetic.overflow() }
+  }
 }
 
 struct BooleanState: BitwiseCopyable {
@@ -114,6 +120,12 @@ struct HeldValue: BitwiseCopyable, @unchecked Sendable {
   private var capacity: Int = 0
   private(set) var isSet = false
   private(set) var value = Value.sqlNull
+
+  /// `hold` for a value without bytes.
+  @inline(__always) mutating func holdPlain(_ new: Value) {
+    isSet = true
+    value = new
+  }
 
   mutating func hold(_ new: Value, _ arena: Arena) throws(SQLError) {
     isSet = true

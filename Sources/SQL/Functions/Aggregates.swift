@@ -15,24 +15,24 @@ extension FunctionRegistry {
   /// An aggregate with a typed state, whose zero is a valid start.
   mutating func aggregate<S: BitwiseCopyable>(
     _ name: String, _ arguments: [TypeID], _ result: TypeID, strict: Bool = true, variadic: TypeID? = nil,
-    kind: AggregateFunction.Kind = .other, start: S,
+    kind: AggregateFunction.Kind = .other, shape: AggregateFunction.Shape = .other, start: S,
     _ accumulate: @escaping @Sendable (inout S, Arguments, inout EvaluationContext) throws(SQLError) -> Void,
     combine: (@Sendable (inout S, S, inout EvaluationContext) throws(SQLError) -> Void)? = nil,
     finish: @escaping @Sendable (S, inout EvaluationContext) throws(SQLError) -> Value
   ) where S: Sendable {
     add(
       AggregateFunction.typed(
-        name, arguments, result, strict: strict, variadic: variadic, kind: kind, start: start, accumulate,
+        name, arguments, result, strict: strict, variadic: variadic, kind: kind, shape: shape, start: start, accumulate,
         combine: combine, finish: finish))
   }
 
   private mutating func addCounts() {
     aggregate(
-      "count", [], .int8, strict: false, kind: .countAll, start: Int64(0),
+      "count", [], .int8, strict: false, kind: .countAll, shape: .count, start: Int64(0),
       { (s, _, _) throws(SQLError) in s += 1 }, combine: { (s, t, _) throws(SQLError) in s += t },
       finish: { (s, _) throws(SQLError) in Value(s) })
     aggregate(
-      "count", [.any], .int8, start: Int64(0), { (s, _, _) throws(SQLError) in s += 1 },
+      "count", [.any], .int8, shape: .count, start: Int64(0), { (s, _, _) throws(SQLError) in s += 1 },
       combine: { (s, t, _) throws(SQLError) in s += t }, finish: { (s, _) throws(SQLError) in Value(s) })
   }
 
@@ -40,7 +40,7 @@ extension FunctionRegistry {
     // Sums of integers are exact in 128 bits; sum(smallint), sum(integer) are bigint, sum(bigint) is numeric.
     for type in [TypeID.int2, .int4, .int8] {
       aggregate(
-        "sum", [type], type == .int8 ? .numeric : .int8, start: IntegerSum(),
+        "sum", [type], type == .int8 ? .numeric : .int8, shape: .integerSum, start: IntegerSum(),
         { (s, a, _) throws(SQLError) in s.add(a[0].int) }, combine: { (s, t, _) throws(SQLError) in s.add(t) },
         finish: { (s, c) throws(SQLError) in
           if s.count == 0 { return .null }
@@ -51,7 +51,8 @@ extension FunctionRegistry {
           return Value(total)
         })
       aggregate(
-        "avg", [type], .numeric, start: IntegerSum(), { (s, a, _) throws(SQLError) in s.add(a[0].int) },
+        "avg", [type], .numeric, shape: .integerSum, start: IntegerSum(),
+        { (s, a, _) throws(SQLError) in s.add(a[0].int) },
         combine: { (s, t, _) throws(SQLError) in s.add(t) },
         finish: { (s, c) throws(SQLError) in
           if s.count == 0 { return .null }
@@ -61,14 +62,8 @@ extension FunctionRegistry {
     }
     for type in [TypeID.float4, .float8] {
       aggregate(
-        "sum", [type], type, start: DoubleSum(),
-        { (s, a, _) throws(SQLError) in
-          let x = a[0].double
-          let before = s.total
-          s.count += 1
-          s.total = type == .float4 ? Double(Float(s.total + x)) : s.total + x
-          if s.total.isInfinite, !before.isInfinite, !x.isInfinite { throw DoubleArithmetic.overflow() }
-        },
+        "sum", [type], type, shape: type == .float8 ? .doubleSum : .other, start: DoubleSum(),
+        { (s, a, _) throws(SQLError) in try s.add(a[0].double, single: type == .float4) },
         combine: { (s, t, _) throws(SQLError) in
           let isInfinite = s.total.isInfinite || t.total.isInfinite
           s.count += t.count
@@ -180,7 +175,7 @@ extension FunctionRegistry {
 extension AggregateFunction {
   static func typed<S: BitwiseCopyable & Sendable>(
     _ name: String, _ arguments: [TypeID], _ result: TypeID, strict: Bool = true, variadic: TypeID? = nil,
-    kind: Kind = .other, start: S,
+    kind: Kind = .other, shape: Shape = .other, start: S,
     _ accumulate: @escaping @Sendable (inout S, Arguments, inout EvaluationContext) throws(SQLError) -> Void,
     combine: (@Sendable (inout S, S, inout EvaluationContext) throws(SQLError) -> Void)? = nil,
     finish: @escaping @Sendable (S, inout EvaluationContext) throws(SQLError) -> Value
@@ -196,7 +191,7 @@ extension AggregateFunction {
     }
     return unsafe AggregateFunction(
       name, arguments, variadic: variadic, returns: result, stateSize: MemoryLayout<S>.stride, strict: strict,
-      kind: kind,
+      kind: kind, shape: shape,
       initialize: { (state: State) in unsafe state.initializeMemory(as: S.self, to: start) },
       accumulate: { (state: State, a: Arguments, c: inout EvaluationContext) throws(SQLError) -> Void in
         try unsafe accumulate(&state.assumingMemoryBound(to: S.self).pointee, a, &c)
@@ -216,8 +211,10 @@ extension AggregateFunction {
       if s.isSet, order.compare(value, s.value) != wanted { return }
       try s.hold(value, c.stateArena)
     }
+    let isPlain = order.kind == .int || order.kind == .double
     return typed(
-      name, [type], result, kind: maximum ? .maximum : .minimum, start: HeldValue(),
+      name, [type], result, kind: maximum ? .maximum : .minimum,
+      shape: isPlain ? .extreme(order, wanted: wanted) : .other, start: HeldValue(),
       { (s, a, c) throws(SQLError) in try take(&s, a[0], &c) },
       combine: { (s, t, c) throws(SQLError) in if t.isSet { try take(&s, t.value, &c) } },
       finish: { (s, _) throws(SQLError) in s.isSet ? s.value : .null })

@@ -119,10 +119,23 @@ package protocol SetIterator: AnyObject {
   /// For count(*) and min/max, which planners treat specially.
   package let kind: Kind
   package enum Kind: Sendable { case countAll, minimum, maximum, other }
+  /// What the executor may do itself with the state, instead of calling `accumulate` with one argument.
+  let shape: Shape
+  enum Shape: Sendable {
+    case other
+    /// The state is an Int64: one more.
+    case count
+    /// The state is an `IntegerSum`.
+    case integerSum
+    /// The state is a `DoubleSum` of double precision.
+    case doubleSum
+    /// The state is a `HeldValue`, of values that are integers or doubles inside.
+    case extreme(ValueOrder, wanted: Int)
+  }
   /// As `ScalarFunction.specialise`.
   package let specialise: (@Sendable ([SQLType]) throws(SQLError) -> AggregateFunction)?
 
-  package init(
+  package convenience init(
     _ name: String, _ arguments: [TypeID], variadic: TypeID? = nil, returns result: TypeID, stateSize: Int,
     strict: Bool = true, kind: Kind = .other,
     specialise: (@Sendable ([SQLType]) throws(SQLError) -> AggregateFunction)? = nil,
@@ -131,6 +144,22 @@ package protocol SetIterator: AnyObject {
     combine: (@Sendable (State, State, inout EvaluationContext) throws(SQLError) -> Void)? = nil,
     finish: @escaping @Sendable (State, inout EvaluationContext) throws(SQLError) -> Value
   ) {
+    unsafe self.init(
+      name, arguments, variadic: variadic, returns: result, stateSize: stateSize, strict: strict, kind: kind,
+      shape: .other, specialise: specialise, initialize: initialize, accumulate: accumulate, combine: combine,
+      finish: finish)
+  }
+
+  init(
+    _ name: String, _ arguments: [TypeID], variadic: TypeID?, returns result: TypeID, stateSize: Int, strict: Bool,
+    kind: Kind, shape: Shape,
+    specialise: (@Sendable ([SQLType]) throws(SQLError) -> AggregateFunction)? = nil,
+    initialize: @escaping @Sendable (State) -> Void,
+    accumulate: @escaping @Sendable (State, Arguments, inout EvaluationContext) throws(SQLError) -> Void,
+    combine: (@Sendable (State, State, inout EvaluationContext) throws(SQLError) -> Void)?,
+    finish: @escaping @Sendable (State, inout EvaluationContext) throws(SQLError) -> Value
+  ) {
+    self.shape = shape
     self.name = name
     self.arguments = arguments
     self.variadic = variadic

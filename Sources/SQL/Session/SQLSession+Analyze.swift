@@ -1,3 +1,4 @@
+internal import Storage
 internal import Transactions
 
 extension SQLSession {
@@ -16,20 +17,27 @@ extension SQLSession {
       try transaction.cursor(KeySpace.range(table.storage))
     }
     defer { cursor.close() }
-    while try sqlErrors({ () throws(TransactionError) in try cursor.next() }) {
-      let view = try RowView(unsafe Bytes(cursor.value), layout: table.layout)
-      for place in table.columns.indices {
-        guard let order = orders[place] else { continue }
-        let value = try view.value(place, table.layout)
-        if value.isNull {
-          nulls[place] += 1
-        } else {
-          let hash = Int(order.hash(value) & UInt64(bits - 1))
-          maps[place][hash >> 6] |= 1 << UInt64(hash & 63)
+    let row = ValueBuffer(table.columns.count)
+    let decoder = RowDecoder(table.layout, columns: Array(table.columns.indices))
+    let batch = RowBatch()
+    while true {
+      try checkInterrupt()
+      let count = try sqlErrors { () throws(TransactionError) in try cursor.nextRows(into: batch, withKeys: false) }
+      guard count > 0 else { break }
+      for index in 0..<count {
+        unsafe try decoder.decode(Bytes(batch.value(index)), into: row.base)
+        for place in table.columns.indices {
+          guard let order = orders[place] else { continue }
+          let value = row[place]
+          if value.isNull {
+            nulls[place] += 1
+          } else {
+            let hash = Int(order.hash(value) & UInt64(bits - 1))
+            maps[place][hash >> 6] |= 1 << UInt64(hash & 63)
+          }
         }
       }
-      rows += 1
-      if rows & 0xff == 0 { try checkInterrupt() }
+      rows += count
     }
     var statistics = TableStatistics(rows: Double(rows))
     for place in table.columns.indices where orders[place] != nil {

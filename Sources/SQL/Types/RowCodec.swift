@@ -156,8 +156,9 @@ package struct RowLayout: Sendable {
   // Unchecked: everything is written by init and read-only afterwards.
   @usableFromInline let layout: RowLayout
   @usableFromInline let columns: [Int]
-  /// For rows with all columns: storage and place of each wanted column.
+  /// For rows with all columns: storage and place of each wanted column, and its number.
   @usableFromInline let entries: UnsafeMutablePointer<RowLayout.Column>
+  @usableFromInline let outputs: UnsafeMutablePointer<Int>
   @usableFromInline let count: Int
   @usableFromInline let storedCount: Int
   @usableFromInline let fixedSize: Int
@@ -172,11 +173,18 @@ package struct RowLayout: Sendable {
     fixedSize = Int(layout.fixedPrefix[layout.count])
     variableCount = Int(layout.variablePrefix[layout.count])
     unsafe entries = .allocate(capacity: max(columns.count, 1))
-    for (index, column) in columns.enumerated() { unsafe (entries + index).initialize(to: layout.columns[column]) }
+    unsafe outputs = .allocate(capacity: max(columns.count, 1))
+    for (index, column) in columns.enumerated() {
+      unsafe (entries + index).initialize(to: layout.columns[column])
+      unsafe outputs[index] = column
+    }
   }
-  deinit { unsafe entries.deallocate() }
+  deinit {
+    unsafe entries.deallocate()
+    unsafe outputs.deallocate()
+  }
 
-  /// Writes the columns of `bytes` to `output[0]`, `output[1]`, …; their bytes stay borrowed from `bytes`.
+  /// Writes the columns of `bytes` to `output`, each at its own place; their bytes stay borrowed from `bytes`.
   ///
   /// - Throws: data_corrupted when the bytes are not a row of this table.
   @unsafe @inlinable package func decode(
@@ -196,12 +204,13 @@ package struct RowLayout: Sendable {
     while index < count {
       let entry = unsafe entries[index]
       let place = Int(entry.place)
+      let target = unsafe outputs[index]
       switch entry.storage {
       case .int32:
-        unsafe output[index] = Value(
+        unsafe output[target] = Value(
           Int64(Int32(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: Int32.self))))
       case .int64:
-        unsafe output[index] = Value(Int64(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: Int64.self)))
+        unsafe output[target] = Value(Int64(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: Int64.self)))
       case .variable, .numeric:
         let end = unsafe Int(UInt16(littleEndian: ends.loadUnaligned(fromByteOffset: place &* 2, as: UInt16.self)))
         let start =
@@ -209,21 +218,21 @@ package struct RowLayout: Sendable {
           ? 0 : Int(UInt16(littleEndian: ends.loadUnaligned(fromByteOffset: place &* 2 &- 2, as: UInt16.self)))
         guard start <= end, data &+ end <= bytes.count else { throw RowView.damagedEnds(place) }
         let part = unsafe Bytes(start: bytes.start + (data &+ start), count: end &- start)
-        unsafe output[index] = entry.storage == .variable ? Value(part) : try NumericCodec.unpack(part)
+        unsafe output[target] = entry.storage == .variable ? Value(part) : try NumericCodec.unpack(part)
       case .float64:
-        unsafe output[index] = Value(
+        unsafe output[target] = Value(
           Double(bitPattern: UInt64(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: UInt64.self))))
-      case .bool: unsafe output[index] = Value(fixed.load(fromByteOffset: place, as: UInt8.self) != 0)
+      case .bool: unsafe output[target] = Value(fixed.load(fromByteOffset: place, as: UInt8.self) != 0)
       case .int16:
-        unsafe output[index] = Value(
+        unsafe output[target] = Value(
           Int64(Int16(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: Int16.self))))
       case .oid:
-        unsafe output[index] = Value(
+        unsafe output[target] = Value(
           Int64(UInt32(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: UInt32.self))))
       case .float32:
-        unsafe output[index] = Value(
+        unsafe output[target] = Value(
           Double(Float(bitPattern: UInt32(littleEndian: fixed.loadUnaligned(fromByteOffset: place, as: UInt32.self)))))
-      case .fixed16: unsafe output[index] = Value(Bytes(start: fixed + place, count: 16))
+      case .fixed16: unsafe output[target] = Value(Bytes(start: fixed + place, count: 16))
       }
       index &+= 1
     }
@@ -233,7 +242,7 @@ package struct RowLayout: Sendable {
     _ bytes: Bytes, into output: UnsafeMutablePointer<Value>
   ) throws(SQLError) {
     let view = try RowView(bytes, layout: layout)
-    for index in 0..<count { unsafe output[index] = try view.value(columns[index], layout) }
+    for column in columns { unsafe output[column] = try view.value(column, layout) }
   }
 }
 

@@ -59,12 +59,12 @@ extension Engine {
       // What the writer adds from now on is beyond the snapshot: passing over it is no loss.
       let bound = memtable.newestVersion
       if memtable.count > 0 { sources.append((.memtable(MemtableCursor(memtable)), bound)) }
-      deletions += memtable.rangeDeletions
+      deletions += memtable.rangeDeletions.filter { $0.concerns(range, at: snapshot) }
     }
     for source in state.tables.makeCursors(maximumVersion: snapshot) {
       sources.append((.level(source.cursor), source.newestVersion))
     }
-    deletions += state.tables.rangeDeletions(in: range)
+    deletions += state.tables.rangeDeletions(in: range).filter { $0.concerns(range, at: snapshot) }
     let merged = MergingCursor(sources)
     return EngineCursor(VisibleCursor(merged, deletions, range, at: snapshot, direction), holder)
   }

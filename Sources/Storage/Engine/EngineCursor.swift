@@ -83,6 +83,24 @@ enum EngineSource: InternalCursor {
   }
 }
 
+extension EngineSource {
+  mutating func giveBlocks(to batch: RowBatch) {
+    switch self {
+    case .memtable: break
+    case .level(let cursor): cursor.giveBlocks(to: batch)
+    }
+  }
+
+  mutating func collect(
+    into batch: RowBatch, before limit: UnsafeRawBufferPointer?, at snapshot: Version
+  ) throws(StorageError) -> Bool {
+    switch self {
+    case .memtable(let cursor): unsafe cursor.collect(into: batch, before: limit, at: snapshot)
+    case .level(let cursor): unsafe try cursor.collect(into: batch, before: limit, at: snapshot)
+    }
+  }
+}
+
 /// Which way a cursor goes.
 package enum Direction: Sendable {
   case forward, reverse
@@ -103,6 +121,13 @@ package final class EngineCursor {
   /// Moves to the next key (the previous one for a reverse cursor), or returns false at the end. After an error the
   /// cursor is at its end.
   package func next() throws(StorageError) -> Bool { try cursor.next() }
+
+  /// Moves on by up to `limit` keys and leaves them in `batch`, always the same one; its `count` is 0 at the end, and only
+  /// there. Use either this or `next()`.
+  package func next(into batch: RowBatch, atMost limit: Int, withKeys: Bool) throws(StorageError) {
+    batch.begin(limit, withKeys: withKeys)
+    try cursor.next(into: batch)
+  }
 
   /// Makes the next `next()` return the first key at or after `key` (for a reverse cursor: at or before it). Never goes
   /// back over what was passed.

@@ -41,7 +41,40 @@ package protocol InternalCursor {
   var kind: EntryKind { get }
   /// The value of a put; empty for a deletion.
   var value: UnsafeRawBufferPointer { get }
+
+  /// Blocks that the cursor leaves from now on go to `batch` (see `RowBatch`, 1).
+  mutating func giveBlocks(to batch: RowBatch)
+  /// Looks at the current entry, and at as many after it as come cheaply and before `limit` (nil: no limit), which the
+  /// current one does: adds those to `batch` that show in `snapshot`, until it is full. Stands then on the last entry that
+  /// it looked at. Nothing of the current entry's key has been looked at before.
+  ///
+  /// - Returns: whether the key of that last entry is decided; it is not if all of its entries so far are newer than
+  ///   `snapshot`.
+  mutating func collect(
+    into batch: RowBatch, before limit: UnsafeRawBufferPointer?, at snapshot: Version
+  ) throws(StorageError) -> Bool
 }
+
+extension InternalCursor {
+  package mutating func giveBlocks(to batch: RowBatch) {}
+
+  package mutating func collect(
+    into batch: RowBatch, before limit: UnsafeRawBufferPointer?, at snapshot: Version
+  ) throws(StorageError) -> Bool {
+    lookAtOne(into: batch, at: snapshot)
+  }
+
+  /// `collect` of the current entry alone.
+  @inline(__always)
+  func lookAtOne(into batch: RowBatch, at snapshot: Version) -> Bool {
+    guard version <= snapshot else { return false }
+    if kind == .put { unsafe batch.add(key, value) }
+    return true
+  }
+}
+
+/// Entries that do not show, one after the other, after which `collect` ends: its caller may want to seek.
+let collectPatience = 32
 
 /// The first eight bytes of `key` as a number that orders as the bytes do, missing ones as zero: unequal heads decide a
 /// comparison, equal ones do not.

@@ -172,6 +172,50 @@ package final class MergingCursor<Source: InternalCursor>: InternalCursor {
     build()
   }
 
+  // MARK: Many at once
+
+  package func giveBlocks(to batch: RowBatch) {
+    for index in 0..<count { unsafe sources[index].giveBlocks(to: batch) }
+  }
+
+  /// See `InternalCursor.collect`. Afterwards only `sourceKey` and `next` mean something.
+  package func collect(
+    into batch: RowBatch, before limit: UnsafeRawBufferPointer?, at snapshot: Version
+  ) throws(StorageError) -> Bool {
+    if unsafe !isForward { try turnForward() }
+    if count == 1 { return unsafe try sources[0].collect(into: batch, before: limit, at: snapshot) }
+    let source = unsafe heap[0].source
+    if unsafe source != winner {
+      unsafe winner = source
+      unsafe wins = 0
+    }
+    unsafe wins &+= 1
+    // A run costs a search for its end: where sources take turns there is none.
+    guard unsafe wins > 2 else { return unsafe sources[source].lookAtOne(into: batch, at: snapshot) }
+    var end = unsafe limit
+    if unsafe heapCount > 1 {
+      let second = unsafe heapCount > 2 && isBefore(heap[2], heap[1]) ? 2 : 1
+      let key = unsafe heap[second].bytes
+      // The rest of the current key is in another source.
+      if unsafe compareKeys(heap[0].bytes, key) == 0 {
+        return unsafe sources[source].lookAtOne(into: batch, at: snapshot)
+      }
+      let isNearer = unsafe limit.map { unsafe compareKeys(key, $0) < 0 } ?? true
+      if isNearer { unsafe end = unsafe key }
+    }
+    do throws(StorageError) { return unsafe try sources[source].collect(into: batch, before: end, at: snapshot) } catch
+    {
+      unsafe heapCount = 0
+      throw error
+    }
+  }
+
+  /// The key of the current entry, also after `collect`.
+  @inline(__always) var sourceKey: UnsafeRawBufferPointer { unsafe sources[top].key }
+  /// The source that `collect` met last, and how often in a row.
+  @exclusivity(unchecked) private var winner = -1
+  @exclusivity(unchecked) private var wins = 0
+
   // MARK: The heap
 
   @inline(__always)

@@ -103,6 +103,21 @@ package final class RangeDeletions: @unchecked Sendable {
     return low
   }
 
+  /// Whether it hides anything of `range` from `snapshot`: otherwise a cursor need not ask about each key.
+  func concerns(_ range: KeyRange, at snapshot: Version) -> Bool {
+    let lower = OwnedBytes(range.lower)
+    var index = unsafe firstIndex(endingAfter: lower.bytes)
+    while index < count {
+      let fragment = unsafe self[index]
+      if let upper = range.upper, unsafe upper.withUnsafeBytes({ unsafe compareKeys(fragment.start, $0) }) >= 0 {
+        return false
+      }
+      if unsafe fragment.newestVersion(atMost: snapshot) != .zero { return true }
+      index += 1
+    }
+    return false
+  }
+
   /// Memory in use.
   package var sizeBytes: Int { unsafe bytes.count + places.count * MemoryLayout<Place>.stride + versions.count * 8 }
 

@@ -177,6 +177,59 @@ package final class VisibleCursor<Base: InternalCursor> {
     }
   }
 
+  // MARK: Many at once
+
+  /// Moves on by as many visible keys as `batch` has begun to take, and leaves them in it; by none at the end. Use either
+  /// this or `next`. Where keys come backwards, or range deletions must be asked about each, it is one key at a time.
+  package func next(into batch: RowBatch) throws(StorageError) {
+    guard isForward, !hasDeletions else {
+      if try next() { unsafe batch.add(key, value) }
+      return
+    }
+    if unsafe batch !== attached {
+      unsafe attached = batch
+      base.giveBlocks(to: batch)
+    }
+    switch unsafe state {
+    case .onEntry:
+      unsafe state = .ended
+      try base.next()
+      try passOlderVersions()
+    case .positioned: break
+    case .ended: return
+    case .new:
+      unsafe state = .ended
+      try seekLower()
+    }
+    unsafe state = .ended
+    while base.isValid {
+      if let upper, unsafe compareKeys(base.key, upper.bytes) >= 0 { return }
+      if unsafe try base.collect(into: batch, before: upper?.bytes, at: snapshot) {
+        unsafe lastKey.assign(base.sourceKey)
+        unsafe newer = 0
+        if batch.isFull { return unsafe state = .onEntry }
+        try base.next()
+        try passOlderVersions()
+      } else if unsafe newerInARow(base.sourceKey) {
+        unsafe try base.seek(lastKey.bytes, snapshot)
+      } else {
+        try base.next()
+      }
+    }
+  }
+
+  /// Notes a key that has only newer entries so far; true when a seek past them is due, to what is `lastKey` then.
+  private func newerInARow(_ key: UnsafeRawBufferPointer) -> Bool {
+    unsafe newer += 1
+    guard unsafe newer > patience else { return false }
+    unsafe newer = 0
+    unsafe lastKey.assign(key)
+    return true
+  }
+  @exclusivity(unchecked) private var newer = 0
+  /// The batch that gets the blocks that the base leaves.
+  @exclusivity(unchecked) private var attached: RowBatch?
+
   // MARK: Backward
 
   private func nextBackward() throws(StorageError) -> Bool {

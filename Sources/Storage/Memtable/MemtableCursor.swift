@@ -136,6 +136,50 @@ package final class MemtableCursor: InternalCursor {
     touchRecords()
   }
 
+  package func collect(
+    into batch: RowBatch, before limit: UnsafeRawBufferPointer?, at snapshot: Version
+  ) -> Bool {
+    // Where the leaf's last key is before the limit, none needs to be compared with it.
+    var end = unsafe count
+    if let limit = unsafe limit {
+      let start = unsafe index
+      if unsafe compareKeys(MemtableRecord(tree.base, records[end &- 1]).key, limit) >= 0 {
+        var low = start &+ 1
+        while low < end {
+          let middle = (low &+ end) >> 1
+          if unsafe compareKeys(MemtableRecord(tree.base, records[middle]).key, limit) < 0 {
+            low = middle &+ 1
+          } else {
+            end = middle
+          }
+        }
+      }
+    }
+    var place = unsafe index
+    var record = unsafe current
+    var isDecided = false
+    var hidden = 0
+    while true {
+      if unsafe !isDecided && record.version <= snapshot {
+        isDecided = true
+        hidden = 0
+        if unsafe record.kind == .put { unsafe batch.add(record.key, record.value) }
+      } else {
+        hidden &+= 1
+      }
+      guard place &+ 1 < end, hidden < collectPatience, !batch.isFull else { break }
+      place &+= 1
+      let next = unsafe MemtableRecord(tree.base, records[place])
+      if isDecided, unsafe next.keyCount != record.keyCount || compareKeys(next.key, record.key) != 0 {
+        isDecided = false
+      }
+      unsafe record = unsafe next
+    }
+    unsafe index = place
+    unsafe current = unsafe record
+    return isDecided
+  }
+
   /// Loads the head of every record of the leaf: records lie in the order of their arrival, so each is a cache miss, and
   /// here the processor takes them all at once where a walk would take one after the other. For walks only.
   @inline(__always)

@@ -246,6 +246,38 @@ package struct BlockView {
     return unsafe entry(at: restartOffset(index))
   }
 
+  /// Where the first entry at or after `key` begins (the entries' end if there is none), or -1: damaged.
+  package func firstOffset(notBefore key: UnsafeRawBufferPointer) -> Int {
+    let before = unsafe restartsBefore(key, UInt64.max)
+    guard before > 0 else { return before }
+    var offset = unsafe restartOffset(before &- 1)
+    let end = unsafe before < restartCount ? restartOffset(before) : entriesEnd
+    var matched = 0
+    var isFirst = true
+    while offset < end {
+      let found = unsafe entry(at: offset)
+      guard found.next >= 0 else { return -1 }
+      // See the search at the head of the file; the restart itself comes before the key.
+      if found.shared < matched { return offset }
+      if found.shared == matched {
+        let rest = key.count &- matched
+        let common = unsafe commonLength(
+          base + found.keyOffset, key.baseAddress.unsafelyUnwrapped + matched, min(rest, found.unshared))
+        if !isFirst {
+          if common == rest { return offset }
+          if common < found.unshared {
+            let theirs = unsafe (base + found.keyOffset + common).load(as: UInt8.self)
+            if unsafe theirs > key[matched &+ common] { return offset }
+          }
+        }
+        matched &+= common
+      }
+      isFirst = false
+      offset = found.next
+    }
+    return offset
+  }
+
   /// The newest entry of `key` at or below `version`.
   @inline(__always)
   package func find(_ key: UnsafeRawBufferPointer, _ version: UInt64) -> BlockLookup {

@@ -9,6 +9,7 @@ package final class LevelCursor: InternalCursor {
   @exclusivity(unchecked) private var position = -1
   @exclusivity(unchecked) private var cursor: TableCursor?
   @exclusivity(unchecked) private var hasEntry = false
+  @exclusivity(unchecked) private var batch: RowBatch?
 
   package init(
     _ run: TableRun, minimumVersion: Version = .zero, maximumVersion: Version = Version(UInt64.max),
@@ -75,17 +76,34 @@ package final class LevelCursor: InternalCursor {
     if unsafe cursor.isValid { unsafe hasEntry = true } else { try goBack() }
   }
 
+  package func giveBlocks(to batch: RowBatch) {
+    unsafe self.batch = batch
+    unsafe cursor?.giveBlocks(to: batch)
+  }
+
+  package func collect(
+    into batch: RowBatch, before limit: UnsafeRawBufferPointer?, at snapshot: Version
+  ) throws(StorageError) -> Bool {
+    unsafe hasEntry = false
+    let isDecided = unsafe try cursor.unsafelyUnwrapped.collect(into: batch, before: limit, at: snapshot)
+    unsafe hasEntry = true
+    return isDecided
+  }
+
   /// Makes table `index` the current one, or none.
   private func enter(_ index: Int) throws(StorageError) {
     guard index >= 0, index < run.count else {
+      unsafe cursor?.surrenderBlock()
       unsafe position = -1
       unsafe cursor = nil
       return
     }
     if unsafe index == position && cursor != nil { return }
+    unsafe cursor?.surrenderBlock()
     unsafe position = index
     unsafe cursor = TableCursor(
       run.tables[index], minimumVersion: minimumVersion, maximumVersion: maximumVersion, fillsCache: fillsCache)
+    if let batch = unsafe batch { unsafe cursor?.giveBlocks(to: batch) }
   }
 
   /// On to the next table with an entry, where the current one has no more.

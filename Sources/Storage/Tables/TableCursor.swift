@@ -32,6 +32,7 @@ package final class TableCursor: @unsafe InternalCursor {
   @exclusivity(unchecked) private var keyCapacity = 256
   @exclusivity(unchecked) private var keyCount = 0
   @exclusivity(unchecked) package private(set) var isValid = false
+  @exclusivity(unchecked) private var batch: RowBatch?
 
   package init(
     _ table: Table, minimumVersion: Version = .zero, maximumVersion: Version = Version(UInt64.max),
@@ -167,6 +168,73 @@ package final class TableCursor: @unsafe InternalCursor {
     }
   }
 
+  // MARK: Many at once
+
+  package func giveBlocks(to batch: RowBatch) { unsafe self.batch = batch }
+
+  /// Gives the data block away, which is about to be left.
+  func surrenderBlock() {
+    if let batch = unsafe batch { unsafe batch.keep(&dataPin) }
+  }
+
+  package func collect(
+    into batch: RowBatch, before limit: UnsafeRawBufferPointer?, at snapshot: Version
+  ) throws(StorageError) -> Bool {
+    let data = unsafe data
+    var end = unsafe data.entriesEnd
+    if let limit = unsafe limit {
+      end = unsafe data.firstOffset(notBefore: limit)
+      guard end >= 0 else { throw dataDamage }
+    }
+    var current = unsafe entry
+    var offset = unsafe entryOffset
+    var count = unsafe keyCount
+    var isDecided = false
+    var hidden = 0
+    while true {
+      if !isDecided && current.version <= snapshot.rawValue {
+        isDecided = true
+        hidden = 0
+        if !current.isDelete {
+          unsafe batch.add(
+            UnsafeRawBufferPointer(start: keyBytes, count: count),
+            UnsafeRawBufferPointer(start: data.base + current.valueOffset, count: current.valueLength))
+        }
+      } else {
+        hidden &+= 1
+      }
+      guard current.next < end, hidden < collectPatience, !batch.isFull else { break }
+      let found = unsafe data.entry(at: current.next)
+      guard found.next >= 0, found.shared <= count else { throw dataDamage }
+      let length = found.shared &+ found.unshared
+      let source = unsafe data.base + found.keyOffset
+      // Entries share all that they can, but for restarts.
+      let isSameKey =
+        unsafe length == count
+        && (found.unshared == 0 || (found.shared == 0 && memcmp(source, keyBytes, length) == 0))
+      if !isSameKey {
+        isDecided = false
+        if unsafe length > keyCapacity { growKey(to: length, keeping: found.shared) }
+        let target = unsafe keyBytes + found.shared
+        if found.unshared <= 16, unsafe found.keyOffset &+ 16 <= data.entriesEnd,
+          unsafe found.shared &+ 16 <= keyCapacity
+        {
+          unsafe target.storeBytes(of: source.loadUnaligned(as: UInt64.self), as: UInt64.self)
+          unsafe (target + 8).storeBytes(of: (source + 8).loadUnaligned(as: UInt64.self), as: UInt64.self)
+        } else {
+          unsafe target.copyMemory(from: source, byteCount: found.unshared)
+        }
+        count = length
+      }
+      offset = current.next
+      current = found
+    }
+    unsafe entry = current
+    unsafe entryOffset = offset
+    unsafe keyCount = count
+    return isDecided
+  }
+
   // MARK: Blocks
 
   /// To the first entry of the next block that may matter; invalid where there is none.
@@ -225,6 +293,7 @@ package final class TableCursor: @unsafe InternalCursor {
   private func loadData() throws(StorageError) -> Bool {
     let child = unsafe try table.child(leaf, leaf.entry(at: leaf.restartOffset(leafIndex)), ofRoot: false)
     guard mayMatter(child) else { return false }
+    surrenderBlock()
     unsafe dataPin = try table.pinned(child.handle, .data, fillsCache: fillsCache)
     unsafe data = try view(dataPin, child.handle, .data)
     unsafe dataOffset = child.handle.offset

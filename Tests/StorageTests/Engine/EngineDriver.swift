@@ -17,6 +17,7 @@ final class EngineDriver {
   var random: SeededRandomness
   let spread: Int
   var pin = ReadPin()
+  var hasRangeDeletions = true
 
   /// Sizes at which every edge is reached: memtables of a few groups, blocks of a few entries, tables of a few blocks.
   static func smallOptions(memtableSizeBytes: Int) -> EngineOptions {
@@ -46,7 +47,9 @@ final class EngineDriver {
 
   func key() -> [UInt8] { AwkwardKeys().key(&random, spread: spread) }
 
-  func makeWrites() -> [VersionedModel.Write] { EngineModelTests.writes(&random, spread: spread) }
+  func makeWrites() -> [VersionedModel.Write] {
+    EngineModelTests.writes(&random, spread: spread, hasRangeDeletions: hasRangeDeletions)
+  }
 
   /// The next group goes to the log, the model and the engine.
   func applyGroup() throws {
@@ -108,6 +111,38 @@ final class EngineDriver {
     #expect(try engine.entries(range, at: snapshot) == expected, "\(range) at \(snapshot)")
     #expect(try engine.entries(range, at: snapshot, .reverse) == expected.reversed(), "\(range) at \(snapshot)")
     try compareSeeks(expected, range, at: snapshot)
+    try compareBatches(expected, range, at: snapshot)
+  }
+
+  /// Many rows at a time, after some one by one or after a seek; each batch is looked at when it is whole.
+  private func compareBatches(_ expected: [VersionedModel.Entry], _ range: KeyRange, at snapshot: Version) throws {
+    let direction: Direction = random.oneIn(5) ? .reverse : .forward
+    let cursor = try engine.makeCursor(range, at: snapshot, direction: direction)
+    var left = direction == .forward ? expected[...] : expected.reversed()[...]
+    if random.oneIn(3) {
+      let key = key()
+      try key.withUnsafeBytes { try cursor.seek(to: $0) }
+      left = left.drop { direction == .forward ? precedes($0.key, key) : precedes(key, $0.key) }
+    } else if random.oneIn(2), !left.isEmpty {
+      #expect(try cursor.next())
+      left = left.dropFirst()
+    }
+    let batch = RowBatch()
+    let most = 1 << random.below(9)
+    while true {
+      try cursor.next(into: batch, atMost: most, withKeys: true)
+      if batch.count == 0 { break }
+      #expect(batch.count <= most)
+      let found = (0..<batch.count).map { (key: Array(batch.key($0)), value: Array(batch.value($0))) }
+      let wanted = left.prefix(found.count)
+      guard wanted.count == found.count, zip(found, wanted).allSatisfy({ $0.key == $1.key && $0.value == $1.value })
+      else {
+        Issue.record("\(found.map(\.key)) instead of \(wanted.map(\.key)), \(range) at \(snapshot)")
+        return
+      }
+      left = left.dropFirst(found.count)
+    }
+    #expect(left.isEmpty, "\(range) at \(snapshot): \(left.count) are missing")
   }
 
   private func compareSeeks(_ expected: [VersionedModel.Entry], _ range: KeyRange, at snapshot: Version) throws {
@@ -162,13 +197,15 @@ extension VersionedModel.Write {
 
 extension EngineModelTests {
   /// One transaction: puts, deletions and range deletions, each key at most once outside ranges.
-  static func writes(_ random: inout SeededRandomness, spread: Int) -> [VersionedModel.Write] {
+  static func writes(
+    _ random: inout SeededRandomness, spread: Int, hasRangeDeletions: Bool = true
+  ) -> [VersionedModel.Write] {
     let keys = AwkwardKeys()
     var used: Set<[UInt8]> = []
     var writes: [VersionedModel.Write] = []
     for _ in 0..<random.below(8) + 1 {
       let key = keys.key(&random, spread: spread)
-      if random.oneIn(12) {
+      if hasRangeDeletions, random.oneIn(12) {
         writes.append(.deleteRange(key, random.oneIn(3) ? key + [255] : keys.key(&random, spread: spread)))
         continue
       }

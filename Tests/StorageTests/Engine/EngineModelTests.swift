@@ -10,16 +10,22 @@ import Testing
     var seed: UInt64
     var spread: Int
     var memtableSizeBytes: Int
+    /// Without them cursors take the way of many rows at once.
+    var hasRangeDeletions = true
   }
 
   @Test(arguments: [
     Shape(seed: 1, spread: 4, memtableSizeBytes: 1 << 11), Shape(seed: 2, spread: 30, memtableSizeBytes: 1 << 12),
     Shape(seed: 3, spread: 300, memtableSizeBytes: 1 << 11), Shape(seed: 4, spread: 3000, memtableSizeBytes: 1 << 14),
+    Shape(seed: 5, spread: 3, memtableSizeBytes: 1 << 11, hasRangeDeletions: false),
+    Shape(seed: 6, spread: 40, memtableSizeBytes: 1 << 12, hasRangeDeletions: false),
+    Shape(seed: 7, spread: 2000, memtableSizeBytes: 1 << 11, hasRangeDeletions: false),
   ])
   func matchesTheModel(_ shape: Shape) throws {
     let driver = try EngineDriver(
       seed: shape.seed, spread: shape.spread,
       options: EngineDriver.smallOptions(memtableSizeBytes: shape.memtableSizeBytes))
+    driver.hasRangeDeletions = shape.hasRangeDeletions
     for _ in 0..<250 {
       try driver.applyGroup()
       try driver.maintain()

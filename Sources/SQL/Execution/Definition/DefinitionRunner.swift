@@ -172,13 +172,16 @@ final class DefinitionRunner {
     }
     defer { cursor.close() }
     let row = ValueBuffer(table.columns.count)
-    var count = 0
-    while try sqlErrors({ () throws(TransactionError) in try cursor.next() }) {
-      let view = try RowView(unsafe Bytes(cursor.value), layout: table.layout)
-      for place in 0..<row.count { row[place] = try view.value(place, table.layout) }
-      try body(row, unsafe Bytes(cursor.key))
-      count += 1
-      if count & 0xff == 0 { try session.checkInterrupt() }
+    let decoder = RowDecoder(table.layout, columns: Array(0..<row.count))
+    let rows = RowBatch()
+    while true {
+      try session.checkInterrupt()
+      let count = try sqlErrors { () throws(TransactionError) in try cursor.nextRows(into: rows, withKeys: true) }
+      guard count > 0 else { return }
+      for index in 0..<count {
+        unsafe try decoder.decode(Bytes(rows.value(index)), into: row.base)
+        try body(row, unsafe Bytes(rows.key(index)))
+      }
     }
   }
 
