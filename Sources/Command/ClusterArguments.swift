@@ -68,10 +68,21 @@ struct ClusterArguments: ParsableArguments {
 
   var isAsked: Bool { join != nil || bootstrapExpect != nil }
 
+  /// What `--join` names.
+  private var addresses: [String] {
+    (join ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+  }
+
   func validate() throws {
     guard (1...1 << 20).contains(retainLog) else { throw ValidationError("--retain-log is between 1 and 1048576 MiB") }
     if let bootstrapExpect, bootstrapExpect < 1 || bootstrapExpect > 15 {
       throw ValidationError("--bootstrap-expect is between 1 and 15")
+    }
+    for address in addresses {
+      // A node with an address that nobody can be at would look for the cluster for ever.
+      guard let colon = address.lastIndex(of: ":"), colon != address.startIndex,
+        let port = UInt16(address[address.index(after: colon)...]), port > 0
+      else { throw ValidationError("--join takes host:port, host:port, …; \"\(address)\" is not one") }
     }
     guard ClusterMember.Role(rawValue: role) != nil else {
       throw ValidationError("unknown --role \"\(role)\"; there are voter, learner and witness")
@@ -105,7 +116,7 @@ struct ClusterArguments: ParsableArguments {
   ) throws -> ClusterMember {
     let place = try ServeCommand.address(peerListen, defaultPort: 7433)
     var options = ClusterMember.Options(directory: directory, listen: place)
-    options.join = (join ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+    options.join = addresses
     options.founders = bootstrapExpect
     options.advertise = advertise ?? ""
     options.role = ClusterMember.Role(rawValue: role) ?? .voter

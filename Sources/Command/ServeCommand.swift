@@ -65,15 +65,28 @@ struct ServeCommand: ParsableCommand {
 
   @OptionGroup(title: "Cluster") var cluster: ClusterArguments
 
+  func validate() throws {
+    guard Logger.Level(rawValue: logLevel) != nil else {
+      throw ValidationError(
+        "unknown --log-level \"\(logLevel)\"; there are trace, debug, info, notice, warning, error, critical")
+    }
+    if let auth, ServingOptions.Authentication(rawValue: auth) == nil {
+      throw ValidationError("unknown --auth \"\(auth)\"; there are trust and scram")
+    }
+    guard maxConnections > 0, superuserReservedConnections >= 0, superuserReservedConnections < maxConnections else {
+      throw ValidationError("--max-connections must be more than --superuser-reserved-connections")
+    }
+    guard threads ?? 1 > 0 else { throw ValidationError("--threads is at least 1") }
+    guard (tlsCert == nil) == (tlsKey == nil) else { throw ValidationError("--tls-cert and --tls-key go together") }
+  }
+
   func run() throws {
     signal(SIGPIPE, SIG_IGN)
     // Tables and clients take a descriptor each.
     ResourceLimits.raiseOpenFiles()
     let signals = TerminationSignals()
     var options = try serverOptions()
-    guard let level = Logger.Level(rawValue: logLevel) else {
-      throw ValidationError("unknown log level \"\(logLevel)\"")
-    }
+    let level = Logger.Level(rawValue: logLevel) ?? .notice
     LoggingSystem.bootstrap { label in
       var handler = StreamLogHandler.standardError(label: label)
       handler.logLevel = level
@@ -146,27 +159,17 @@ struct ServeCommand: ParsableCommand {
   private func serverOptions() throws -> Server.Options {
     let places = try (listen.isEmpty ? ["127.0.0.1:7432"] : listen).map { try Self.address($0, defaultPort: 7432) }
     var options = Server.Options(listen: places, loops: max(1, threads ?? ProcessInfo.processInfo.activeProcessorCount))
-    if let auth {
-      guard let method = ServingOptions.Authentication(rawValue: auth) else {
-        throw ValidationError("unknown --auth \"\(auth)\"; there are trust and scram")
-      }
-      options.serving.authentication = method
-    }
-    guard maxConnections > 0, superuserReservedConnections >= 0, superuserReservedConnections < maxConnections else {
-      throw ValidationError("--max-connections must be more than --superuser-reserved-connections")
-    }
+    options.serving.authentication =
+      auth.flatMap(ServingOptions.Authentication.init(rawValue:)) ?? options.serving.authentication
     options.serving.maximumConnections = maxConnections
     options.serving.superuserReservedConnections = superuserReservedConnections
     options.serving.isInsecure = insecure
     options.serving.slowStatementMilliseconds = logMinDuration
-    switch (tlsCert, tlsKey) {
-    case (let certificate?, let key?):
+    if let certificate = tlsCert, let key = tlsKey {
       do throws(TLSError) {
         options.tls = try TLSContext(
           server: TLSContext.Identity(certificate: .file(certificate), key: .file(key)), allowsTLS12: false)
       } catch { throw CommandFailure("\(error)") }
-    case (nil, nil): break
-    default: throw ValidationError("--tls-cert and --tls-key go together")
     }
     return options
   }

@@ -15,6 +15,9 @@ internal import Synchronization
 // 2. A stream on which nothing is heard for `silenceNanoseconds` is given up: after a partition heals, the next attempt is
 //    made at once instead of when the kernel's retransmission comes round.
 // 3. Messages of another cluster, or of a node that did not say hello, are not passed on.
+// 4. An identity is one process's: while a node is connected, another process that says to be the same one (a copy of its
+//    directory, known by the secret that every start draws anew) is refused. Two acceptors under one name could promise
+//    and accept behind each other's back, and a quorum that counts them as one would not be one.
 
 package final class PeerNetwork: PeerTransport {
   package struct Options: Sendable {
@@ -41,6 +44,8 @@ package final class PeerNetwork: PeerTransport {
     var blocked: Set<NodeID> = []
     var listener: Listener?
     var isStopping = false
+    /// What was said once and need not be said at every attempt.
+    var noted: Set<String> = []
   }
 
   let options: Options
@@ -139,19 +144,54 @@ package final class PeerNetwork: PeerTransport {
 
   /// A node said hello, on a link to it (`through`) or by connecting. False: we have nothing to say to each other.
   func heard(_ hello: ReceivedHello, through link: PeerLink?) -> Bool {
-    let (isAccepted, others, isNew) = state.withLock { state -> (Bool, [String], Bool) in
+    let (isAccepted, others, isNew, warning) = state.withLock { state -> (Bool, [String], Bool, String?) in
       let own = state.hello.members
-      if hello.node == own.node { return (false, [], false) }
-      if own.isFounded, hello.isFounded, hello.cluster != own.cluster { return (false, [], false) }
+      if hello.node == own.node { return (false, [], false, Self.twin(of: state.hello, hello, &state.noted)) }
+      if let known = state.heard[hello.node], known.relaySecret != hello.relaySecret,
+        let connected = state.byNode[hello.node], connected !== link
+      {
+        return (false, [], false, Self.copy(of: known, connected.address, hello, &state.noted))
+      }
+      if own.isFounded, hello.isFounded, hello.cluster != own.cluster { return (false, [], false, nil) }
       let isNew = state.heard[hello.node] != hello
       state.heard[hello.node] = hello
       if let link { state.byNode[hello.node] = link }
-      return (true, [hello.peerAddress] + hello.peers.map(\.peerAddress), isNew)
+      let warning = isNew ? Self.successor(of: own, hello, &state.noted) : nil
+      return (true, [hello.peerAddress] + hello.peers.map(\.peerAddress), isNew, warning)
     }
+    if let warning { note(warning) }
     guard isAccepted else { return false }
     for address in others { self.link(to: address) }
     if isNew { whenHeard(hello) }
     return true
+  }
+
+  /// This node's own identity, said by somebody else. Hearing oneself through another address is no news.
+  private static func twin(of own: PeerHello, _ hello: ReceivedHello, _ noted: inout Set<String>) -> String? {
+    guard hello.relaySecret != own.relaySecret, noted.insert("twin \(hello.relaySecret)").inserted else { return nil }
+    return
+      "another process, at \(hello.peerAddress), says to be this node (\(hello.node.rawValue)): one of the two runs from a copy "
+      + "of the other's directory. Stop it and start it with an empty directory"
+  }
+
+  private static func copy(
+    of known: ReceivedHello, _ address: String, _ hello: ReceivedHello, _ noted: inout Set<String>
+  ) -> String? {
+    guard noted.insert("copy \(hello.relaySecret)").inserted else { return nil }
+    return
+      "refused a process at \(hello.peerAddress) that says to be node \(hello.node.rawValue), which is connected at \(address): "
+      + "one of the two runs from a copy of the other's directory. Stop it and start it with an empty directory"
+  }
+
+  /// A new node at the address of a member that is still counted: somebody emptied its directory.
+  private static func successor(of own: Members, _ hello: ReceivedHello, _ noted: inout Set<String>) -> String? {
+    guard own.isFounded, !hello.peerAddress.isEmpty,
+      let old = own.peers.first(where: { $0.peerAddress == hello.peerAddress && $0.node != hello.node }),
+      noted.insert("successor \(hello.node.rawValue)").inserted
+    else { return nil }
+    return
+      "node \(hello.node.rawValue) is at \(hello.peerAddress), the address of node \(old.node.rawValue), which is still a member "
+      + "and counts for quorums. If that one's directory is gone: synod cluster remove \(old.node.rawValue)"
   }
 
   func lost(_ link: PeerLink, _ node: NodeID?) {

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
@@ -47,7 +48,9 @@ package final class HTTPServer: Sendable {
         .bind(host: host, port: port).wait()
     } catch {
       try? group.syncShutdownGracefully()
-      throw ServerError("cannot serve HTTP on \(host):\(port): \(error)")
+      // An IOError's text is that of its errno between names of Swift functions.
+      let reason = (error as? IOError).map { unsafe String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+      throw ServerError("cannot serve HTTP on \(host):\(port): \(reason)")
     }
     self.host = host
     self.port = channel.localAddress?.port ?? port
