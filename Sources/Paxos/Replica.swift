@@ -341,6 +341,22 @@ package struct Replica: Sendable {
     if configuration.isWitness(id) { truncateAsWitness(&actions) }
   }
 
+  /// When `tick` has something to do again, as far as that is known: at once (`now`) where something is under way that is
+  /// watched tick by tick, otherwise when a heartbeat or a campaign is due. So an idle node sleeps from heartbeat to heartbeat.
+  package func nextTick(now: Ticks) -> Ticks {
+    guard damaged.isEmpty, completedSequence == sequence, !configuration.isWitness(id), fetchPending == nil else {
+      return now
+    }
+    switch role {
+    case .candidate, .asking: return now
+    case .follower: return min(nextHeartbeat, electionDeadline)
+    case .leader:
+      let isQuiet = transfer == nil && chosen == log.last && pendingStop == nil && buildPending == nil
+      // A peer that cannot be reached is asked again now and then, and that may wait for the heartbeat.
+      return isQuiet ? nextHeartbeat : now
+    }
+  }
+
   /// A write is durable, and so are all before it.
   package mutating func persisted(_ token: Token, now time: Ticks, into actions: inout Actions) {
     advance(to: time)

@@ -21,11 +21,14 @@ package final class InProcessNetwork: Sendable {
     var isStopping = false
   }
 
+  private let endsTurns: Bool
   private let state: Mutex<State>
   private let word = FutexWord()
   private let thread: Mutex<BackgroundThread?> = Mutex(nil)
 
-  package init(seed: UInt64 = 1) {
+  /// - Parameter endsTurns: whether receivers write and apply on the network's thread, as they do with `PeerNetwork`.
+  package init(seed: UInt64 = 1, endsTurns: Bool = false) {
+    self.endsTurns = endsTurns
     state = Mutex(State(random: seed))
     thread.withLock { slot in
       slot = BackgroundThread { [weak self, word] in
@@ -111,7 +114,8 @@ package final class InProcessNetwork: Sendable {
     guard let again = try? Message(decoding: bytes[...]) else { return }
     let copies = records.compactMap { unsafe try? StoredRecord(copying: $0.bytes) }
     guard copies.count == records.count else { return }
-    receiver.receive(again, records: copies)
+    receiver.receive(again, records: copies, isFollowed: endsTurns)
+    if endsTurns { receiver.endTurn() }
   }
 
   private func deliver(_ transfer: TransferMessage) {

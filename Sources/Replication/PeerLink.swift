@@ -9,12 +9,21 @@ internal import Synchronization
 /// `@unchecked Sendable`: what is not behind a lock is used on the network's loop only.
 final class PeerLink: StreamHandler, @unchecked Sendable {
   private struct Queue {
-    var frames: [(head: [UInt8], records: [StoredRecord])] = []
+    var frames: [Frame] = []
     var sizeBytes = 0
-    var isWoken = false
+    var sender = Sender.nobody
+    /// The end of a frame of which the kernel took the beginning.
+    var rest: [UInt8] = []
     var connection: StreamConnection?
+    var isSecure = false
     var isStopping = false
   }
+
+  private typealias Frame = (head: [UInt8], records: [StoredRecord])
+
+  /// Who hands frames to the kernel: the thread that queued them, which needs no wake; or the loop, from when the kernel takes
+  /// no more (or within TLS) until everything has left. One at a time, so that frames stay in order and whole.
+  private enum Sender { case nobody, thread, loop }
 
   private unowned let network: PeerNetwork
   let address: String
@@ -37,20 +46,83 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
   // MARK: From any thread
 
   func enqueue(_ head: [UInt8], _ records: [StoredRecord], _ recordsSizeBytes: Int) {
-    let connection = queue.withLock { queue -> StreamConnection? in
-      guard let connection = queue.connection, queue.sizeBytes < network.options.queueSizeBytes else { return nil }
+    queue.withLock { queue in
+      guard queue.connection != nil, queue.sizeBytes < network.options.queueSizeBytes else { return }
       queue.frames.append((head, records))
       queue.sizeBytes += head.count + recordsSizeBytes
-      guard !queue.isWoken else { return nil }
-      queue.isWoken = true
-      return connection
     }
-    connection?.wake()
+  }
+
+  /// Sends what is queued, or has the loop do it.
+  func flush() {
+    var buffer: [UInt8] = []
+    while true {
+      let (connection, frames) = queue.withLock { queue -> (StreamConnection?, [Frame]) in
+        guard let connection = queue.connection, !queue.frames.isEmpty, queue.sender == .nobody else {
+          return (nil, [])
+        }
+        guard !queue.isSecure else {
+          queue.sender = .loop
+          return (connection, [])
+        }
+        queue.sender = .thread
+        return (connection, Self.take(&queue))
+      }
+      guard let connection else { return }
+      if frames.isEmpty { return connection.wake() }
+      let isSent = sendHere(frames, connection, &buffer)
+      let wakes = queue.withLock { queue in
+        let isSame = queue.connection === connection
+        queue.sender = isSent || !isSame ? .nobody : .loop
+        if !isSame { queue.rest = [] }
+        return queue.sender == .loop
+      }
+      if wakes { return connection.wake() }
+    }
+  }
+
+  /// False: the kernel took a part, and the loop is to send the rest.
+  private func sendHere(_ frames: [Frame], _ connection: StreamConnection, _ buffer: inout [UInt8]) -> Bool {
+    var next = 0
+    while next < frames.count {
+      buffer.removeAll(keepingCapacity: true)
+      var end = next
+      while end < frames.count, end == next || buffer.count < Self.gatherSizeBytes {
+        buffer += frames[end].head
+        for record in frames[end].records { unsafe buffer.append(contentsOf: record.bytes) }
+        end += 1
+      }
+      let sent = unsafe buffer.withUnsafeBytes { unsafe connection.sendPastHolder($0) }
+      next = end
+      if sent < buffer.count {
+        queue.withLock { queue in
+          queue.rest = Array(buffer[sent...])
+          queue.frames.insert(contentsOf: frames[next...], at: 0)
+          queue.sizeBytes += frames[next...].reduce(0) { $0 + Self.sizeBytes($1) }
+        }
+        return false
+      }
+    }
+    return true
+  }
+
+  private static func sizeBytes(_ frame: Frame) -> Int {
+    frame.records.reduce(frame.head.count) { $0 + $1.header.recordSizeBytes }
+  }
+
+  /// A few at a time, so that memory is bounded by the queue and not by the kernel's patience.
+  private static func take(_ queue: inout Queue) -> [Frame] {
+    let count = min(queue.frames.count, 32)
+    let taken = Array(queue.frames[..<count])
+    queue.frames.removeFirst(count)
+    for frame in taken { queue.sizeBytes -= sizeBytes(frame) }
+    return taken
   }
 
   func sayHello() {
     let hello = network.hello.encoded()
     enqueue(PeerFrameHeader.frame(.hello, head: hello, recordsSizeBytes: 0), [], 0)
+    flush()
   }
 
   func stop() {
@@ -156,37 +228,39 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
     isUseless = false
     attempts = 0
     node = hello.node
-    queue.withLock { if !$0.isStopping { $0.connection = connection } }
+    queue.withLock { queue in
+      guard !queue.isStopping else { return }
+      queue.connection = connection
+      queue.isSecure = network.options.client != nil
+    }
   }
 
   func woken(_ connection: StreamConnection) { pass(connection) }
 
   func drained(_ connection: StreamConnection) { pass(connection) }
 
-  /// Hands to the kernel what waits, as long as it takes it.
+  /// Hands to the kernel what waits, as long as it takes it, where that is the loop's to do.
   private func pass(_ connection: StreamConnection) {
     guard isOpen, !connection.isClosed else { return }
     while connection.bufferedBytes == 0 {
-      let frames = queue.withLock { queue -> [(head: [UInt8], records: [StoredRecord])] in
-        queue.isWoken = false
-        guard !queue.frames.isEmpty else { return [] }
-        // A few at a time, so that memory is bounded by the queue and not by the kernel's patience.
-        let count = min(queue.frames.count, 32)
-        let taken = Array(queue.frames[..<count])
-        queue.frames.removeFirst(count)
-        for frame in taken {
-          queue.sizeBytes -= frame.records.reduce(frame.head.count) { $0 + $1.header.recordSizeBytes }
+      let (rest, frames) = queue.withLock { queue -> ([UInt8], [Frame]) in
+        guard queue.sender == .loop, queue.connection === connection else { return ([], []) }
+        if queue.frames.isEmpty, queue.rest.isEmpty {
+          queue.sender = .nobody
+          return ([], [])
         }
-        return taken
+        defer { queue.rest = [] }
+        return (queue.rest, Self.take(&queue))
       }
-      if frames.isEmpty { return }
+      if frames.isEmpty, rest.isEmpty { return }
+      outgoing += rest
       for frame in frames { gather(frame, connection) }
       sendGathered(connection)
     }
   }
 
   /// Small pieces leave together.
-  private func gather(_ frame: (head: [UInt8], records: [StoredRecord]), _ connection: StreamConnection) {
+  private func gather(_ frame: Frame, _ connection: StreamConnection) {
     outgoing += frame.head
     for record in frame.records {
       if record.header.recordSizeBytes > Self.gatherSizeBytes {
@@ -210,8 +284,10 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
     queue.withLock { queue in
       queue.connection = nil
       queue.frames = []
+      queue.rest = []
       queue.sizeBytes = 0
-      queue.isWoken = false
+      // A thread that is sending sees that the connection is another, or none.
+      if queue.sender == .loop { queue.sender = .nobody }
     }
     network.lost(self, node)
     node = nil

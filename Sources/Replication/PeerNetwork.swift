@@ -63,9 +63,10 @@ package final class PeerNetwork: PeerTransport {
     heard: @escaping @Sendable (ReceivedHello) -> Void = { _ in }
   ) throws(NetworkError) {
     self.options = options
-    // Nothing here blocks, and heartbeats would keep a monitor of short slices awake for ever.
+    // A disk that stalls while this loop's thread writes costs the loop a slice and a half, well below what a heartbeat may be
+    // late; and heartbeats would keep a monitor of short slices awake for ever.
     group = try EventLoopGroup(
-      EventLoopGroup.Options(loops: 1, maximumThreads: 8, timeSliceNanoseconds: 40_000_000))
+      EventLoopGroup.Options(loops: 1, maximumThreads: 8, timeSliceNanoseconds: 100_000_000))
     loop = group.next()
     state = Mutex(State(hello: hello))
     self.log = log
@@ -212,6 +213,11 @@ package final class PeerNetwork: PeerTransport {
     link.enqueue(PeerFrameHeader.frame(.message, head: head, recordsSizeBytes: size), records, size)
   }
 
+  package func flush() {
+    let links = state.withLock { state in Array(state.byNode.values) }
+    for link in links { link.flush() }
+  }
+
   package func send(_ transfer: TransferMessage) {
     let link = state.withLock { state in state.blocked.contains(transfer.to) ? nil : state.byNode[transfer.to] }
     guard let link else { return }
@@ -219,6 +225,7 @@ package final class PeerNetwork: PeerTransport {
     // Head and bytes are one piece: records are what is shared between links.
     let frame = PeerFrameHeader.frame(.transfer, head: transfer.encodedHead(), recordsSizeBytes: body.count) + body
     link.enqueue(frame, [], 0)
+    link.flush()
   }
 
   func receive(_ transfer: TransferMessage, from node: NodeID) {
@@ -230,8 +237,10 @@ package final class PeerNetwork: PeerTransport {
   func receive(_ message: Message, _ records: [StoredRecord], from node: NodeID) {
     guard message.from == node else { return }
     let receiver = state.withLock { $0.blocked.contains(node) ? nil : $0.receiver }
-    receiver?.receive(message, records: records)
+    receiver?.receive(message, records: records, isFollowed: true)
   }
+
+  func endTurn() { state.withLock { $0.receiver }?.endTurn() }
 }
 
 /// A stream that a peer opened: it sends, we listen.
@@ -243,6 +252,8 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
   private var parser = PeerFrameParser()
   private var node: NodeID?
   private var isSecure: Bool
+  /// Messages were passed on in this turn.
+  private var hasMessages = false
   static let pulseNanoseconds: UInt64 = 400_000_000
 
   init(_ network: PeerNetwork, _ connection: StreamConnection) {
@@ -271,6 +282,10 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
       network.note("the connection of \(connection.peerAddress) is closed: it brought \(error.reason)")
       connection.abort()
     }
+    guard hasMessages else { return }
+    hasMessages = false
+    // Without the connection: should the disk stall, the loop and with it this peer's heartbeats go on on another thread.
+    EventLoop.afterHandler { [network] in network.endTurn() }
   }
 
   private func take(_ frame: PeerFrameParser.Frame) {
@@ -284,6 +299,7 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
       if isFirst { pulse() }
     case .message(let message, let records):
       guard let node else { return connection.abort() }
+      hasMessages = true
       network.receive(message, records, from: node)
     case .transfer(let transfer):
       guard let node else { return connection.abort() }

@@ -7,20 +7,36 @@ internal import Synchronization
 // Carrying out what the replica asks for, in the order that Actions.swift gives. Everything here runs under `core`.
 
 extension ReplicatedLog {
-  /// Hands something in and carries out what follows from it.
+  /// Hands something in and carries out what follows from it, but for what the caller says that it cares for itself.
   @discardableResult
-  func enter<R: Sendable>(_ body: (inout Core) -> R) -> R {
-    let (result, after) = core.withLock { core -> (R, [@Sendable () -> Void]) in
+  func enter<R: Sendable>(caring cared: Due = [], _ body: (inout Core) -> R) -> R {
+    let (result, due, after) = core.withLock { core -> (R, Due, [@Sendable () -> Void]) in
       let result = body(&core)
       perform(&core)
       pump(&core)
       publishStanding(&core)
-      guard !core.after.isEmpty else { return (result, []) }
-      defer { core.after = [] }
-      return (result, core.after)
+      defer {
+        core.due = []
+        if !core.after.isEmpty { core.after = [] }
+      }
+      return (result, core.due, core.after)
     }
+    // The way over another node's disk is longer than that over one's own: it begins first.
+    if due.contains(.sends) { transport.flush() }
+    if due.contains(.writes), !cared.contains(.writes) { wakeDisk() }
+    if due.contains(.delivery), !cared.contains(.delivery) { wakeDelivery() }
     for call in after { call() }
     return result
+  }
+
+  func wakeDisk() {
+    diskWord.increment()
+    diskWord.wake(1)
+  }
+
+  func wakeDelivery() {
+    deliveryWord.increment()
+    deliveryWord.wake(1)
   }
 
   func perform(_ core: inout Core) {
@@ -34,8 +50,7 @@ extension ReplicatedLog {
       if let through = core.back.apply, through > target.load(ordering: .relaxed) {
         noteChosen(target.load(ordering: .relaxed), through, core)
         target.store(through, ordering: .releasing)
-        deliveryWord.increment()
-        deliveryWord.wake(1)
+        core.due.insert(.delivery)
       }
       for read in core.back.reads {
         guard let wait = core.reads.removeValue(forKey: read.nonce) else { continue }
@@ -102,17 +117,17 @@ extension ReplicatedLog {
     let vows = persist.vows.isEmpty ? [] : Array(core.back.vows[persist.vows])
     if core.writes.isEmpty, core.writesOut == 0, persist.change == .none, !persist.ballotsChanged {
       // A barrier behind nothing is durable at once.
-      for vow in vows { send(vow) }
+      for vow in vows { send(vow, &core) }
       core.replica.persisted(persist.token, now: now, into: &core.front)
       return
     }
     core.writes.append(PendingWrite(persist: persist, records: records, vows: vows, position: position))
     isDiskBusy.store(true, ordering: .releasing)
-    diskWord.increment()
-    diskWord.wake(1)
+    core.due.insert(.writes)
   }
 
-  func send(_ vow: VowEnvelope) {
+  func send(_ vow: VowEnvelope, _ core: inout Core) {
+    core.due.insert(.sends)
     transport.send(
       Message(cluster: cluster, from: node, to: vow.to, epoch: vow.epoch, content: .vow(vow.vow)), records: [])
   }
@@ -132,9 +147,11 @@ extension ReplicatedLog {
         slot += 1
       }
     }
+    core.due.insert(.sends)
     send(notice, records)
   }
 
+  /// To be flushed.
   func send(_ notice: NoticeEnvelope, _ records: [StoredRecord]) {
     transport.send(
       Message(cluster: cluster, from: node, to: notice.to, epoch: notice.epoch, content: .notice(notice.notice)),
@@ -203,6 +220,7 @@ extension ReplicatedLog {
     let leads = core.replica.isLeader
     if let leadership = core.leadership, !leads || leadership.ballot != core.replica.ballot { resign(&core) }
     if leads, core.leadership == nil { core.leadership = Leadership(ballot: core.replica.ballot) }
+    isElected.store(core.leadership != nil, ordering: .releasing)
     standingWord.increment()
     standingWord.wake()
   }

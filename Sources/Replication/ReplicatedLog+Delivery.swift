@@ -8,22 +8,62 @@ internal import Synchronization
 
 extension ReplicatedLog {
   func deliveryLoop() {
-    var scratch: [UInt8] = []
     while !isStopping.load(ordering: .acquiring) {
       let seen = deliveryWord.load()
-      installReceived()
-      if lacksState.load(ordering: .acquiring) {
+      let step = delivering.withLock { scratch -> Step in
+        installReceived()
         // What is here must not be brought forward, nor be led with.
-        deliveryWord.wait(while: seen, timeoutNanoseconds: 0)
-        continue
+        if lacksState.load(ordering: .acquiring) { return .idle }
+        if applied.load(ordering: .relaxed) < target.load(ordering: .acquiring) {
+          return deliverNext(&scratch) ? .delivered : .failed
+        }
+        openIfReady()
+        return .idle
       }
-      if applied.load(ordering: .relaxed) < target.load(ordering: .acquiring) {
-        guard deliverNext(&scratch) else { return }
-        continue
+      switch step {
+      case .delivered: continue
+      case .failed: return
+      case .idle: deliveryWord.wait(while: seen)
       }
-      openIfReady()
-      deliveryWord.wait(while: seen, timeoutNanoseconds: 0)
     }
+  }
+
+  var isDeliveryDue: Bool { applied.load(ordering: .acquiring) < target.load(ordering: .acquiring) }
+
+  private enum Step { case delivered, failed, idle }
+
+  /// What a thread that brought the news delivers by itself.
+  private static let hereRecords = 4
+  private static let hereSizeBytes = 16 << 10
+
+  /// Delivers what is chosen on the calling thread, if it is little; otherwise leaves it to the delivery's.
+  func deliverHere() {
+    let isAllDone = delivering.withLockIfAvailable { scratch -> Bool in
+      guard !isStopping.load(ordering: .acquiring), !lacksState.load(ordering: .acquiring) else { return false }
+      let first = applied.load(ordering: .relaxed) + 1
+      let end = target.load(ordering: .acquiring)
+      guard first <= end else { return true }
+      guard end - first < UInt64(Self.hereRecords) else { return false }
+      let records = core.withLock { core -> [StoredRecord] in
+        core.cache.trim(delivered: first - 1)
+        var records: [StoredRecord] = []
+        var size = 0
+        for slot in first...end {
+          guard let record = core.cache.record(at: slot) else { return [] }
+          size += Int(record.header.rawSizeBytes)
+          guard size <= Self.hereSizeBytes else { return [] }
+          records.append(record)
+        }
+        return records
+      }
+      guard !records.isEmpty else { return false }
+      for record in records {
+        guard deliver(record, &scratch, mayWait: false) else { return false }
+      }
+      // A leadership is opened by the delivery's thread.
+      return takesCommits.load(ordering: .relaxed) || !isElected.load(ordering: .relaxed)
+    }
+    if isAllDone != true || isDeliveryDue { wakeDelivery() }
   }
 
   /// Delivers some records; false when nothing can be delivered any more.
@@ -42,7 +82,7 @@ extension ReplicatedLog {
     }
     if records.isEmpty { return deliverFromLog(first, end, &scratch) }
     for record in records {
-      guard deliver(record, &scratch) else { return false }
+      guard deliver(record, &scratch, mayWait: true) else { return false }
     }
     return true
   }
@@ -54,7 +94,7 @@ extension ReplicatedLog {
       var count = 0
       while count < 256, !isStopping.load(ordering: .acquiring), let record = try reader.nextRecord() {
         let stored = unsafe try StoredRecord(copying: record.storedBytes)
-        guard deliver(stored, &scratch) else { return false }
+        guard deliver(stored, &scratch, mayWait: true) else { return false }
         count += 1
       }
       if count == 0 { pause() }
@@ -68,7 +108,8 @@ extension ReplicatedLog {
 
   private func pause() { appliedWord.wait(while: appliedWord.load(), timeoutNanoseconds: 2_000_000) }
 
-  private func deliver(_ record: StoredRecord, _ scratch: inout [UInt8]) -> Bool {
+  /// False when it cannot be delivered: not at all, or not without waiting.
+  private func deliver(_ record: StoredRecord, _ scratch: inout [UInt8], mayWait: Bool) -> Bool {
     var ours: ReplicatedGroup?
     switch commits.withLock({ $0.match(record.slot, record.chain) }) {
     case .none: break
@@ -82,7 +123,7 @@ extension ReplicatedLog {
       }
     }
     if record.header.type == .transactionGroup, record.header.transactionCount > 0 {
-      guard !options.keepsState || hand(record, &scratch) else { return false }
+      guard !options.keepsState || hand(record, &scratch, mayWait) else { return false }
       delivered.store(record.header.lastVersion.rawValue, ordering: .releasing)
       let chosen = record.chosenAt.load(ordering: .relaxed)
       if chosen > 0 { commitTimes.apply.add(nanoseconds: clock.bootNanoseconds &- chosen) }
@@ -101,7 +142,7 @@ extension ReplicatedLog {
   }
 
   /// Applies a group, again and again where there is no room for it yet.
-  private func hand(_ record: StoredRecord, _ scratch: inout [UInt8]) -> Bool {
+  private func hand(_ record: StoredRecord, _ scratch: inout [UInt8], _ mayWait: Bool) -> Bool {
     while !isStopping.load(ordering: .acquiring) {
       do throws(DeliveryError) {
         unsafe try record.withPayload(&scratch) { (payload) throws(DeliveryError) in
@@ -117,6 +158,7 @@ extension ReplicatedLog {
           return false
         }
       }
+      guard mayWait else { return false }
       deliveryWord.wait(while: deliveryWord.load(), timeoutNanoseconds: 5_000_000)
     }
     return false

@@ -10,30 +10,73 @@ extension ReplicatedLog {
   // MARK: Disk
 
   func diskLoop() {
-    let frame = FrameBuffer(capacitySizeBytes: 256 << 10)
-    var isUnsealed = false
     while true {
       let seen = diskWord.load()
-      let writes = core.withLock { core -> [PendingWrite] in
-        defer { core.writes = [] }
-        core.writesOut = core.writes.count
-        return core.writes
+      let outcome = writing.withLock { frame in writeWaiting(frame, atMost: .max) }
+      switch outcome {
+      case .wrote:
+        if isDeliveryDue { isDiskBusy.load(ordering: .acquiring) ? wakeDelivery() : deliverHere() }
+        continue
+      case .failed: return
+      case .nothing: break
       }
-      if writes.isEmpty {
-        if isStopping.load(ordering: .acquiring) { return }
-        diskWord.wait(while: seen, timeoutNanoseconds: isUnsealed ? options.sealDelayNanoseconds : 0)
-        if isUnsealed, diskWord.load() == seen {
-          do throws(LogError) { try log.seal() } catch { fail(error) }
-          isUnsealed = false
-        }
+      if isStopping.load(ordering: .acquiring) { return }
+      guard isUnsealed.load(ordering: .acquiring) else {
+        diskWord.wait(while: seen)
         continue
       }
-      do throws(LogError) { try write(writes, frame) } catch {
-        fail(error)
-        return
+      let idle = clock.bootNanoseconds &- lastWriteEnd.load(ordering: .relaxed)
+      if idle < options.sealDelayNanoseconds {
+        diskWord.wait(while: seen, timeoutNanoseconds: options.sealDelayNanoseconds - idle)
+        continue
       }
-      isUnsealed = true
+      // Who writes from here on asks for another seal.
+      isUnsealed.store(false, ordering: .sequentiallyConsistent)
+      do throws(LogError) { try log.seal() } catch { fail(error) }
     }
+  }
+
+  enum Written { case wrote, nothing, failed }
+
+  /// What a thread of the network writes by itself: what is more takes long, and others are to be heard meanwhile.
+  private static let hereSizeBytes = 256 << 10
+
+  /// Writes what waits on the calling thread, which brought it; or leaves it to the disk's thread.
+  func writeHere() {
+    _ = writing.withLockIfAvailable { frame in writeWaiting(frame, atMost: Self.hereSizeBytes) }
+    if isDiskBusy.load(ordering: .acquiring) { wakeDisk() }
+  }
+
+  /// Takes all that is to be written, writes it and tells so; nothing where it is more than `limit`, or more than records.
+  ///
+  /// Under `writing`.
+  private func writeWaiting(_ frame: FrameBuffer, atMost limit: Int) -> Written {
+    let writes = core.withLock { core -> [PendingWrite] in
+      guard !core.writes.isEmpty, limit == .max || mayWriteHere(core, limit) else { return [] }
+      defer { core.writes = [] }
+      core.writesOut = core.writes.count
+      return core.writes
+    }
+    guard !writes.isEmpty else { return .nothing }
+    do throws(LogError) { try write(writes, frame) } catch {
+      fail(error)
+      return .failed
+    }
+    lastWriteEnd.store(clock.bootNanoseconds, ordering: .relaxed)
+    if !isUnsealed.exchange(true, ordering: .sequentiallyConsistent), limit != .max { wakeDisk() }
+    return .wrote
+  }
+
+  /// On the leader the network's thread must hear the others meanwhile.
+  private func mayWriteHere(_ core: borrowing Core, _ limit: Int) -> Bool {
+    guard !core.replica.isLeader, !isStopping.load(ordering: .acquiring) else { return false }
+    var size = 0
+    for write in core.writes {
+      guard case .append = write.persist.change, !write.persist.ballotsChanged else { return false }
+      for record in write.records { size += record.header.recordSizeBytes }
+      if size > limit { return false }
+    }
+    return true
   }
 
   /// Makes the writes durable in their order, as few frames as they take, and tells the replica.
@@ -70,9 +113,10 @@ extension ReplicatedLog {
         if built > 0 { commitTimes.local.add(nanoseconds: end &- built) }
       }
     }
-    enter { core in
+    // Whoever writes looks by itself for what else there is to do.
+    enter(caring: [.writes, .delivery]) { core in
       for write in writes {
-        for vow in write.vows { self.send(vow) }
+        for vow in write.vows { self.send(vow, &core) }
         if case .install(let checkpoint, _) = write.persist.change { self.request(.installed(checkpoint)) }
       }
       core.writesOut -= writes.count
@@ -188,13 +232,17 @@ extension ReplicatedLog {
 
   func clockLoop() {
     while !isStopping.load(ordering: .acquiring) {
-      enter { core in
+      let next = enter { core -> Ticks in
         core.replica.tick(now: self.now, into: &core.front)
         self.tellSafeVersion(&core)
+        return core.replica.nextTick(now: self.now)
       }
       expireUndecided()
       considerDigest()
-      clockWord.wait(while: clockWord.load(), timeoutNanoseconds: options.tickNanoseconds)
+      // What begins meanwhile is watched from the next tick on: no more than a heartbeat late.
+      let now = now
+      let pause = max(options.tickNanoseconds, next > now ? (next - now) * 1000 : 0)
+      clockWord.wait(while: clockWord.load(), timeoutNanoseconds: pause)
     }
   }
 
@@ -248,6 +296,7 @@ extension ReplicatedLog {
     }
     guard !records.isEmpty else { return }
     send(notice, records)
+    transport.flush()
   }
 
   private func truncate(_ checkpoint: Checkpoint) {

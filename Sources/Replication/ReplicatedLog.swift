@@ -6,14 +6,18 @@
 //
 // The replica is a value behind one lock. Whoever has news for it (a session that proposes, the disk's thread, the
 // network's, the clock's) takes the lock, hands the news in and carries out the actions; nothing waits for I/O under the
-// lock. So a commit costs no hop between threads but those to the disk and from the delivery.
+// lock. Who took the lock then sends what is to be sent, and a thread of the network that brought something does what follows
+// from it by itself, as long as that is little: a follower writes and answers, the leader applies and wakes the session. So
+// a commit of an idle cluster wakes one thread on a follower, and on the leader the disk's, the network's and the session's.
 //
 // Threads: disk (writes persists in their order, several at once where they wait), delivery (applies), clock (a tick every
 // 10 ms: heartbeats do not depend on disk or queries), service (what reads the log for peers, truncates, saves), and two
 // that wait until a checkpoint is to be sent (ReplicatedLog+Sending.swift) or received (+Receiving, +Installing), and one
 // that reads what is compared between nodes (+Digests).
 //
-// Locks: sequencer's latch → `commits`; `core` → sequencer's latch, `commits`. Callbacks run under none.
+// Locks: `writing`, `delivering` → `core` → sequencer's latch, `commits`; sequencer's latch → `commits`. `writing` is held
+// across a write, `delivering` while records are applied; a thread of the network only tries them. Callbacks of commits run
+// under `delivering` or none.
 //
 // 1. A vow is sent when the write that it waits for returned; vows keep the order of their writes.
 // 2. Only chosen records are applied, in order, each once.
@@ -179,6 +183,16 @@ package final class ReplicatedLog: Sendable {
     var installPosition: LogPosition?
     /// To be called when the lock is given back.
     var after: [@Sendable () -> Void] = []
+    /// What others are to be told when the lock is given back.
+    var due: Due = []
+  }
+
+  /// What follows from an input, outside of the lock.
+  struct Due: OptionSet, Sendable {
+    let rawValue: UInt8
+    static let sends = Due(rawValue: 1)
+    static let writes = Due(rawValue: 2)
+    static let delivery = Due(rawValue: 4)
   }
 
   /// What the disk's thread waits for, and others.
@@ -218,9 +232,19 @@ package final class ReplicatedLog: Sendable {
   /// Until when, on the local clock in microseconds, snapshots need no round; 0 where this node does not lead.
   let leaseUntil = Atomic<UInt64>(0)
   let takesCommits = Atomic(false)
+  /// There is a leadership, be it open or not yet.
+  let isElected = Atomic(false)
   /// Whether there are writes to make, so that a group waits for them.
   let isDiskBusy = Atomic(false)
   let isStopping = Atomic(false)
+  /// Held by whoever writes the log, from taking the writes to telling that they are durable: the disk's thread, or one that
+  /// brought them.
+  let writing = Mutex(FrameBuffer(capacitySizeBytes: 256 << 10))
+  /// Held by whoever delivers, with memory to decompress into: the delivery's thread, or one that brought the news.
+  let delivering: Mutex<[UInt8]> = Mutex([])
+  /// Something was written behind the last seal, and when the last write ended.
+  let isUnsealed = Atomic(false)
+  let lastWriteEnd = Atomic<UInt64>(0)
   let diskWord = FutexWord()
   let deliveryWord = FutexWord()
   let appliedWord = FutexWord()
@@ -309,6 +333,9 @@ package final class ReplicatedLog: Sendable {
       return threads
     }
     for thread in running { thread.join() }
+    // Threads of the network may be at it: they end what they began, and begin nothing more.
+    writing.withLock { _ in }
+    delivering.withLock { _ in }
     failAll()
     core.withLock { core in
       for read in core.reads.values { Self.refuse(read) }
@@ -483,7 +510,7 @@ package final class ReplicatedLog: Sendable {
 }
 
 extension ReplicatedLog: PeerReceiver {
-  package func receive(_ message: Message, records: [StoredRecord]) {
+  package func receive(_ message: Message, records: [StoredRecord], isFollowed: Bool) {
     guard Self.areLinked(message, records) else { return }
     let entries = records.map(\.entry)
     var stop: Configuration?
@@ -491,10 +518,15 @@ extension ReplicatedLog: PeerReceiver {
       guard let next = last.announced else { return }
       stop = next
     }
-    enter { core in
+    enter(caring: isFollowed ? [.writes, .delivery] : []) { core in
       core.incoming = records
       core.replica.receive(message, records: entries, stop: stop, now: self.now, into: &core.front)
     }
+  }
+
+  package func endTurn() {
+    if isDiskBusy.load(ordering: .acquiring) { writeHere() }
+    if isDeliveryDue { deliverHere() }
   }
 
   package func receive(_ transfer: TransferMessage) {

@@ -27,10 +27,10 @@ final class TestCluster: @unchecked Sendable {
   /// Disks other than the machine's, and what nodes are there besides those that found the cluster.
   var disks: [UInt64: any Disk] = [:]
 
-  init(nodes: Int = 3, witnesses: [UInt64] = [], seed: UInt64 = 1) throws {
+  init(nodes: Int = 3, witnesses: [UInt64] = [], seed: UInt64 = 1, endsTurns: Bool = false) throws {
     directory = NSTemporaryDirectory() + "synod-cluster-\(UInt64.random(in: 0 ... .max))"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    network = InProcessNetwork(seed: seed)
+    network = InProcessNetwork(seed: seed, endsTurns: endsTurns)
     configuration = try Configuration(
       epoch: 1, voters: (1...UInt64(nodes)).filter { !witnesses.contains($0) }.map { NodeID($0) },
       witnesses: witnesses.map { NodeID($0) })
@@ -105,8 +105,9 @@ final class TestCluster: @unchecked Sendable {
 }
 
 @Suite(.serialized) struct ClusterTests {
-  @Test func threeNodesCommitAndAgree() throws {
-    let cluster = try TestCluster()
+  /// `endsTurns`: the network's thread writes and applies what it brings.
+  @Test(arguments: [false, true]) func threeNodesCommitAndAgree(endsTurns: Bool) throws {
+    let cluster = try TestCluster(endsTurns: endsTurns)
     defer { cluster.close() }
     try cluster.startAll()
     let leader = try #require(cluster.databases[try cluster.leader()])
@@ -119,8 +120,8 @@ final class TestCluster: @unchecked Sendable {
     #expect(chains.count == 1)
   }
 
-  @Test func nothingAcknowledgedIsLostWhenLeadersDie() throws {
-    let cluster = try TestCluster(seed: 2)
+  @Test(arguments: [false, true]) func nothingAcknowledgedIsLostWhenLeadersDie(endsTurns: Bool) throws {
+    let cluster = try TestCluster(seed: 2, endsTurns: endsTurns)
     defer { cluster.close() }
     try cluster.startAll()
     var acknowledged: [Int] = []

@@ -74,7 +74,9 @@ struct BenchCatchUp: ParsableCommand {
       load.begin(rate: rate)
       while !isOver(Date().timeIntervalSince(began)) { usleep(20_000) }
       let elapsed = Date().timeIntervalSince(began)
-      note(name, try load.end(), elapsed, more())
+      let latencies = try load.end()
+      let repeated = load.repetitions.exchange(0, ordering: .relaxed)
+      note(name, latencies, elapsed, more() + (repeated > 0 ? ["\"repeated\": \(repeated)"] : []))
     }
 
     func applied(_ index: Int) -> UInt64? {
@@ -160,6 +162,8 @@ private final class CatchUpLoad: @unchecked Sendable {
   private var connections: [PlainClient] = []
   private let next = Atomic<Int>(0)
   private let isMeasuring = Atomic(false)
+  /// Commits that were restarted and made again since the last phase.
+  let repetitions = Atomic<Int>(0)
   private var group: DispatchGroup?
 
   init(port: UInt16, clients: Int, valueSize: Int) {
@@ -181,7 +185,17 @@ private final class CatchUpLoad: @unchecked Sendable {
     let key = next.wrappingAdd(1, ordering: .relaxed).newValue
     // Scattered, and each row its own text.
     let scattered = Int64(bitPattern: UInt64(key) &* 0x9E37_79B9_7F4A_7C15)
-    _ = try connection.query("INSERT INTO catch_up VALUES (\(scattered), '\(key) \(value)')")
+    var attempts = 0
+    while true {
+      do {
+        _ = try connection.query("INSERT INTO catch_up VALUES (\(scattered), '\(key) \(value)')")
+        return
+      } catch let refusal as PlainClient.Refused where refusal.state.hasPrefix("40") && attempts < 1000 {
+        // A change of members ends an epoch, and with it what was not proposed yet. The wait counts.
+        attempts += 1
+        repetitions.wrappingAdd(1, ordering: .relaxed)
+      }
+    }
   }
 
   /// Runs `body` on a thread for each client until it returns false.

@@ -105,6 +105,8 @@ extension EventLoop {
   private func run(_ body: () -> Void, _ thread: LoopThread) -> Bool {
     enter(thread)
     body()
+    // There is no source that anyone could turn meanwhile: what is left to be done is as well done at once.
+    while !thread.afterwards.isEmpty { thread.afterwards.removeFirst()() }
     return leave(thread)
   }
 
@@ -124,10 +126,17 @@ extension EventLoop {
     source.turn(all, mail, thread)
     guard leave(thread) else {
       post(.handBack(source))
+      while !thread.afterwards.isEmpty { thread.afterwards.removeFirst()() }
       return false
     }
     checkIn(source)
-    return true
+    return thread.afterwards.isEmpty || runAfterwards(thread)
+  }
+
+  /// Runs what the handler left to be done, as handlers of their own. The source is idle meanwhile: who takes the loop turns it.
+  private func runAfterwards(_ thread: LoopThread) -> Bool {
+    let body = thread.afterwards.removeFirst()
+    return run(body, thread)
   }
 
   private func checkIn(_ source: EventSource) {

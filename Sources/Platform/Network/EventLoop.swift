@@ -131,6 +131,14 @@ package final class EventLoop: @unchecked Sendable {
   /// running beside it. Not run any more once the group has been shut down.
   package func execute(_ body: @escaping @Sendable () -> Void) { post(.run(body)) }
 
+  /// Runs `body` on the calling thread as soon as the handler that it runs has returned, without a wake: for what may block
+  /// and does not need the handler's connection, which is turned by others meanwhile if the loop is taken from this thread.
+  /// On a thread that runs no handler, at once.
+  package static func afterHandler(_ body: @escaping @Sendable () -> Void) {
+    guard let thread = LoopThread.current else { return body() }
+    thread.afterwards.append(body)
+  }
+
   /// Runs `body` on the loop when `nanoseconds` have passed, counting time that the machine was suspended. A timer is late
   /// by as much as the loop's handlers take, at most a time slice each.
   @discardableResult

@@ -20,6 +20,8 @@ final class LoopThread: @unchecked Sendable {
   var word: UInt64 = 0
   /// The loop belongs to another thread now.
   var isDetached = false
+  /// What the handler that runs asked to be done behind it, on this thread.
+  var afterwards: [@Sendable () -> Void] = []
 
   let signal = FutexWord(0)
   var assignment: EventLoop?

@@ -100,6 +100,18 @@ package final class StreamConnection: EventSource, @unchecked Sendable {
     wake()
   }
 
+  /// Sends at once on the calling thread, past everything that the holder sends: for whoever sees to it that the holder keeps
+  /// nothing and sends nothing meanwhile. Not within TLS.
+  ///
+  /// - Returns: how many bytes the kernel took; 0 also where the connection is gone or broken, which its holder will notice.
+  package func sendPastHolder(_ bytes: UnsafeRawBufferPointer) -> Int {
+    guard let start = bytes.baseAddress else { return 0 }
+    return descriptorLock.withLock { descriptor in
+      guard descriptor >= 0 else { return 0 }
+      return unsafe max(0, Int(synod_socket_send(descriptor, start, bytes.count)))
+    }
+  }
+
   /// The peer has gone, or at least sends no more: a long statement may look here whether anyone still waits for it.
   package var peerHasHungUp: Bool { peerHangup.load(ordering: .relaxed) }
 

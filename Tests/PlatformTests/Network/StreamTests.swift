@@ -21,6 +21,33 @@ import Testing
     }
   }
 
+  /// What a handler leaves to be done behind it may block: the connection goes on meanwhile.
+  @Test func aConnectionIsReadWhileWhatItsHandlerLeftBlocks() throws {
+    try withGroup(loops: 1) { group in
+      let second = Tally()
+      let done = Tally()
+      let listener = try Listener.listen(on: loopback(), group: group) { _ in
+        TestHandler {
+          $0.onReceived = { bytes, connection in
+            // The first byte's work needs the second one.
+            guard bytes.first == 1 else { return second.add() }
+            EventLoop.afterHandler {
+              connection.execute { connection.send([9]) }
+              second.wait(for: 1)
+              done.add()
+            }
+          }
+        }
+      }
+      let collector = Collector()
+      let connection = try client(listener.address, on: group.next(), sending: [1], into: collector)
+      collector.wait { $0.count == 1 }
+      connection.execute { connection.send([2]) }
+      done.wait(for: 1)
+      connection.execute { connection.close() }
+    }
+  }
+
   /// Wherever their packets come in, and whoever went before them.
   @Test func connectionsAreSpreadEvenly() throws {
     try withGroup(loops: 4) { group in
