@@ -118,7 +118,7 @@ final class SpilledRuns {
     return true
   }
 
-  private static func encode(_ store: RowStore, _ row: Int, _ out: inout [UInt8]) {
+  static func encode(_ store: RowStore, _ row: Int, _ out: inout [UInt8]) {
     let start = out.count
     out += [0, 0, 0, 0]
     func put<T: FixedWidthInteger>(_ value: T) {
@@ -154,7 +154,7 @@ final class SpilledRuns {
 }
 
 /// Reads one run row by row, through a window of a quarter mebibyte.
-private final class RunReader {
+final class RunReader {
   private let file: TemporaryFile
   private let range: Range<UInt64>
   private var offset: UInt64

@@ -150,9 +150,9 @@ extension SQLSession {
     }
     if portal.rows == nil {
       // The rows are kept from here on: later statements of the transaction must not disturb the scan.
-      let keeper = KeepingSink(limitBytes: workMemoryBytes, sink)
+      let keeper = KeepingSink(self, sink)
       try run(portal.statement, portal.parameters, keeper, isPart: isPart)
-      portal.rows = keeper.rows ?? RowStore(width: 1, limitBytes: workMemoryBytes)
+      portal.rows = keeper.rows ?? keptRows(width: 1)
       portal.tag = keeper.tag
     }
     guard let rows = portal.rows else { return true }
@@ -162,7 +162,7 @@ extension SQLSession {
     if let cursor = portal.cursor { portal.position = min(cursor.position, rows.count) }
     var given = 0
     while portal.position < rows.count, maxRows <= 0 || given < maxRows {
-      for column in 0..<width { row[column] = rows.value(portal.position, column) }
+      try rows.load(portal.position, into: row)
       try unsafe sink.row(row.buffer)
       portal.position += 1
       given += 1
@@ -185,21 +185,18 @@ extension SQLSession {
 /// Keeps the rows of a portal that is read in pieces.
 private final class KeepingSink: ResultSink {
   private let inner: any ResultSink
-  private let limitBytes: Int
-  private(set) var rows: RowStore?
+  private let session: SQLSession
+  private(set) var rows: KeptRows?
   private(set) var tag = ""
-  init(limitBytes: Int, _ inner: any ResultSink) {
-    self.limitBytes = limitBytes
+  init(_ session: SQLSession, _ inner: any ResultSink) {
+    self.session = session
     self.inner = inner
   }
   func columns(_ columns: [ColumnDescription]) throws(SQLError) {
-    rows = RowStore(width: columns.count, limitBytes: limitBytes)
+    rows = session.keptRows(width: columns.count)
   }
   func row(_ values: UnsafeBufferPointer<Value>) throws(SQLError) {
-    guard let rows else { return }
-    let row = rows.addRow()
-    for index in values.indices { rows.set(row, index, unsafe values[index]) }
-    if row & 0xff == 0 { try rows.checkLimit("a portal that is read in pieces") }
+    unsafe try rows?.add(values)
   }
   func completed(_ tag: String) { self.tag = tag }
   func notice(_ notice: SQLNotice) { inner.notice(notice) }

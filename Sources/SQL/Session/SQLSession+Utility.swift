@@ -290,13 +290,14 @@ extension SQLSession {
     return "DECLARE CURSOR"
   }
 
-  private func keep(_ runner: StatementRunner, _ parameters: [Datum]) throws(SQLError) -> RowStore {
-    let rows = RowStore(width: runner.columns.count, limitBytes: workMemoryBytes)
-    _ = unsafe try runner.run(self, parameters) { (values) throws(SQLError) in
-      let row = rows.addRow()
-      for index in values.indices { rows.set(row, index, unsafe values[index]) }
-      if row & 0xff == 0 { try rows.checkLimit("a cursor") }
-    }
+  /// Rows beyond work_mem lie in a temporary file, which ends with them.
+  func keptRows(width: Int) -> KeptRows {
+    KeptRows(width: width, limitBytes: workMemoryBytes) { [unowned self] () throws(SQLError) in try temporaryFile() }
+  }
+
+  private func keep(_ runner: StatementRunner, _ parameters: [Datum]) throws(SQLError) -> KeptRows {
+    let rows = keptRows(width: runner.columns.count)
+    _ = unsafe try runner.run(self, parameters) { (values) throws(SQLError) in unsafe try rows.add(values) }
     return rows
   }
 
@@ -328,7 +329,8 @@ extension SQLSession {
     if found == nil { found = try cursor(ofPortal: fetch.cursor.text) }
     guard let cursor = found else { throw SQLSession.noCursor(fetch.cursor) }
     let count = cursor.rows.count
-    var wanted: [Int] = []
+    // The rows that are given: `taken` of them, from `first` on, each `step` from the one before.
+    var (first, step, taken) = (0, 1, 0)
     func backward(_ n: Int?) throws(SQLError) {
       guard cursor.isScrollable else {
         throw SQLError(
@@ -336,27 +338,27 @@ extension SQLSession {
           hint: "Declare it with SCROLL option to enable backward scan.")
       }
       let available = min(cursor.position, count + 1) - 1
-      let taken = min(n ?? available, max(available, 0))
-      if taken > 0 { wanted = (0..<taken).map { min(cursor.position, count + 1) - 1 - $0 } }
+      taken = min(n ?? available, max(available, 0))
+      (first, step) = (min(cursor.position, count + 1) - 1, -1)
       cursor.position = n == nil || taken < (n ?? 0) ? 0 : min(cursor.position, count + 1) - taken
     }
     func forward(_ n: Int?) {
       let available = max(0, count - cursor.position)
-      let taken = min(n ?? available, available)
-      if taken > 0 { wanted = (1...taken).map { cursor.position + $0 } }
+      taken = min(n ?? available, available)
+      first = cursor.position + 1
       cursor.position = n == nil || taken < (n ?? 0) ? count + 1 : cursor.position + taken
     }
     func absolute(_ position: Int) {
       let target = position < 0 ? count + 1 + position : position
       cursor.position = min(max(target, 0), count + 1)
-      if target >= 1, target <= count { wanted = [target] }
+      if target >= 1, target <= count { (first, taken) = (target, 1) }
     }
     switch fetch.direction {
     case .forward(let n):
       if let n, n < 0 {
         try backward(-n)
       } else if n == 0 {
-        if cursor.position >= 1, cursor.position <= count { wanted = [cursor.position] }
+        if cursor.position >= 1, cursor.position <= count { (first, taken) = (cursor.position, 1) }
       } else {
         forward(n)
       }
@@ -365,14 +367,14 @@ extension SQLSession {
     case .absolute(let n): absolute(n)
     case .relative(let n): absolute(max(0, cursor.position + n))
     }
-    if fetch.isMove { return "MOVE \(wanted.count)" }
+    if fetch.isMove { return "MOVE \(taken)" }
     try sink.columns(cursor.columns)
     let row = ValueBuffer(cursor.columns.count)
-    for position in wanted {
-      for column in 0..<row.count { row[column] = cursor.rows.value(position - 1, column) }
+    for index in 0..<taken {
+      try cursor.rows.load(first + index * step - 1, into: row)
       try unsafe sink.row(row.buffer)
     }
-    return "FETCH \(wanted.count)"
+    return "FETCH \(taken)"
   }
 
   // MARK: Statistics

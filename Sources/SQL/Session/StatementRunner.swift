@@ -161,7 +161,7 @@ package final class PreparedStatement {
 package final class Portal {
   package let statement: PreparedStatement
   let parameters: [Datum]
-  var rows: RowStore?
+  var rows: KeptRows?
   var position = 0
   var tag = ""
   package var isComplete = false
@@ -195,14 +195,14 @@ final class Cursor {
   let text: String
   let isScrollable: Bool
   var isHeld: Bool
-  let rows: RowStore
+  let rows: KeptRows
   let columns: [ColumnDescription]
   /// The row that the cursor stands on: 0 is before the first.
   var position = 0
   let created: Int64
 
   init(
-    name: String, statement: Syntax.Statement, text: String, isScrollable: Bool, isHeld: Bool, rows: RowStore,
+    name: String, statement: Syntax.Statement, text: String, isScrollable: Bool, isHeld: Bool, rows: KeptRows,
     columns: [ColumnDescription]
   ) {
     self.name = name
