@@ -82,6 +82,8 @@ struct WriteSet {
   private(set) var sequence: UInt64 = 0
   /// States up to this operation are kept when they are overwritten; nil: none.
   private var barrier: UInt64?
+  /// The entry that `findOrAdd` came to last.
+  private var recent = 0
   private var openCursors = 0
   private var openSavepoints = 0
   /// Entries that are not `none`, and the bytes of their keys and values.
@@ -125,7 +127,13 @@ struct WriteSet {
   /// The entry of `key`, which is added when it is missing.
   @inline(__always)
   mutating func findOrAdd(_ key: UnsafeRawBufferPointer, _ arena: inout Arena) -> Int {
-    if let found = unsafe find(key) { return found }
+    // A key is locked, and then written.
+    if unsafe recent < entries.count, unsafe order(entries.key(UInt32(recent)), key) == 0 { return unsafe recent }
+    if let found = unsafe find(key) {
+      unsafe recent = found
+      return found
+    }
+    unsafe recent = unsafe entries.count
     let copy = unsafe arena.copy(key)
     let identifier = unsafe UInt32(truncatingIfNeeded: entries.count)
     unsafe entries.append(

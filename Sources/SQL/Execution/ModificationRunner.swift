@@ -30,12 +30,13 @@ final class ModificationRunner {
   private let recheck: CompiledExpression?
   private let conflictCondition: CompiledExpression?
   private let lockStrength: LockStrength
-  private var key = ByteBuffer(capacity: 64)
+  @exclusivity(unchecked) private var key = ByteBuffer(capacity: 64)
   private let base: FrameSlot
 
   init(_ planned: PlannedModification, _ state: ExecutionState) throws(SQLError) {
     self.planned = planned
     unsafe owningState = state
+    isJoined = ModificationRunner.isJoined(planned.source)
     state.takesLocks = true
     let bound = planned.bound
     base = bound.base
@@ -156,10 +157,10 @@ final class ModificationRunner {
       return true
     }
     guard conflict.update != nil else { return false }
-    key.removeAll()
-    key.append(existing)
+    unsafe key.removeAll()
+    unsafe key.append(existing)
     // The row must be one that this statement has not touched: PostgreSQL refuses to change a row twice.
-    guard changed.insert(key.array).inserted else {
+    guard unsafe changed.insert(key.array).inserted else {
       throw SQLError(
         .cardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time",
         hint: "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
@@ -203,8 +204,8 @@ final class ModificationRunner {
 
   /// Locks the row in the frame and leaves its newest version in `old`; false if it is gone or does not match any more.
   private func lockRow() throws(SQLError) -> Bool {
-    key.removeAll()
-    key.append(state.frame[planned.bound.keySlot].bytes)
+    unsafe key.removeAll()
+    unsafe key.append(state.frame[planned.bound.keySlot].bytes)
     let transaction = unsafe state.transaction!
     let outcome = try sqlErrors { () throws(TransactionError) in
       unsafe try transaction.lock(key.bytes.buffer, lockStrength, .wait)
@@ -213,7 +214,7 @@ final class ModificationRunner {
       for place in 0..<old.count { old[place] = state.frame[base + place] }
       guard planned.mustMaterialize || isJoined else { return true }
       // The statement itself may have changed the row already: an update changes it once.
-      return visited.insert(key.array).inserted
+      return unsafe visited.insert(key.array).inserted
     }
     guard
       let latest = unsafe try sqlErrors({ () throws(TransactionError) in
@@ -223,14 +224,17 @@ final class ModificationRunner {
     try loadOld(unsafe Bytes(latest))
     show(old, at: base)
     if let recheck, unsafe !(try recheck.holds(state.frame, &evaluator.context)) { return false }
-    return !isJoined || visited.insert(key.array).inserted
+    return unsafe !isJoined || visited.insert(key.array).inserted
   }
   private var visited: Set<[UInt8]> = []
-  private lazy var isJoined: Bool = {
-    if case .scan = planned.source.kind { return false }
-    if case .filter(let inner, _) = planned.source.kind, case .scan = inner.kind { return false }
+  /// Whether the same row may come more than once.
+  private let isJoined: Bool
+
+  private static func isJoined(_ source: PlanNode) -> Bool {
+    if case .scan = source.kind { return false }
+    if case .filter(let inner, _) = source.kind, case .scan = inner.kind { return false }
     return true
-  }()
+  }
 
   private func update() throws(SQLError) -> Bool {
     guard try lockRow() else { return false }

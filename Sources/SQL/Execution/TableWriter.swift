@@ -138,24 +138,24 @@ final class TableWriter {
   private let generated: [(place: Int, expression: CompiledExpression)]
   private let referencing: [CatalogSnapshot.Reference]
   private let sequences: SequenceStore
-  private var key = ByteBuffer(capacity: 64)
-  private var entryKey = ByteBuffer(capacity: 64)
-  private var entryValue = ByteBuffer(capacity: 64)
-  private var oldKey = ByteBuffer(capacity: 64)
-  private var oldValue = ByteBuffer(capacity: 64)
-  private var rowBytes = ByteBuffer(capacity: 256)
+  @exclusivity(unchecked) private var key = ByteBuffer(capacity: 64)
+  @exclusivity(unchecked) private var entryKey = ByteBuffer(capacity: 64)
+  @exclusivity(unchecked) private var entryValue = ByteBuffer(capacity: 64)
+  @exclusivity(unchecked) private var oldKey = ByteBuffer(capacity: 64)
+  @exclusivity(unchecked) private var oldValue = ByteBuffer(capacity: 64)
+  @exclusivity(unchecked) private var rowBytes = ByteBuffer(capacity: 256)
   private var conflictKey = ByteBuffer(capacity: 64)
   /// Whether very many rows are to come: row ids are then taken in bulk. What is left of them at the end is not used.
   var isBulk = false {
-    didSet { rowIDs = 0..<0 }
+    didSet { unsafe rowIDs = 0..<0 }
   }
-  private var rowIDs: Range<Int64> = 0..<0
+  @exclusivity(unchecked) private var rowIDs: Range<Int64> = 0..<0
   /// Which of the table (first) and its indexes are the transaction's own: for this transaction, with so many spaces.
-  private var own: (transaction: UInt64, spaces: Int, isOwn: [Bool]) = (0, 0, [])
+  @exclusivity(unchecked) private var own: (transaction: UInt64, spaces: Int, isOwn: [Bool]) = (0, 0, [])
   /// Checks for the end of the statement.
   var pending: [PendingCheck] = []
   /// Rows inserted less rows deleted.
-  private(set) var delta = 0
+  @exclusivity(unchecked) private(set) var delta = 0
 
   init(_ table: TableDescriptor, _ binder: Binder, sequences: SequenceStore) throws(SQLError) {
     self.table = table
@@ -231,23 +231,25 @@ final class TableWriter {
   /// The key under which `row` is stored: its primary key, or a new row id.
   private func rowKey(_ row: ValueBuffer, _ context: inout EvaluationContext) throws(SQLError) {
     if let primary {
-      _ = try primary.key(row, &context, into: &key)
+      _ = unsafe try primary.key(row, &context, into: &key)
     } else {
-      key.removeAll()
-      key.append(KeySpace.prefix(table.storage))
-      key.append(big: UInt64(bitPattern: try newRowID()) ^ (1 << 63))
+      let id = UInt64(bitPattern: try newRowID()) ^ (1 << 63)
+      unsafe key.removeAll()
+      unsafe key.append(KeySpace.prefix(table.storage))
+      unsafe key.append(big: id)
     }
   }
 
   private func newRowID() throws(SQLError) -> Int64 {
     guard isBulk else { return try sequences.newRowID(table.storage) }
-    if rowIDs.isEmpty { rowIDs = try sequences.newRowIDs(table.storage, atMost: 256) }
-    defer { rowIDs = rowIDs.lowerBound + 1..<rowIDs.upperBound }
-    return rowIDs.lowerBound
+    if unsafe rowIDs.isEmpty { unsafe rowIDs = try sequences.newRowIDs(table.storage, atMost: 256) }
+    let ids = unsafe rowIDs
+    unsafe rowIDs = ids.lowerBound + 1..<ids.upperBound
+    return ids.lowerBound
   }
 
   /// The key of the row that was inserted last; valid until the next call.
-  var lastKey: Bytes { key.bytes }
+  var lastKey: Bytes { unsafe key.bytes }
 
   /// Whether the key exists, after locking it against others who would make it.
   private func claims(_ transaction: Transaction, _ key: Bytes) throws(SQLError) -> Bool {
@@ -260,9 +262,9 @@ final class TableWriter {
   /// Looks up what is the transaction's own, if it may have changed.
   @inline(__always)
   private func refreshOwn(_ transaction: Transaction) {
-    if transaction.id == own.transaction && transaction.ownSpaces.count == own.spaces { return }
+    if unsafe transaction.id == own.transaction && transaction.ownSpaces.count == own.spaces { return }
     let storages = [table.storage] + indexes.map(\.descriptor.storage)
-    own = (
+    unsafe own = (
       transaction.id, transaction.ownSpaces.count, storages.map { transaction.ownSpaces.contains($0.rawValue) }
     )
   }
@@ -285,11 +287,11 @@ final class TableWriter {
   ) throws(SQLError) {
     try check(row, &context)
     try rowKey(row, &context)
-    rowBytes.removeAll()
+    unsafe rowBytes.removeAll()
     try unsafe layout.encode(row.pointer, into: &rowBytes)
     refreshOwn(transaction)
     if let primary {
-      guard try insertUnique(key.bytes, rowBytes.bytes, isOwn: own.isOwn[0], transaction) else {
+      guard unsafe try insertUnique(key.bytes, rowBytes.bytes, isOwn: own.isOwn[0], transaction) else {
         throw duplicate(primary, row, &context)
       }
     } else {
@@ -298,10 +300,10 @@ final class TableWriter {
       }
     }
     for place in indexes.indices {
-      try addEntry(indexes[place], isOwn: own.isOwn[place + 1], row, transaction, &context)
+      unsafe try addEntry(indexes[place], isOwn: own.isOwn[place + 1], row, transaction, &context)
     }
     for foreign in table.foreignKeys { try require(foreign, row) }
-    delta += 1
+    unsafe delta += 1
   }
 
   private func addEntry(
@@ -309,39 +311,51 @@ final class TableWriter {
     _ context: inout EvaluationContext
   ) throws(SQLError) {
     guard try index.covers(row, &context) else { return }
-    let isUnique = try index.entry(row, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
+    let isUnique = unsafe try index.entry(row, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
     guard isUnique else {
       // Who writes this entry has the lock of the row, whose key is part of it.
       return try sqlErrors { () throws(TransactionError) in
         unsafe try transaction.putUnshared(entryKey.bytes.buffer, entryValue.bytes.buffer)
       }
     }
-    guard try insertUnique(entryKey.bytes, entryValue.bytes, isOwn: isOwn, transaction) else {
+    guard unsafe try insertUnique(entryKey.bytes, entryValue.bytes, isOwn: isOwn, transaction) else {
       throw duplicate(index, row, &context)
     }
   }
 
-  /// Adds the entries of an index that is being built, and is the transaction's own, for a row that is there already.
+  /// Adds to `builder` the entry that an index, which is being built and is the transaction's own, has for a row that is
+  /// there already.
   func index(
-    _ descriptor: IndexDescriptor, _ row: ValueBuffer, rowKey: Bytes, _ transaction: Transaction,
+    _ descriptor: IndexDescriptor, _ row: ValueBuffer, rowKey: Bytes, _ builder: IndexBuilder,
     _ context: inout EvaluationContext
   ) throws(SQLError) {
     guard let index = indexes.first(where: { $0.descriptor.id == descriptor.id }) else { return }
-    key.removeAll()
-    key.append(rowKey)
     guard try index.covers(row, &context) else { return }
-    let isUnique = try index.entry(row, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
-    guard isUnique else {
-      return try sqlErrors { () throws(TransactionError) in
-        unsafe try transaction.putUnshared(entryKey.bytes.buffer, entryValue.bytes.buffer)
+    let isUnique = unsafe try index.entry(row, rowKey: rowKey, &context, key: &entryKey, value: &entryValue)
+    unsafe builder.add(entryKey.bytes, entryValue.bytes, isUnique: isUnique)
+  }
+
+  /// What is wrong when an index that is being built has the same key for two rows.
+  func duplicate(
+    _ descriptor: IndexDescriptor, key: Bytes, value: Bytes, _ transaction: Transaction,
+    _ context: inout EvaluationContext
+  ) -> SQLError {
+    let row = ValueBuffer(table.columns.count)
+    var detail: String?
+    do throws(SQLError) {
+      try IndexEntry.rowKey(value, key: key, table: table.storage, into: &conflictKey)
+      let found = unsafe try sqlErrors { () throws(TransactionError) in
+        unsafe try transaction.get(conflictKey.bytes.buffer)
       }
-    }
-    guard try insertUnique(entryKey.bytes, entryValue.bytes, isOwn: true, transaction) else {
-      throw SQLError(
-        .uniqueViolation, "could not create unique index \"\(descriptor.name)\"",
-        detail: "Key \(index.describe(row, table, &context)) is duplicated.", table: table.name,
-        constraint: descriptor.name)
-    }
+      if let found = unsafe found, let index = indexes.first(where: { $0.descriptor.id == descriptor.id }) {
+        let view = try RowView(unsafe Bytes(found), layout: layout)
+        for place in 0..<row.count { row[place] = try view.value(place, layout) }
+        detail = "Key \(index.describe(row, table, &context)) is duplicated."
+      }
+    } catch { return error }
+    return SQLError(
+      .uniqueViolation, "could not create unique index \"\(descriptor.name)\"", detail: detail, table: table.name,
+      constraint: descriptor.name)
   }
 
   /// The row that stands in the way of `row` in one of the arbiters (nil: any unique index), locked; nil if none does.
@@ -359,14 +373,14 @@ final class TableWriter {
       }
     }
     for index in indexes where index.descriptor.isUnique && (arbiters?.contains(index.descriptor.id) ?? true) {
-      guard try index.covers(row, &context), try index.key(row, &context, into: &entryKey) else { continue }
-      if !(try claims(transaction, entryKey.bytes)) {
+      guard try index.covers(row, &context), unsafe try index.key(row, &context, into: &entryKey) else { continue }
+      if unsafe !(try claims(transaction, entryKey.bytes)) {
         guard
           let entry = unsafe try sqlErrors({ () throws(TransactionError) in
             unsafe try transaction.getLatest(entryKey.bytes.buffer)
           })
         else { continue }
-        try IndexEntry.rowKey(
+        unsafe try IndexEntry.rowKey(
           unsafe Bytes(entry), key: entryKey.bytes, table: table.storage, into: &conflictKey)
         return conflictKey.bytes
       }
@@ -403,14 +417,14 @@ final class TableWriter {
     try check(new, &context)
     var moved = false
     if let primary {
-      _ = try primary.key(new, &context, into: &key)
-      moved = !key.bytes.equals(rowKey)
-      if moved, !(try claims(transaction, key.bytes)) { throw duplicate(primary, new, &context) }
+      _ = unsafe try primary.key(new, &context, into: &key)
+      moved = unsafe !key.bytes.equals(rowKey)
+      if moved, unsafe !(try claims(transaction, key.bytes)) { throw duplicate(primary, new, &context) }
     } else {
-      key.removeAll()
-      key.append(rowKey)
+      unsafe key.removeAll()
+      unsafe key.append(rowKey)
     }
-    rowBytes.removeAll()
+    unsafe rowBytes.removeAll()
     try unsafe layout.encode(new.pointer, into: &rowBytes)
     try sqlErrors { () throws(TransactionError) in
       if moved { unsafe try transaction.delete(rowKey.buffer) }
@@ -439,18 +453,20 @@ final class TableWriter {
     let had = try index.covers(old, &context)
     let has = try index.covers(new, &context)
     var wasUnique = false
-    if had { wasUnique = try index.entry(old, rowKey: oldRowKey, &context, key: &oldKey, value: &oldValue) }
+    if had { wasUnique = unsafe try index.entry(old, rowKey: oldRowKey, &context, key: &oldKey, value: &oldValue) }
     guard has else {
       if had { try removeEntry(isUnique: wasUnique, transaction) }
       return
     }
-    let isUnique = try index.entry(new, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
+    let isUnique = unsafe try index.entry(new, rowKey: key.bytes, &context, key: &entryKey, value: &entryValue)
     if had {
-      let isSameKey = oldKey.bytes.equals(entryKey.bytes)
-      if isSameKey, oldValue.bytes.equals(entryValue.bytes) { return }
+      let isSameKey = unsafe oldKey.bytes.equals(entryKey.bytes)
+      if isSameKey, unsafe oldValue.bytes.equals(entryValue.bytes) { return }
       if !isSameKey { try removeEntry(isUnique: wasUnique, transaction) }
-      if isUnique, !isSameKey, !(try claims(transaction, entryKey.bytes)) { throw duplicate(index, new, &context) }
-    } else if isUnique, !(try claims(transaction, entryKey.bytes)) {
+      if isUnique, !isSameKey, unsafe !(try claims(transaction, entryKey.bytes)) {
+        throw duplicate(index, new, &context)
+      }
+    } else if isUnique, unsafe !(try claims(transaction, entryKey.bytes)) {
       throw duplicate(index, new, &context)
     }
     try sqlErrors { () throws(TransactionError) in
@@ -475,11 +491,11 @@ final class TableWriter {
   ) throws(SQLError) {
     try sqlErrors { () throws(TransactionError) in unsafe try transaction.delete(rowKey.buffer) }
     for index in indexes where try index.covers(old, &context) {
-      let isUnique = try index.entry(old, rowKey: rowKey, &context, key: &oldKey, value: &oldValue)
+      let isUnique = unsafe try index.entry(old, rowKey: rowKey, &context, key: &oldKey, value: &oldValue)
       try removeEntry(isUnique: isUnique, transaction)
     }
     for reference in referencing { release(reference, old, new: nil) }
-    delta -= 1
+    unsafe delta -= 1
   }
 
   // MARK: Foreign keys
@@ -513,7 +529,7 @@ final class TableWriter {
 
   /// The change of the table's size since it was last asked for.
   func takeDelta() -> Int {
-    defer { delta = 0 }
-    return delta
+    defer { unsafe delta = 0 }
+    return unsafe delta
   }
 }

@@ -66,7 +66,11 @@
   }
   package mutating func append(_ array: [UInt8]) {
     reserve(array.count)
-    for byte in array { append(byte) }
+    unsafe array.withUnsafeBytes { source in
+      guard let start = source.baseAddress else { return }
+      unsafe (base + count).copyMemory(from: start, byteCount: source.count)
+    }
+    count &+= array.count
   }
   package mutating func append(_ text: String) {
     for byte in text.utf8 { append(byte) }

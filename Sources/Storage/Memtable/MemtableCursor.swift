@@ -170,9 +170,7 @@ package final class MemtableCursor: InternalCursor {
       guard place &+ 1 < end, hidden < collectPatience, !batch.isFull else { break }
       place &+= 1
       let next = unsafe MemtableRecord(tree.base, records[place])
-      if isDecided, unsafe next.keyCount != record.keyCount || compareKeys(next.key, record.key) != 0 {
-        isDecided = false
-      }
+      if unsafe isDecided && !next.hasSameKey(as: record) { isDecided = false }
       unsafe record = unsafe next
     }
     unsafe index = place

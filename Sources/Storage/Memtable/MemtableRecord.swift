@@ -42,6 +42,22 @@ struct MemtableRecord {
     unsafe UnsafeRawBufferPointer(start: address + RecordLayout.headSizeBytes + keyCount, count: valueCount)
   }
 
+  /// Neighbours differ at their ends, if anywhere: most comparisons are over after one word.
+  @inline(__always)
+  func hasSameKey(as other: MemtableRecord) -> Bool {
+    let count = unsafe keyCount
+    guard unsafe count == other.keyCount else { return false }
+    let mine = unsafe address + RecordLayout.headSizeBytes
+    let theirs = unsafe other.address + RecordLayout.headSizeBytes
+    if count >= 8 {
+      let last = count &- 8
+      guard
+        unsafe (mine + last).loadUnaligned(as: UInt64.self) == (theirs + last).loadUnaligned(as: UInt64.self)
+      else { return false }
+    }
+    return unsafe memcmp(mine, theirs, count) == 0
+  }
+
   /// Writes an entry at `address`.
   @inline(__always)
   static func write(

@@ -113,11 +113,18 @@ extension DefinitionRunner {
     guard let table = try catalog().tables[id] else { return }
     let writer = try TableWriter(table, try session.makeBinder(), sequences: session.database.sequences)
     let (_, evaluator) = try makeEvaluator()
-    let transaction = self.transaction
+    let builder = IndexBuilder()
+    func write() throws(SQLError) {
+      try builder.write(transaction) { key, value in
+        unsafe writer.duplicate(index, key: key, value: value, transaction, &evaluator.context)
+      }
+    }
     try forEachRow(table) { (row, key) throws(SQLError) in
       evaluator.arena.reset()
-      unsafe try writer.index(index, row, rowKey: key, transaction, &evaluator.context)
+      unsafe try writer.index(index, row, rowKey: key, builder, &evaluator.context)
+      if builder.isFull { try write() }
     }
+    try write()
   }
 
   func reindex(_ reindex: Syntax.Reindex) throws(SQLError) -> String {
