@@ -125,6 +125,12 @@ struct CommitQueue: Sendable {
     return first
   }
 
+  /// How much waits in the oldest group, if somebody waits for it.
+  var askedSizeBytes: Int? {
+    guard isOpen, let first = waiting.first, first.isAsked, !first.batches.isEmpty else { return nil }
+    return first.batches.count
+  }
+
   /// Its record is built.
   mutating func place(_ group: ReplicatedGroup, at slot: SlotNumber, _ chain: Hash128) {
     group.slot = slot

@@ -46,18 +46,60 @@ extension ReplicatedLog {
     group.whenOver(body)
   }
 
+  /// Commits on the calling thread if that is the quickest way: nothing is being written and next to nobody waits, so that this
+  /// thread may as well make the leader's write, beside the followers'. True when it is applied; otherwise it is pending, or
+  /// nothing was done.
+  package func commitInline(through version: Version) throws(ReplicationFailure) -> Bool {
+    guard !isDiskBusy.load(ordering: .acquiring), !isHeld.load(ordering: .acquiring) else { return false }
+    let (group, isSmall) = commits.withLock { queue -> (ReplicatedGroup?, Bool) in
+      let group = queue.ask(version)
+      return (group, group.map { $0.batches.transactionCount <= Self.inlineTransactions } ?? false)
+    }
+    guard let group else { return false }
+    enter(caring: isSmall ? [.writes, .delivery] : []) { _ in }
+    guard isSmall else { return false }
+    writeHere(asLeader: true)
+    if isDeliveryDue { deliverHere() }
+    switch group.outcome {
+    case .success: return true
+    case .failure(let failure): throw failure
+    case nil: return false
+    }
+  }
+
+  private static let inlineTransactions = 2
+
   private func ask(_ version: Version) -> ReplicatedGroup? {
     let group = commits.withLock { $0.ask(version) }
-    // While a write is under way, its end proposes the next group.
-    if group != nil, !isDiskBusy.load(ordering: .acquiring) { enter { _ in } }
+    // While a write is under way, its end proposes the next group; while a group is held, what ends that.
+    if group != nil, !isDiskBusy.load(ordering: .acquiring), !isHeld.load(ordering: .sequentiallyConsistent) {
+      enter { _ in }
+    }
     return group
   }
 
-  /// Proposes the oldest group that somebody waits for, unless a write is under way: then more transactions join it.
+  /// Whether the next group is to wait because the one before it is still on its way: every group costs each node a write, a
+  /// message and a wake or two, whatever is in it. No longer than `holdNanoseconds`, for a quorum may be far away.
+  private func holds(_ core: inout Core) -> Bool {
+    guard core.replica.chosen < core.replica.last else { return false }
+    let until = core.lastBuild &+ options.holdNanoseconds
+    guard clock.bootNanoseconds < until, let size = commits.withLock({ $0.askedSizeBytes }),
+      size < options.holdSizeBytes
+    else { return false }
+    heldUntil.store(until, ordering: .relaxed)
+    isHeld.store(true, ordering: .sequentiallyConsistent)
+    if diskSleepsUntil.load(ordering: .sequentiallyConsistent) > until { core.due.insert(.writes) }
+    return true
+  }
+
+  /// Proposes the oldest group that somebody waits for, unless a write is under way or a group is: then more transactions join
+  /// it.
   func pump(_ core: inout Core) {
     while core.writes.isEmpty, core.writesOut == 0, core.leadership?.isOpen == true,
       core.replica.proposalRefusal == nil
     {
+      if holds(&core) { return }
+      isHeld.store(false, ordering: .sequentiallyConsistent)
       guard let group = commits.withLock({ $0.takeAsked() }) else { return }
       let record = unsafe makeRecord(
         .transactionGroup, slot: core.replica.last + 1, previous: core.replica.lastChain, origin: core.replica.ballot,

@@ -21,19 +21,33 @@ extension ReplicatedLog {
       case .nothing: break
       }
       if isStopping.load(ordering: .acquiring) { return }
-      guard isUnsealed.load(ordering: .acquiring) else {
-        diskWord.wait(while: seen)
-        continue
+      var until = UInt64.max
+      if isUnsealed.load(ordering: .acquiring) {
+        until = lastWriteEnd.load(ordering: .relaxed) &+ options.sealDelayNanoseconds
+        if clock.bootNanoseconds >= until {
+          // Who writes from here on asks for another seal.
+          isUnsealed.store(false, ordering: .sequentiallyConsistent)
+          do throws(LogError) { try log.seal() } catch { fail(error) }
+          continue
+        }
       }
-      let idle = clock.bootNanoseconds &- lastWriteEnd.load(ordering: .relaxed)
-      if idle < options.sealDelayNanoseconds {
-        diskWord.wait(while: seen, timeoutNanoseconds: options.sealDelayNanoseconds - idle)
-        continue
-      }
-      // Who writes from here on asks for another seal.
-      isUnsealed.store(false, ordering: .sequentiallyConsistent)
-      do throws(LogError) { try log.seal() } catch { fail(error) }
+      sleepDisk(until, seen)
     }
+  }
+
+  /// Sleeps until `until` or the end of a hold, which it then ends. Who begins a hold sees how long this sleeps, or this sees
+  /// the hold.
+  private func sleepDisk(_ until: UInt64, _ seen: UInt32) {
+    diskSleepsUntil.store(until, ordering: .sequentiallyConsistent)
+    defer { diskSleepsUntil.store(0, ordering: .sequentiallyConsistent) }
+    let isHolding = isHeld.load(ordering: .sequentiallyConsistent)
+    let end = isHolding ? min(until, heldUntil.load(ordering: .relaxed)) : until
+    guard end != .max else { return diskWord.wait(while: seen) }
+    let now = clock.bootNanoseconds
+    if now < end { return diskWord.wait(while: seen, timeoutNanoseconds: end - now) }
+    guard isHolding else { return }
+    isHeld.store(false, ordering: .sequentiallyConsistent)
+    enter { _ in }
   }
 
   enum Written { case wrote, nothing, failed }
@@ -42,17 +56,22 @@ extension ReplicatedLog {
   private static let hereSizeBytes = 256 << 10
 
   /// Writes what waits on the calling thread, which brought it; or leaves it to the disk's thread.
-  func writeHere() {
-    _ = writing.withLockIfAvailable { frame in writeWaiting(frame, atMost: Self.hereSizeBytes) }
-    if isDiskBusy.load(ordering: .acquiring) { wakeDisk() }
+  ///
+  /// - Parameter asLeader: also where this node leads.
+  func writeHere(asLeader: Bool = false) {
+    _ = writing.withLockIfAvailable { frame in writeWaiting(frame, atMost: Self.hereSizeBytes, asLeader: asLeader) }
+    let isHolding =
+      isHeld.load(ordering: .sequentiallyConsistent)
+      && diskSleepsUntil.load(ordering: .sequentiallyConsistent) > heldUntil.load(ordering: .relaxed)
+    if isDiskBusy.load(ordering: .acquiring) || isHolding { wakeDisk() }
   }
 
   /// Takes all that is to be written, writes it and tells so; nothing where it is more than `limit`, or more than records.
   ///
   /// Under `writing`.
-  private func writeWaiting(_ frame: FrameBuffer, atMost limit: Int) -> Written {
+  private func writeWaiting(_ frame: FrameBuffer, atMost limit: Int, asLeader: Bool = false) -> Written {
     let writes = core.withLock { core -> [PendingWrite] in
-      guard !core.writes.isEmpty, limit == .max || mayWriteHere(core, limit) else { return [] }
+      guard !core.writes.isEmpty, limit == .max || mayWriteHere(core, limit, asLeader) else { return [] }
       defer { core.writes = [] }
       core.writesOut = core.writes.count
       return core.writes
@@ -68,8 +87,8 @@ extension ReplicatedLog {
   }
 
   /// On the leader the network's thread must hear the others meanwhile.
-  private func mayWriteHere(_ core: borrowing Core, _ limit: Int) -> Bool {
-    guard !core.replica.isLeader, !isStopping.load(ordering: .acquiring) else { return false }
+  private func mayWriteHere(_ core: borrowing Core, _ limit: Int, _ asLeader: Bool) -> Bool {
+    guard asLeader || !core.replica.isLeader, !isStopping.load(ordering: .acquiring) else { return false }
     var size = 0
     for write in core.writes {
       guard case .append = write.persist.change, !write.persist.ballotsChanged else { return false }

@@ -77,6 +77,10 @@ package struct ReplicatedLogOptions: Sendable {
   package var settings = Settings()
   /// A group is closed before it grows beyond this (unless one batch alone is longer).
   package var groupSizeBytes = 1 << 20
+  /// How long at most a group waits, while one before it is not chosen, for more transactions to join it; and not where it has
+  /// so many bytes already.
+  package var holdNanoseconds: UInt64 = 500_000
+  package var holdSizeBytes = 64 << 10
   /// Records kept in memory for peers and for the delivery.
   package var cacheSizeBytes = 64 << 20
   /// The log that is kept for members that lag. Those that need more are sent a checkpoint.
@@ -245,6 +249,11 @@ package final class ReplicatedLog: Sendable {
   /// Something was written behind the last seal, and when the last write ended.
   let isUnsealed = Atomic(false)
   let lastWriteEnd = Atomic<UInt64>(0)
+  /// A group waits until what is before it is chosen, or until `heldUntil`, when the disk's thread proposes it.
+  let isHeld = Atomic(false)
+  let heldUntil = Atomic<UInt64>(0)
+  /// When the disk's thread wakes by itself; 0 while it is awake.
+  let diskSleepsUntil = Atomic<UInt64>(0)
   let diskWord = FutexWord()
   let deliveryWord = FutexWord()
   let appliedWord = FutexWord()

@@ -156,7 +156,8 @@ package final class Connection: @unchecked Sendable {
     if isTurning || isEnded { return }
     isTurning = true
     perform()
-    flush()
+    // The little that goes before a commit's answer leaves with it: it would wake the client for nothing.
+    if !awaitsCommit || wire.output.count > Self.withheldSizeBytes { flush() }
     restIfIdle()
     isTurning = false
     guard !isEnded else { return }
@@ -173,6 +174,8 @@ package final class Connection: @unchecked Sendable {
   func flush() {
     if !wire.output.isEmpty { stream.send(&wire.output) }
   }
+
+  private static let withheldSizeBytes = 4096
 
   // MARK: In the middle of a statement
 

@@ -46,6 +46,10 @@ final class ReplicatedLogAdapter: CommitLog, SnapshotGate {
     do throws(ReplicationFailure) { try log.commit(through: version) } catch { throw CommitError(error) }
   }
 
+  func commitInline(through version: Version) throws(CommitError) -> Bool {
+    do throws(ReplicationFailure) { return try log.commitInline(through: version) } catch { throw CommitError(error) }
+  }
+
   func whenDelivered(_ version: Version, _ body: @escaping @Sendable (Swift.Result<Void, CommitError>) -> Void) {
     log.whenDelivered(version) { result in body(result.mapError { CommitError($0) }) }
   }
