@@ -2,9 +2,16 @@
 #ifndef SYNOD_EDIT_SHIM_H
 #define SYNOD_EDIT_SHIM_H
 
+#include <errno.h>
 #include <histedit.h>
+#include <poll.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <wchar.h>
 
 typedef char *(*synod_prompt_function)(EditLine *);
 typedef unsigned char (*synod_key_function)(EditLine *, int);
@@ -34,6 +41,44 @@ static inline int synod_edit_bind_builtin(EditLine *editor, const char *key, con
 }
 /// While a line is edited, Ctrl-C and its like arrive as keys, not as signals.
 static inline int synod_edit_keys_not_signals(EditLine *editor) { return el_set(editor, EL_SETTY, "-d", "-isig", NULL); }
+/// What is called, on the thread that edits, when the descriptor that `synod_edit_listen` got can be read.
+typedef void (*synod_wake_function)(EditLine *);
+static int synod_edit_wake_descriptor = -1;
+static synod_wake_function synod_edit_wake;
+
+/// Reads one character from the terminal, as libedit's own function does, and listens to another descriptor meanwhile.
+static inline int synod_edit_read_character(EditLine *editor, wchar_t *character) {
+  mbstate_t state;
+  memset(&state, 0, sizeof state);
+  for (;;) {
+    struct pollfd entries[2] = {{STDIN_FILENO, POLLIN, 0}, {synod_edit_wake_descriptor, POLLIN, 0}};
+    if (poll(entries, 2, -1) < 0) {
+      if (errno == EINTR) continue;
+      return -1;
+    }
+    if (entries[1].revents & POLLIN) {
+      uint64_t count;
+      if (read(synod_edit_wake_descriptor, &count, sizeof count) > 0) synod_edit_wake(editor);
+    }
+    if (entries[0].revents == 0) continue;
+    char byte;
+    ssize_t got = read(STDIN_FILENO, &byte, 1);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return (int)got;
+    size_t used = mbrtowc(character, &byte, 1, &state);
+    if (used == (size_t)-2) continue;
+    // Bytes that are no character are taken one by one, so that nothing hangs.
+    if (used == (size_t)-1) *character = (unsigned char)byte;
+    return 1;
+  }
+}
+static inline int synod_edit_event(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+/// While a line is edited, `wake` is called whenever `descriptor` (an eventfd) can be read. One editor at a time.
+static inline int synod_edit_listen(EditLine *editor, int descriptor, synod_wake_function wake) {
+  synod_edit_wake_descriptor = descriptor;
+  synod_edit_wake = wake;
+  return el_set(editor, EL_GETCFN, synod_edit_read_character);
+}
 static inline int synod_edit_refresh(EditLine *editor) { return el_set(editor, EL_REFRESH, NULL); }
 
 static inline void synod_history_limit(History *lines, int count) {

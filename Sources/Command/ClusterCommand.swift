@@ -32,12 +32,20 @@ struct ClusterCommand: ParsableCommand {
   static let overview = """
     SELECT node, CASE WHEN is_leader THEN 'leader' ELSE role END AS role, client_address, peer_address, connected,
     round(last_heard_seconds::numeric, 3) AS heard, round((round_trip_seconds * 1000)::numeric, 2) AS round_trip_ms,
-    lag_bytes, round(lag_seconds::numeric, 3) AS lag_seconds FROM synod_cluster ORDER BY is_leader DESC, node
+    lag_bytes, round(lag_seconds::numeric, 3) AS lag_seconds,
+    CASE WHEN state_agrees THEN 'same' WHEN NOT state_agrees THEN 'DIFFERS' ELSE '' END AS state,
+    round(state_compared_seconds::numeric) AS compared FROM synod_cluster ORDER BY is_leader DESC, node
     """
 
   struct Status: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Every member: its role, addresses, when the leader heard it last, and how far it is behind.")
+      abstract: "Every member: its role, addresses, when the leader heard it last, and how far it is behind.",
+      discussion: """
+        state says whether the member's data was the same as the others' when it was last compared, so many seconds ago \
+        (compared): the nodes do that by themselves, a part of the data once a minute while something is written. A member \
+        that DIFFERS gives its data up and takes another node's, without being told; if it does so again, its disk or \
+        memory is not to be trusted.
+        """)
     @OptionGroup var target: Target
     @Flag(help: "As JSON.") var json = false
     func run() throws { try target.run([ClusterCommand.overview], mode: json ? "json" : nil) }

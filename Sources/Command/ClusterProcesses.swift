@@ -13,9 +13,12 @@ final class ClusterProcesses: @unchecked Sendable {
     /// It joins a cluster that is there.
     var isNew = false
     var isPaused = false
+    var isWitness = false
   }
 
   let directory: String
+  /// The nodes read its other end: when this process is gone, however it went, they end.
+  private let lifeline = Pipe()
   private let lock = NSLock()
   private var list: [Node]
   private let extra: [String]
@@ -24,21 +27,27 @@ final class ClusterProcesses: @unchecked Sendable {
   let proxy: PeerProxy?
 
   /// - Parameters:
+  ///   - witnesses: how many of them are witnesses: the last ones.
   ///   - extra: more arguments of `synod serve`.
   ///   - isProxied: peers reach each other through a proxy that can be told to break their streams.
   ///   - faultsLibrary: `tools/faults.c`, built: the nodes' disks and wall clocks can be told to fail.
   init(
-    directory: String, count: Int, extra: [String] = [], isProxied: Bool = false, faultsLibrary: String? = nil
+    directory: String, count: Int, witnesses: Int = 0, extra: [String] = [], isProxied: Bool = false,
+    faultsLibrary: String? = nil
   ) throws {
     self.directory = directory
     self.extra = extra
     self.faultsLibrary = faultsLibrary
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     let list = (1...count).map {
-      Node(index: $0, sqlPort: Self.freePort(), peerPort: Self.freePort(), httpPort: Self.freePort())
+      Node(
+        index: $0, sqlPort: Self.freePort(), peerPort: Self.freePort(), httpPort: Self.freePort(),
+        isWitness: $0 > count - witnesses)
     }
     self.list = list
     proxy = isProxied ? try PeerProxy(list.map { ($0.index, $0.peerPort) }) : nil
+    // The nodes must not hold it open for each other.
+    _ = fcntl(lifeline.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
     if faultsLibrary != nil { for node in list { try NodeFaults().write(to: faultsFile(node.index)) } }
   }
 
@@ -93,8 +102,9 @@ final class ClusterProcesses: @unchecked Sendable {
       [
         "serve", "--data", "\(directory)/node\(index)", "--listen", "127.0.0.1:\(node.sqlPort)", "--http",
         "127.0.0.1:\(node.httpPort)", "--peer-listen", "127.0.0.1:\(node.peerPort)", "--join", joinList,
-        "--faults", "--advertise", "127.0.0.1:\(advertisedPort(node))",
-      ] + (node.isNew ? [] : ["--bootstrap-expect", "\(nodes.filter { !$0.isNew }.count)"]) + extra
+        "--faults", "--until-input-ends", "--advertise", "127.0.0.1:\(advertisedPort(node))",
+      ] + (node.isWitness ? ["--role", "witness"] : [])
+      + (node.isNew ? [] : ["--bootstrap-expect", "\(nodes.filter { !$0.isNew }.count)"]) + extra
     // A node that crashes ends at once, instead of looking for its own backtrace.
     var environment = ["SWIFT_BACKTRACE": "enable=no"]
     if let faultsLibrary {
@@ -106,7 +116,7 @@ final class ClusterProcesses: @unchecked Sendable {
     if !FileManager.default.fileExists(atPath: path) { _ = FileManager.default.createFile(atPath: path, contents: nil) }
     let output = FileHandle(forWritingAtPath: path)
     _ = try? output?.seekToEnd()
-    process.standardInput = FileHandle.nullDevice
+    process.standardInput = lifeline.fileHandleForReading
     process.standardOutput = output ?? FileHandle.nullDevice
     process.standardError = output ?? FileHandle.nullDevice
     try process.run()
@@ -129,6 +139,13 @@ final class ClusterProcesses: @unchecked Sendable {
     case SIGCONT: change(index) { $0.isPaused = false }
     default: break
     }
+  }
+
+  /// Its disk is lost: it is killed, and what is started next is a new node at the same place.
+  func wipe(_ index: Int) throws {
+    signal(index, SIGKILL)
+    try FileManager.default.removeItem(atPath: "\(directory)/node\(index)")
+    change(index) { $0.isNew = true }
   }
 
   func stopAll() {
@@ -163,6 +180,8 @@ final class ClusterProcesses: @unchecked Sendable {
     let end = Date().addingTimeInterval(seconds)
     while Date() < end {
       guard let node = nodes.first(where: { $0.index == index }) else { return false }
+      // A witness has nothing to serve; it is ready when it knows a leader.
+      if node.isWitness, Self.ask(node, "/read-only")?.status == 200 { return true }
       if Self.ask(node, "/primary")?.status == 200 || Self.ask(node, "/replica?lag=1s")?.status == 200 { return true }
       usleep(10_000)
     }

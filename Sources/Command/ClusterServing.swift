@@ -130,6 +130,8 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     let connected = Set(member.network.connectedNodes)
     let heard = Dictionary(member.network.heardNodes.map { ($0.node, $0) }, uniquingKeysWith: { $1 })
     let peers = Dictionary(member.replication.peers.map { ($0.node, $0) }, uniquingKeysWith: { $1 })
+    let checks = member.replication.stateChecks
+    let now = LinuxClock().bootNanoseconds
     return status.configuration.members.map { node in
       let role =
         status.configuration.learners.contains(node)
@@ -139,6 +141,10 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
         node: Int64(bitPattern: node.rawValue), role: role, isLeader: node == status.leader, isSelf: isSelf,
         peerAddress: isSelf ? member.peerAddress : heard[node]?.peerAddress ?? "",
         clientAddress: member.clientAddress(of: node) ?? "", isConnected: isSelf || connected.contains(node))
+      if let check = checks[node], role != "witness" {
+        information.stateAgrees = check.agrees && !(isSelf && status.lacksState)
+        information.stateComparedSeconds = Double(now &- check.at) / 1e9
+      }
       if isSelf {
         (information.lastHeardSeconds, information.lagBytes, information.lagSeconds) = (0, 0, 0)
       } else if let peer = peers[node] {
@@ -183,6 +189,23 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
           "synod_record_bytes_total", .counter, Double(replication.builtStoredBytes.load(ordering: .relaxed)),
           labels: [("form", "compressed")]),
       ]
+      let counts = replication.transferCounts
+      for (result, count) in [("same", counts.digestsCompared), ("different", counts.digestsDiffered)] {
+        samples.append(
+          MetricSample("synod_state_comparisons_total", .counter, Double(count), labels: [("result", result)]))
+      }
+      for (node, check) in replication.stateChecks {
+        samples.append(
+          MetricSample(
+            "synod_state_agrees", .gauge, check.agrees ? 1 : 0, labels: [("node", "\(node.rawValue)")]))
+      }
+      samples += [
+        MetricSample("synod_state_missing", .gauge, status.lacksState ? 1 : 0),
+        MetricSample("synod_checkpoints_installed_total", .counter, Double(counts.installed)),
+        MetricSample("synod_checkpoints_sent_total", .counter, Double(counts.sent)),
+        MetricSample("synod_damaged_records", .gauge, Double(status.damagedRecords)),
+        MetricSample("synod_repaired_records_total", .counter, Double(counts.repairedRecords)),
+      ]
       for peer in replication.peers {
         let label = [("node", "\(peer.node.rawValue)")]
         if let trip = peer.roundTrip {
@@ -204,7 +227,10 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
 
   func leaderFailure() -> String? {
     let status = member.replication.status
-    if status.diskFailed { return "this node's disk failed" }
+    if status.diskFailed {
+      return member.replication.failureReason.map { "this node stopped: \($0)" } ?? "this node's disk failed"
+    }
+    if status.lacksState { return "this node's state is missing or damaged; another node's is on its way" }
     return status.leader == nil ? "no leader is known" : nil
   }
 

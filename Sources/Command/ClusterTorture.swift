@@ -20,7 +20,8 @@ struct ClusterTorture: ParsableCommand {
     abstract: "Kill the leader of a cluster of processes (kill -9) again and again and check that no commit is lost.",
     discussion: """
       With --nemesis, everything goes wrong for --seconds: nodes are killed and stopped, the network between them is cut \
-      (whole, one way, in a chain, flapping), slow and broken, disks are slow, full and failing, wall clocks jump. Clients \
+      (whole, one way, in a chain, flapping), slow and broken, disks are slow, full, failing and lost for good, wall clocks \
+      jump. Clients \
       at all levels write lists and registers whose values tell who wrote them, read them on all nodes, and what they saw \
       is judged: serializable transactions have a serial order in real time, all snapshots fit one order and miss nothing that was \\
       acknowledged before, and nothing acknowledged is lost.
@@ -32,6 +33,8 @@ struct ClusterTorture: ParsableCommand {
 
   @Option(help: "How many nodes.")
   var nodes = 3
+  @Option(help: "How many of them are witnesses, which keep no tables. (--nemesis)")
+  var witnesses = 0
   @Option(help: "How many times the leader is killed.")
   var kills = 20
   @Option(help: "Clients that write at the same time.")
@@ -57,6 +60,9 @@ struct ClusterTorture: ParsableCommand {
   func validate() throws {
     guard (1...9).contains(nodes), (1...256).contains(clients), kills >= 0, pause >= 0, pause <= 3_600_000 else {
       throw ValidationError("--nodes is 1 to 9, --clients 1 to 256, --kills and --pause are not negative")
+    }
+    guard (0...max(0, nodes - 2)).contains(witnesses), witnesses == 0 || nemesis != nil else {
+      throw ValidationError("--witnesses goes with --nemesis, and leaves two nodes with tables at least")
     }
     guard (1...86_400).contains(seconds) else { throw ValidationError("--seconds is 1 to 86400") }
     _ = try kinds()
@@ -143,7 +149,8 @@ struct ClusterTorture: ParsableCommand {
       throw CommandFailure("there is no \(library): cc -O2 -shared -fPIC -o faults.so tools/faults.c")
     }
     let run = NemesisRun(
-      kinds: try kinds(), seed: seed, seconds: seconds, nodes: nodes, clients: clients, directory: directory,
+      kinds: try kinds(), seed: seed, seconds: seconds, nodes: nodes, witnesses: witnesses, clients: clients,
+      directory: directory,
       faultsLibrary: library, isVerbose: verbose)
     // What a failure left is kept.
     try run.run()

@@ -49,22 +49,25 @@ struct DemoCommand: ParsableCommand {
         .demo restart 1          it catches up by itself;  .demo help lists the rest
 
       """)
-    demonstration.watch()
-    defer { demonstration.stop() }
     let hosts = cluster.nodes.map { "127.0.0.1:\($0.sqlPort)" }.joined(separator: ",")
     let isInteractive = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1
     let open: (String) throws -> any ShellConnection = { url in
       let settings = try ConnectionSettings(url: url) { ProcessInfo.processInfo.environment[$0] }
-      return try RemoteConnection(settings, reconnects: true) { _ in nil }
+      let connection = try RemoteConnection(settings, reconnects: true) { _ in nil }
+      demonstration.connection = connection
+      return connection
     }
     var options = ShellOptions()
     options.isInteractive = isInteractive
     let shell: Shell
     do {
       shell = Shell(
-        connection: try open("postgres://synod@\(hosts)/synod?sslmode=disable"), options: options, open: open)
+        connection: try open("postgres://synod@\(hosts)/synod?sslmode=disable&connect_timeout=2"), options: options,
+        open: open)
     } catch let error as DatabaseError { throw CommandFailure(error.message) }
     shell.commandOfOthers = { name, arguments in try demonstration.run(name, arguments) }
+    demonstration.watch(shell.announce)
+    defer { demonstration.stop() }
     isInteractive ? shell.runInteractively() : shell.run(lines: StandardInput(), name: "stdin")
     _ = shell.close()
   }
@@ -72,12 +75,16 @@ struct DemoCommand: ParsableCommand {
 
 /// What can be done to the nodes, and what happens to them.
 ///
-/// `@unchecked Sendable`: the mutable parts are behind the lock.
+/// `@unchecked Sendable`: the mutable parts are behind the lock, but for `connection` and `identities`, which are
+/// the shell's thread's.
 final class Demonstration: @unchecked Sendable {
   private let cluster: ClusterProcesses
   private let lock = NSLock()
   private var isStopping = false
   private var brokenAt: Date?
+  /// The shell's own.
+  var connection: RemoteConnection?
+  private var identities: [Int: String] = [:]
 
   static let help = """
     .nodes                     every node: role, address, how far its log is
@@ -124,7 +131,12 @@ final class Demonstration: @unchecked Sendable {
         try cluster.start(node)
         guard cluster.awaitReady(node, seconds: 20) else { throw ShellProblem("node \(node) does not come up") }
       }
-      print("node \(node): \(verb)")
+      print(Self.said(verb, node))
+      if verb == "pause", connectedNode == node {
+        // It would wait for the paused node for as long as that is paused.
+        connection?.moveOn()
+        if let other = connectedNode { print("the shell was connected to node \(node), and is to node \(other) now") }
+      }
     case "partition": try partition(arguments.dropFirst().joined())
     case "heal":
       for node in cluster.nodes { _ = ClusterProcesses.ask(node, "/faults/block?") }
@@ -133,6 +145,19 @@ final class Demonstration: @unchecked Sendable {
     default: throw ShellProblem("unknown .demo \(verb); .demo help lists what there is")
     }
   }
+
+  private static func said(_ verb: String, _ node: Int) -> String {
+    switch verb {
+    case "kill": "node \(node) is killed; .demo restart \(node) starts it again"
+    case "pause": "node \(node) is stopped where it stands; .demo resume \(node) lets it go on"
+    case "resume": "node \(node) goes on"
+    case "stop": "node \(node) has drained and ended; .demo restart \(node) starts it again"
+    default: "node \(node) is back, and has caught up"
+    }
+  }
+
+  /// The node that the shell is connected to.
+  private var connectedNode: Int? { cluster.nodes.first { $0.sqlPort == connection?.port }?.index }
 
   private func node(_ text: String) throws -> Int {
     if text == "leader" {
@@ -150,7 +175,7 @@ final class Demonstration: @unchecked Sendable {
     guard groups.count > 1, Set(groups.joined()).count == cluster.nodes.count else {
       throw ShellProblem("name every node once, groups parted by |, as in .demo partition 1|2,3")
     }
-    let identities = identities()
+    findIdentities()
     note()
     for group in groups {
       let others = groups.joined().filter { !group.contains($0) }.compactMap { identities[$0] }
@@ -159,45 +184,87 @@ final class Demonstration: @unchecked Sendable {
       }
     }
     print("cut: " + groups.map { $0.map(String.init).joined(separator: ",") }.joined(separator: " | "))
+    guard let own = connectedNode, let group = groups.first(where: { $0.contains(own) }) else { return }
+    if group.count * 2 > cluster.nodes.count {
+      print("the shell is connected to node \(own), on the side that goes on")
+    } else {
+      print(
+        """
+        the shell is connected to node \(own), which has no quorum: statements wait for one up to 10 s, then fail. A client
+        that names several hosts goes to another one then, and so will this shell.
+        """)
+    }
   }
 
-  private func identities() -> [Int: String] {
-    var found: [Int: String] = [:]
+  private func findIdentities() {
     for node in cluster.nodes {
-      if let words = ClusterProcesses.ask(node, "/node")?.body.split(separator: " "), let first = words.first {
-        found[node.index] = String(first)
+      if let first = ClusterProcesses.ask(node, "/node")?.body.split(separator: " ").first {
+        identities[node.index] = String(first)
       }
     }
-    return found
   }
 
+  /// The nodes as the demonstration numbers them, with the ids by which `synod_cluster` knows them.
   func printNodes() {
+    var lines = [["node", "id", "state", "slots: log", "chosen", "applied", "SQL", "metrics"]]
     for node in cluster.nodes {
-      let address = "postgres://synod@127.0.0.1:\(node.sqlPort)/synod"
-      var state = node.process == nil ? "down" : node.isPaused ? "paused" : "no answer"
+      var line = [
+        "\(node.index)", "", node.process == nil ? "down" : node.isPaused ? "paused" : "no answer", "", "", "",
+      ]
       if let words = ClusterProcesses.ask(node, "/node")?.body.split(whereSeparator: { $0 == " " || $0 == "\n" }),
         words.count >= 8
       {
-        state = "\(words[7] == "true" ? "leader" : words[1])  log \(words[3])  chosen \(words[4])  applied \(words[5])"
+        identities[node.index] = String(words[0])
+        line[2] = words[7] == "true" ? "leader" : String(words[1])
+        for index in 3...5 { line[index] = String(words[index]) }
       }
-      print("  node \(node.index)  \(address)  http://127.0.0.1:\(node.httpPort)/metrics  \(state)")
+      line[1] = identities[node.index] ?? ""
+      line += ["postgres://synod@127.0.0.1:\(node.sqlPort)/synod", "http://127.0.0.1:\(node.httpPort)/metrics"]
+      lines.append(line)
     }
+    let widths = (0..<8).map { column in lines.map { $0[column].count }.max() ?? 0 }
+    for line in lines {
+      let cells = zip(line, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
+      print("  " + cells.joined(separator: "  ").trimmingCharacters(in: .whitespaces))
+    }
+    if let own = connectedNode { print("  The shell is connected to node \(own).") }
   }
 
   // MARK: Watching
 
   private func note() { lock.withLock { brokenAt = Date() } }
 
-  /// Tells when another node leads.
-  func watch() {
+  /// Tells when another node leads, and when none does.
+  func watch(_ announce: @escaping @Sendable (String) -> Void) {
     Thread.detachNewThread { [self] in
       var last = cluster.leader()?.index
+      var misses = 0
       while !lock.withLock({ isStopping }) {
         usleep(20_000)
-        guard let now = cluster.leader()?.index, now != last else { continue }
+        // The one that led last is asked alone: three nodes that nobody uses should be left in peace.
+        if let last, let node = cluster.nodes.first(where: { $0.index == last }),
+          ClusterProcesses.ask(node, "/primary")?.status == 200
+        {
+          misses = 0
+          continue
+        }
+        guard let now = cluster.leader()?.index else {
+          misses += 1
+          // A failover is shorter than that.
+          if misses == 100, last != nil { announce("-- nobody leads: there is no quorum that hears each other") }
+          if misses == 100 { last = nil }
+          continue
+        }
+        misses = 0
+        guard now != last else { continue }
         last = now
-        let since = lock.withLock { brokenAt }.map { " (\(Int(Date().timeIntervalSince($0) * 1000)) ms after)" } ?? ""
-        print("-- node \(now) leads now\(since)")
+        let since = lock.withLock {
+          defer { brokenAt = nil }
+          return brokenAt.map { Date().timeIntervalSince($0) }
+        }
+        // A leader that changes long after is another matter.
+        let after = since.flatMap { $0 < 30 ? " (\(Int($0 * 1000)) ms after)" : nil } ?? ""
+        announce("-- node \(now) leads now\(after)")
       }
     }
   }

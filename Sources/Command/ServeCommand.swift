@@ -63,6 +63,11 @@ struct ServeCommand: ParsableCommand {
   @Option(help: "What is logged: trace, debug, info, notice, warning, error, critical.")
   var logLevel = "notice"
 
+  @Flag(
+    help: ArgumentHelp(
+      "End at once when standard input ends: for nodes that go with whoever started them.", visibility: .hidden))
+  var untilInputEnds = false
+
   @OptionGroup(title: "Cluster") var cluster: ClusterArguments
 
   func validate() throws {
@@ -85,6 +90,13 @@ struct ServeCommand: ParsableCommand {
     // Tables and clients take a descriptor each.
     ResourceLimits.raiseOpenFiles()
     let signals = TerminationSignals()
+    if untilInputEnds {
+      Thread.detachNewThread {
+        var byte: UInt8 = 0
+        while unsafe read(STDIN_FILENO, &byte, 1) != 0 {}
+        Foundation._exit(1)
+      }
+    }
     var options = try serverOptions()
     let level = Logger.Level(rawValue: logLevel) ?? .notice
     LoggingSystem.bootstrap { label in

@@ -64,6 +64,15 @@ package enum LogError: Error, Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// Whether what was to be read is lost here, for good as far as anybody knows: damaged, or on a device that fails.
+  package var isDamage: Bool {
+    switch self {
+    case .corrupt: true
+    case .disk(let error): error.kind == .io
+    default: false
+    }
+  }
+
   private func hex(_ word: UInt32) -> String {
     let digits = String(word, radix: 16)
     return String(repeating: "0", count: 8 - digits.count) + digits

@@ -45,6 +45,9 @@ package final class LogReader {
     log.release(reader: id)
   }
 
+  /// The slot that is read next: where an error was thrown, the one whose record could not be read.
+  package var nextSlot: Slot { next }
+
   /// The next record, or nil after the last that was there when the reader was made.
   package func nextRecord() throws(LogError) -> LogRecord? {
     switch try nextEntry() {

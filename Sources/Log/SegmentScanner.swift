@@ -77,7 +77,14 @@ final class SegmentScanner {
       if unsafe wanted > buffer.bytes.count { buffer = AlignedBuffer(sizeBytes: wanted) }
       windowStart = offset
       windowCount = 0
-      windowCount = try onDisk { () throws(DiskError) in unsafe try file.read(into: buffer.bytes, at: offset) }
+      do throws(DiskError) { windowCount = unsafe try file.read(into: buffer.bytes, at: offset) } catch {
+        // A bad sector takes away what it holds, not what lies before it in the same window.
+        guard error.kind == .io, unsafe roundedToBlock(available) < buffer.bytes.count else { throw .disk(error) }
+        windowCount = try onDisk { () throws(DiskError) in
+          unsafe try file.read(
+            into: UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<roundedToBlock(available)]), at: offset)
+        }
+      }
     }
     let start = Int(offset - windowStart)
     let end = min(start + available, windowCount)

@@ -260,6 +260,29 @@ extension Replica {
 
   // MARK: Repair
 
+  /// The record at `slot` was written here and turned out to be unreadable while the node runs: from now on it counts as one
+  /// that recovery found damaged, and is asked for from the peers.
+  ///
+  /// What is no longer remembered here could not be proven by what follows it. It is given up, if the state beside the log
+  /// reaches beyond it: whoever lacks it is then offered that state.
+  /// - Returns: false if neither can be done, so that the log cannot be trusted from `slot` on.
+  package mutating func recordIsDamaged(
+    _ slot: SlotNumber, now time: Ticks, into actions: inout Actions
+  ) -> Bool {
+    advance(to: time)
+    guard slot >= first, slot <= log.last, !isDamaged(slot) else { return true }
+    if slot <= log.base.slot {
+      guard log.base.slot <= checkpointPoint.slot else { return false }
+      truncate(through: log.base.slot, &actions)
+      return slot < first
+    }
+    guard !peers.isEmpty else { return false }
+    damaged.insert(slot, at: damaged.firstIndex { $0 > slot } ?? damaged.count)
+    repairAt = now
+    repairTick(&actions)
+    return true
+  }
+
   /// Asks one peer after another for the first run of damaged records.
   mutating func repairTick(_ actions: inout Actions) {
     guard let bad = damaged.first, repairAt <= now, !peers.isEmpty else { return }

@@ -91,6 +91,8 @@ package struct TransferCounts: Hashable, Sendable {
   package var receivedSizeBytes: UInt64 = 0
   /// Damaged records that were replaced by peers' copies.
   package var repairedRecords = 0
+  /// Parts of the state that differed between nodes, here or elsewhere.
+  package var digestsDiffered = 0
   /// Parts of the state that were found equal on all nodes.
   package var digestsCompared = 0
 }

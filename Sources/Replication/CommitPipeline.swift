@@ -93,6 +93,14 @@ package final class CommitPipeline: Sendable {
     var hasStarted = false
     /// Whether a frame was written in this pass.
     var hasWritten = false
+    /// The last passes, for those who ask where their commit's time went.
+    var recent = [GroupTimes](repeating: GroupTimes(), count: 64)
+    var passes = 0
+
+    mutating func note(_ times: GroupTimes) {
+      recent[passes & 63] = times
+      passes += 1
+    }
     var durable: Slot
   }
 
@@ -309,6 +317,11 @@ package final class CommitPipeline: Sendable {
     if runs { run(through: version) }
   }
 
+  /// The way of a version that was committed a moment ago.
+  package func times(of version: Version) -> GroupTimes? {
+    leader.withLock { leader in leader.recent.first { $0.applied > 0 && $0.holds(version) } }
+  }
+
   // MARK: Durability
 
   /// Everything up to this slot is durable.
@@ -410,6 +423,8 @@ package final class CommitPipeline: Sendable {
       return first
     }
     let now = clock.wallNanoseconds
+    var times = GroupTimes()
+    times.built = clock.bootNanoseconds
     var failure: LogError?
     var wrote = false
     var unwritten = 0
@@ -427,6 +442,8 @@ package final class CommitPipeline: Sendable {
             group.payload, transactionCount: group.transactionCount, wallNanoseconds: now, chosen: leader.durable,
             to: leader.frame)
           precondition(header.firstVersion == group.firstVersion, "versions of the log and the sequencer agree")
+          (times.firstVersion, times.lastVersion) = (header.firstVersion, header.lastVersion)
+          times.sizeBytes = header.recordSizeBytes
           slot = header.slot
           if isAlone { try prepare(group, slot) }
         }
@@ -434,9 +451,12 @@ package final class CommitPipeline: Sendable {
           !leader.frame.isEmpty
         {
           try write(&leader)
+          times.local = clock.bootNanoseconds
         }
         if let group {
           try hand(group, slot, &leader)
+          times.applied = clock.bootNanoseconds
+          leader.note(times)
           deliveredSlot.store(slot.rawValue, ordering: .releasing)
         }
         unwritten = leader.frame.isEmpty ? 0 : leader.frame.paddedSizeBytes

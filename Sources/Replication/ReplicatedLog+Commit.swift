@@ -152,6 +152,23 @@ extension ReplicatedLog {
     }
   }
 
+  /// The way of a version that was committed here a moment ago, and how many nodes had to have it of how many.
+  package func times(of version: Version) -> (times: GroupTimes, quorum: Int, members: Int)? {
+    core.withLock { core in
+      guard let record = core.cache.record(holding: version) else { return nil }
+      var times = GroupTimes(firstVersion: record.header.firstVersion, lastVersion: record.header.lastVersion)
+      times.sizeBytes = record.header.recordSizeBytes
+      times.built = record.builtAt.load(ordering: .relaxed)
+      times.local = record.durableAt.load(ordering: .relaxed)
+      times.chosen = record.chosenAt.load(ordering: .relaxed)
+      times.applied = record.appliedAt.load(ordering: .relaxed)
+      let configuration = core.replica.configuration
+      return (
+        times, configuration.replicationQuorum, configuration.members.count - configuration.learners.count
+      )
+    }
+  }
+
   // MARK: Durability
 
   /// Waits until the record at `slot`, which was delivered, is on this node's disk: before the tables say that they hold

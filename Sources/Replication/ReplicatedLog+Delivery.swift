@@ -89,20 +89,27 @@ extension ReplicatedLog {
 
   /// What is older than the cache: after a restart, and behind a slow apply.
   private func deliverFromLog(_ first: SlotNumber, _ end: SlotNumber, _ scratch: inout [UInt8]) -> Bool {
-    do {
+    var failed: SlotNumber?
+    do throws(LogError) {
       let reader = try log.reader(after: Slot(first - 1), through: Slot(end), decompresses: false)
       var count = 0
-      while count < 256, !isStopping.load(ordering: .acquiring), let record = try reader.nextRecord() {
-        let stored = unsafe try StoredRecord(copying: record.storedBytes)
-        guard deliver(stored, &scratch, mayWait: true) else { return false }
-        count += 1
+      do throws(LogError) {
+        while count < 256, !isStopping.load(ordering: .acquiring), let record = try reader.nextRecord() {
+          guard let stored = unsafe try? StoredRecord(copying: record.storedBytes) else { break }
+          guard deliver(stored, &scratch, mayWait: true) else { return false }
+          count += 1
+        }
+      } catch {
+        failed = reader.nextSlot.rawValue
+        throw error
       }
       if count == 0 { pause() }
       return true
     } catch {
       // Between the cache and the log's files there is a moment for a record that is being written.
+      if let failed { recordWasNotRead(failed, error) }
       pause()
-      return true
+      return failureReason == nil
     }
   }
 
@@ -126,7 +133,11 @@ extension ReplicatedLog {
       guard !options.keepsState || hand(record, &scratch, mayWait) else { return false }
       delivered.store(record.header.lastVersion.rawValue, ordering: .releasing)
       let chosen = record.chosenAt.load(ordering: .relaxed)
-      if chosen > 0 { commitTimes.apply.add(nanoseconds: clock.bootNanoseconds &- chosen) }
+      if chosen > 0 {
+        let end = clock.bootNanoseconds
+        record.appliedAt.store(end, ordering: .relaxed)
+        commitTimes.apply.add(nanoseconds: end &- chosen)
+      }
       stateSlot.store(record.slot, ordering: .releasing)
     }
     if !takesCommits.load(ordering: .relaxed) { state.learnSafeVersion(record.header.safeVersion) }

@@ -1,6 +1,6 @@
 internal import Encoding
 internal import Log
-internal import Paxos
+package import Paxos
 internal import Platform
 internal import Synchronization
 
@@ -15,7 +15,18 @@ extension ReplicatedLog {
     /// The version at which the round before began; when nothing was committed since there is nothing to compare.
     var roundVersion: UInt64?
     var work: [(slot: SlotNumber, held: any HeldState)] = []
+    /// What came of it last, by member, as this node decided.
+    var checks: [NodeID: StateCheck] = [:]
+
+    mutating func noteChecks(_ now: UInt64) {
+      for (node, standing) in table.standing where checks[node]?.slot ?? 0 < standing.slot {
+        checks[node] = StateCheck(slot: standing.slot, agrees: standing.agrees, at: now)
+      }
+    }
   }
+
+  /// How the members' states did when they were last compared, as far as this node knows.
+  package var stateChecks: [NodeID: StateCheck] { digests.withLock { $0.checks } }
 
   /// On the clock's thread: proposes the next part, when it is time.
   func considerDigest() {
@@ -105,6 +116,7 @@ extension ReplicatedLog {
       }
       verdicts.append(
         (slot, digests.table.decide(slot, own: node, members: members, leader: leader, isLate: false)))
+      digests.noteChecks(clock.bootNanoseconds)
       return verdicts
     }
     for (slot, verdict) in verdicts {
@@ -112,10 +124,12 @@ extension ReplicatedLog {
       case .undecided: break
       case .agreed: transfers.withLock { $0.digestsCompared += 1 }
       case .othersDiffer(let nodes):
+        transfers.withLock { $0.digestsDiffered += 1 }
         options.note(
           "at slot \(slot) the state of node \(nodes.map { "\($0.rawValue)" }.joined(separator: ", ")) differs from that of "
             + "this node and those that agree with it")
       case .ownDiffers(let nodes):
+        transfers.withLock { $0.digestsDiffered += 1 }
         stateIsDamaged(
           "at slot \(slot) it differs from that of node \(nodes.map { "\($0.rawValue)" }.joined(separator: ", ")), though "
             + "all applied the same log")

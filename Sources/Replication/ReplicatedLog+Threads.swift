@@ -129,7 +129,10 @@ extension ReplicatedLog {
       for record in write.records {
         record.isDurable.store(true, ordering: .releasing)
         let built = record.builtAt.load(ordering: .relaxed)
-        if built > 0 { commitTimes.local.add(nanoseconds: end &- built) }
+        if built > 0 {
+          record.durableAt.store(end, ordering: .relaxed)
+          commitTimes.local.add(nanoseconds: end &- built)
+        }
       }
     }
     // Whoever writes looks by itself for what else there is to do.
@@ -294,13 +297,19 @@ extension ReplicatedLog {
     let end = notice.firstRecord + UInt64(notice.recordCount) - 1
     var records: [StoredRecord] = []
     var size = 0
-    do {
+    do throws(LogError) {
       let reader = try log.reader(after: Slot(notice.firstRecord - 1), through: Slot(end), decompresses: false)
-      while let record = try reader.nextRecord() {
-        size += record.header.recordSizeBytes
-        if Self.mayBeCut(notice), size > Self.answerSizeBytes, !records.isEmpty { break }
-        records.append(unsafe try StoredRecord(copying: record.storedBytes))
-        if record.header.slot.rawValue == end { break }
+      do throws(LogError) {
+        while let record = try reader.nextRecord() {
+          size += record.header.recordSizeBytes
+          if Self.mayBeCut(notice), size > Self.answerSizeBytes, !records.isEmpty { break }
+          guard let stored = unsafe try? StoredRecord(copying: record.storedBytes) else { return }
+          records.append(stored)
+          if record.header.slot.rawValue == end { break }
+        }
+      } catch {
+        recordWasNotRead(reader.nextSlot.rawValue, error)
+        guard Self.mayBeCut(notice) else { return }
       }
     } catch { return }
     let reached = records.last?.slot ?? 0

@@ -1,5 +1,5 @@
 internal import Encoding
-internal import Paxos
+package import Paxos
 
 // Whether nodes that applied the same log came to the same state.
 //
@@ -63,12 +63,22 @@ package struct DigestPart: Hashable, Sendable {
   }
 }
 
+/// How a member's state did when it was last compared.
+package struct StateCheck: Hashable, Sendable {
+  package var slot: SlotNumber
+  package var agrees: Bool
+  /// On the clock since boot, in nanoseconds.
+  package var at: UInt64
+}
+
 /// What nodes told of the last few parts.
 struct DigestTable: Sendable {
   private static let rows = 8
   /// By slot of the CHECKSUM record.
   private var told: [SlotNumber: [NodeID: PartDigest]] = [:]
   private var decided: Set<SlotNumber> = []
+  /// How each node did in the last comparison that it took part in.
+  private(set) var standing: [NodeID: (slot: SlotNumber, agrees: Bool)] = [:]
 
   /// What a comparison came to.
   enum Verdict: Hashable, Sendable {
@@ -102,12 +112,16 @@ struct DigestTable: Sendable {
     guard isLate || members.allSatisfy({ row[$0] != nil }) else { return .undecided }
     decided.insert(slot)
     let groups = Dictionary(grouping: row.keys, by: { row[$0] ?? mine })
-    guard groups.count > 1 else { return .agreed }
+    guard groups.count > 1 else {
+      for node in row.keys { standing[node] = (slot, true) }
+      return .agreed
+    }
     let weight = { (digest: PartDigest) in
       (groups[digest]?.count ?? 0, leader.map { row[$0] == digest } == true ? 1 : 0)
     }
     let best = groups.keys.max { weight($0) < weight($1) } ?? mine
     let nodes = (groups[best] ?? []).sorted()
+    for node in row.keys { standing[node] = (slot, row[node] == best) }
     if best == mine { return .othersDiffer(row.keys.filter { row[$0] != mine }.sorted()) }
     // As many against as many, and none of them the leader's: nobody can tell who is right.
     if weight(best) == weight(mine) { return .othersDiffer(nodes) }

@@ -13,10 +13,12 @@ package final class StoredRecord: @unchecked Sendable {
   package let header: RecordHeader
   package let chain: Hash128
   private let memory: UnsafeMutableRawPointer
-  /// Whether this node's disk has it.
-  /// When the leader built it and when it was chosen, in boot nanoseconds; 0: not here.
+  /// When the leader built it, had it on its own disk, found it chosen and applied it, in boot nanoseconds; 0: not here.
   let builtAt = Atomic<UInt64>(0)
+  let durableAt = Atomic<UInt64>(0)
   let chosenAt = Atomic<UInt64>(0)
+  let appliedAt = Atomic<UInt64>(0)
+  /// Whether this node's disk has it.
   let isDurable = Atomic(false)
 
   /// Builds a record around `payload`. `header` gets its lengths and hash.
@@ -138,6 +140,13 @@ struct RecordCache: Sendable {
   func record(at slot: SlotNumber) -> StoredRecord? {
     guard head < records.count, slot >= first, slot - first < UInt64(records.count - head) else { return nil }
     return records[head + Int(slot - first)]
+  }
+
+  /// The record of a version among the newest.
+  func record(holding version: Version) -> StoredRecord? {
+    records[head...].suffix(4096).last {
+      $0.header.transactionCount > 0 && $0.header.firstVersion <= version && version <= $0.header.lastVersion
+    }
   }
 
   mutating func append(_ record: StoredRecord) {

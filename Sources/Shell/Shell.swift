@@ -55,6 +55,7 @@ package final class Shell {
   /// Takes a command of the program around the shell; false: it is none.
   package var commandOfOthers: ((_ name: String, _ arguments: [String]) throws -> Bool)?
   let editor: LineEditor?
+  private let news = News()
   var timing = Timing()
 
   package init(
@@ -65,12 +66,15 @@ package final class Shell {
     isInteractive = options.isInteractive
     settings.bails = options.bails
     settings.echoes = options.echoes
-    editor = options.isInteractive ? LineEditor(historyPath: options.historyPath) : nil
+    editor = options.isInteractive ? LineEditor(historyPath: options.historyPath, news: news) : nil
     self.options.mode = options.output.mode.flatMap(OutputMode.init(rawValue:)) ?? (isInteractive ? .box : .list)
     self.options.showsHeaders = options.output.showsHeaders ?? (isInteractive || self.options.mode != .list)
     self.options.terminalWidth = isInteractive ? terminalWidth() : nil
     editor?.complete = { [unowned self] before in self.completions(before) }
   }
+
+  /// Shows a line of text that has nothing to do with what is typed; may be called from any thread.
+  package var announce: @Sendable (_ line: String) -> Void { { [news] line in news.tell(line) } }
 
   /// Reads from the terminal until the end of input or `.quit`.
   package func runInteractively() {

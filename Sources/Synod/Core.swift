@@ -23,7 +23,7 @@ final class Core: Sendable {
   let pipeline: CommitPipeline?
   let replicated: ReplicatedLog?
   let manager: TransactionManager
-  /// Looks for damaged tables, where a peer has what they should be.
+  /// Looks for damage, where a peer has what should be there.
   private let scrubber: Scrubber?
   private let isClosed = Atomic(false)
 
@@ -96,13 +96,11 @@ final class Core: Sendable {
       manager = TransactionManager(engine: engine, log: adapter, gate: adapter, options: transactionOptions)
       bridge.tie(manager: manager, replicated: replicated)
       replicated.start()
-      if node.options.keepsState, opening.hasPeers {
-        scrubber = Scrubber(engine, disk, pauseNanoseconds: tuning.scrubPauseNanoseconds) { damage in
-          replicated.stateIsDamaged(damage)
-        }
-      } else {
-        scrubber = nil
-      }
+      scrubber =
+        opening.hasPeers
+        ? Scrubber(
+          node.options.keepsState ? engine : nil, replicated, disk, pauseNanoseconds: tuning.scrubPauseNanoseconds)
+        : nil
     } catch {
       try? log.close()
       throw DatabaseError(opening: path, error)
@@ -141,7 +139,7 @@ package struct CoreTuning: Sendable {
   package var pipeline = CommitPipelineOptions()
   package var transactions = TransactionManagerOptions()
   package var engine: @Sendable (inout EngineOptions) -> Void = { _ in }
-  /// How long a node rests after it has read all its tables and found them sound.
+  /// How long a node rests after it has read its log and tables.
   package var scrubPauseNanoseconds: UInt64 = 6 * 3600 * 1_000_000_000
   package init() {}
 }
@@ -176,10 +174,26 @@ private final class LogAdapter: CommitLog {
     }
   }
 
+  func trace(of version: Version) -> CommitTrace? {
+    pipeline.times(of: version).map { CommitTrace($0) }
+  }
+
   func commitInline(through version: Version) throws(CommitError) -> Bool {
     do throws(LogError) { return try pipeline.commitInline(through: version) } catch {
       throw CommitError(error, isAppended: true)
     }
+  }
+}
+
+extension CommitTrace {
+  init(_ times: GroupTimes) {
+    // What is not chosen by others is so when it is on the disk.
+    let chosen = times.chosen > 0 ? times.chosen : max(times.local, times.built)
+    self.init(
+      applyNanoseconds: times.applied > chosen ? times.applied - chosen : 0,
+      totalNanoseconds: times.applied > times.built ? times.applied - times.built : 0,
+      transactions: Int(times.lastVersion.rawValue - times.firstVersion.rawValue + 1), sizeBytes: times.sizeBytes)
+    localNanoseconds = times.local > times.built ? times.local - times.built : nil
   }
 }
 

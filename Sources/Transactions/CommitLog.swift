@@ -20,9 +20,36 @@ package protocol CommitLog: AnyObject, Sendable {
   /// Writes and delivers the version on this thread if the log is idle and next to nobody waits: true when it is
   /// delivered. Otherwise false at once, and nothing was asked for.
   func commitInline(through: Version) throws(CommitError) -> Bool
+  /// Where the time of a commit went that was just delivered; nil where that is not known any more.
+  func trace(of version: Version) -> CommitTrace?
+}
+
+/// Where the time of one commit went, in nanoseconds from the moment at which its record was made.
+package struct CommitTrace: Hashable, Sendable {
+  /// Until the record was on this node's own disk; nil where that is still under way (others have it).
+  package var localNanoseconds: UInt64?
+  /// Until a quorum had it, and how many nodes that takes of how many; nil on a single node.
+  package var quorumNanoseconds: UInt64?
+  package var quorum = 1
+  package var members = 1
+  /// From when it was chosen until it was visible.
+  package var applyNanoseconds: UInt64
+  /// From making the record to the end of all that.
+  package var totalNanoseconds: UInt64
+  /// What the record holds: all transactions that were waiting together.
+  package var transactions: Int
+  package var sizeBytes: Int
+
+  package init(applyNanoseconds: UInt64, totalNanoseconds: UInt64, transactions: Int, sizeBytes: Int) {
+    self.applyNanoseconds = applyNanoseconds
+    self.totalNanoseconds = totalNanoseconds
+    self.transactions = transactions
+    self.sizeBytes = sizeBytes
+  }
 }
 
 extension CommitLog {
+  package func trace(of version: Version) -> CommitTrace? { nil }
   package func whenDelivered(
     _ version: Version, durable: Bool, _ body: @escaping @Sendable (Result<Void, CommitError>) -> Void
   ) { whenDelivered(version, body) }

@@ -142,6 +142,9 @@ final class Sequencer: @unchecked Sendable {
 }
 
 extension TransactionManager {
+  /// Where the time of a commit went that was just made here; nil where that is not known any more.
+  package func commitTrace(of version: Version) -> CommitTrace? { log.trace(of: version) }
+
   /// Steps 1 to 7. Returns the version, or nil when nothing was written: then the transaction is over.
   func sequence(_ transaction: Transaction) throws(TransactionError) -> Version? {
     try transaction.checkActive()

@@ -1,62 +1,6 @@
 import Foundation
 import Testing
 
-/// Three processes of a cluster, asked as users ask them.
-final class ServedCluster {
-  private var processes: [Process] = []
-  let scratch = Scratch()
-  /// Nodes name each other's ports before they have them: below those that the system hands out, and another forty for
-  /// each process that tests.
-  private let base = 20_000 + Int(getpid()) % 250 * 40
-
-  init() throws {
-    for node in 1...3 { try start(node) }
-  }
-
-  func directory(_ node: Int) -> String { scratch.path + "/node\(node)" }
-  func port(_ kind: Int, _ node: Int) -> String { "127.0.0.1:\(base + kind * 10 + node)" }
-
-  func start(_ node: Int) throws {
-    let process = Process()
-    process.executableURL = Synod.executable
-    process.arguments = [
-      "serve", "--data", directory(node), "--listen", port(0, node), "--http", port(1, node), "--peer-listen",
-      port(2, node), "--join", (1...3).map { port(2, $0) }.joined(separator: ","), "--bootstrap-expect", "3",
-      "--listening-url-file", scratch.path + "/url\(node)",
-    ]
-    process.standardError = FileHandle.nullDevice
-    process.standardOutput = FileHandle.nullDevice
-    try process.run()
-    processes.append(process)
-  }
-
-  func stop() {
-    for process in processes where process.isRunning { kill(process.processIdentifier, SIGKILL) }
-    for process in processes { process.waitUntilExit() }
-  }
-
-  func url(_ node: Int, _ options: String = "") -> String {
-    "postgres://synod@\(port(0, node))/synod?sslmode=disable\(options)"
-  }
-
-  /// Rows, one a line.
-  func ask(_ node: Int, _ statements: [String], options: String = "") throws -> Synod.Outcome {
-    try Synod.run(["--mode", "list", "-noheader", url(node, options)] + statements)
-  }
-
-  func awaitReady() throws -> Bool {
-    for _ in 0..<200 {
-      if (1...3).allSatisfy({ FileManager.default.fileExists(atPath: scratch.path + "/url\($0)") }),
-        try ask(1, ["SELECT 1"]).status == 0
-      {
-        return true
-      }
-      usleep(50_000)
-    }
-    return false
-  }
-}
-
 @Suite(.serialized) struct ClusterSurfaceTests {
   @Test func aClusterIsAskedAndChanged() throws {
     let cluster = try ServedCluster()
@@ -90,15 +34,15 @@ final class ServedCluster {
     }
     #expect(serializable == ["5", "5", "5"])
     // What the command line says of it.
-    let status = try Synod.run(["cluster", "status", "--url", cluster.url(2)])
+    let status = try Synod.run(["cluster", "status", "--url", try cluster.url(2)])
     #expect(status.status == 0 && status.output.contains("leader"), "\(status.output)\(status.errors)")
     let before = try cluster.ask(3, ["SELECT node FROM synod_cluster WHERE is_leader"]).output
-    let transfer = try Synod.run(["cluster", "transfer", "--url", cluster.url(2)])
+    let transfer = try Synod.run(["cluster", "transfer", "--url", try cluster.url(2)])
     #expect(transfer.status == 0, "\(transfer.output)\(transfer.errors)")
     let after = try cluster.ask(3, ["SELECT node FROM synod_cluster WHERE is_leader"]).output
     #expect(before != after && !after.isEmpty)
     let node = after.trimmingCharacters(in: .whitespacesAndNewlines)
-    #expect(try Synod.run(["cluster", "transfer", "--to", node, "--url", cluster.url(1)]).status != 0)
+    #expect(try Synod.run(["cluster", "transfer", "--to", node, "--url", try cluster.url(1)]).status != 0)
     // All others are lost: one directory becomes a cluster of its own.
     cluster.stop()
     let target = cluster.scratch.path + "/recovered"
@@ -107,23 +51,15 @@ final class ServedCluster {
       "cluster", "recover", cluster.directory(1), "--into", target, "--others-are-lost",
     ])
     #expect(recovered.status == 0 && recovered.output.contains("may be lost"), "\(recovered.output)\(recovered.errors)")
-    let process = Process()
-    process.executableURL = Synod.executable
-    process.arguments = [
-      "serve", "--data", target, "--listen", cluster.port(3, 1), "--http", "off", "--peer-listen", cluster.port(3, 2),
-    ]
-    process.standardError = FileHandle.nullDevice
-    try process.run()
-    defer {
-      kill(process.processIdentifier, SIGKILL)
-      process.waitUntilExit()
-    }
+    let alone = try ServedNode(
+      cluster.scratch, "alone", ["--data", target, "--peer-listen", "127.0.0.1:\(LoopbackPorts.take())"])
+    defer { alone.stop() }
     var rows = Synod.Outcome(output: "", errors: "", status: 1)
     for _ in 0..<100 where rows.status != 0 {
       usleep(100_000)
       rows = try Synod.run([
-        "--mode", "list", "-noheader", "postgres://synod@\(cluster.port(3, 1))/synod?sslmode=disable",
-        "INSERT INTO t VALUES (6)", "SELECT count(*) FROM t",
+        "--mode", "list", "-noheader", try alone.url() + "?sslmode=disable", "INSERT INTO t VALUES (6)",
+        "SELECT count(*) FROM t",
       ])
     }
     #expect(rows.output.split(separator: "\n").last == "6", "\(rows.output)\(rows.errors)")

@@ -163,6 +163,8 @@ final class NumberState: ReplicatedState {
     for index in 0..<5 { try group.commit("before \(index)") }
     guard group.wait("equal states", { group.areEqual }) else { return }
     #expect(group.wait("a comparison", { group.logs.allSatisfy { $0.transferCounts.digestsCompared > 0 } }))
+    let all = (1...3).map { NodeID($0) }
+    #expect(group.logs.allSatisfy { log in all.allSatisfy { log.stateChecks[$0]?.agrees == true } })
     let leader = try #require(group.leader())
     let victim = (leader + 1) % 3
     group.states[victim].spoil()
@@ -170,6 +172,12 @@ final class NumberState: ReplicatedState {
     #expect(group.wait("a new state", { group.logs[victim].transferCounts.installed == 1 }))
     #expect(group.wait("equal states", { group.areEqual }))
     #expect(group.notes.withLock { $0.contains { $0.contains("differs") } })
+    #expect(group.logs.allSatisfy { $0.transferCounts.digestsDiffered > 0 })
+    // Whoever is asked says who differed, until it is compared again.
+    try group.commit("and again")
+    #expect(
+      group.wait(
+        "all agree again", { group.logs.allSatisfy { log in all.allSatisfy { log.stateChecks[$0]?.agrees == true } } }))
     #expect(group.logs.indices.allSatisfy { $0 == victim || group.logs[$0].transferCounts.installed == 0 })
   }
 

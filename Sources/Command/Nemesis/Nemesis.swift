@@ -21,6 +21,8 @@ final class Nemesis {
     case clock
     /// Leadership is handed over as by an operator.
     case transfer
+    /// A node loses its disk for good; an empty one takes its place, and the lost one is removed.
+    case wipe
   }
 
   private let cluster: ClusterProcesses
@@ -31,6 +33,9 @@ final class Nemesis {
   private var rules: [PeerProxy.Pair: PeerProxy.Rule] = [:]
   private var faults: [Int: NodeFaults] = [:]
   private(set) var counts: [String: Int] = [:]
+  /// The node whose disk was lost, and the id that went with it.
+  private var wiped: (index: Int, id: String)?
+  private static let replacementSeconds = 60.0
 
   init(_ cluster: ClusterProcesses, seed: UInt64) {
     self.cluster = cluster
@@ -49,6 +54,7 @@ final class Nemesis {
       case .disk: try disturbDisk()
       case .clock: try moveClocks()
       case .transfer: transfer()
+      case .wipe: try wipe()
       }
     counts[text.prefix { $0 != ":" }.description, default: 0] += 1
     return text
@@ -79,6 +85,53 @@ final class Nemesis {
       }
       try cluster.start(node.index)
     }
+    if let wiped { try replace(wiped.index, wiped.id) }
+    wiped = nil
+  }
+
+  // MARK: Lost disks
+
+  /// One disk at a time, and only where all others hold everything: a second one could take with it what is nowhere else.
+  private func wipe() throws -> String {
+    let ids = cluster.nodes.map { ClusterProcesses.ask($0, "/node")?.body.split(separator: " ").first.map(String.init) }
+    let index = victim()
+    guard wiped == nil, !ids.contains(nil), let id = ids[index - 1],
+      cluster.nodes.allSatisfy({ cluster.awaitReady($0.index, seconds: 1) })
+    else { return "lost disk: not now" }
+    wiped = (index, id)
+    try cluster.wipe(index)
+    if dice.below(2) == 0 { try cluster.start(index) }
+    return "lost disk: node \(index)"
+  }
+
+  /// What an operator does: removes the lost node, and waits until the new one counts.
+  private func replace(_ index: Int, _ lost: String) throws {
+    let end = Date().addingTimeInterval(Self.replacementSeconds)
+    var last = "no leader"
+    while Date() < end {
+      if let leader = cluster.leader(), let id = newIdentity(index), id != lost {
+        do {
+          let client = try PlainClient(host: "127.0.0.1", port: leader.sqlPort)
+          let roles = try client.query("SELECT node, role FROM synod_cluster")
+          last = "\(roles)"
+          let role = roles.first { $0[0] == id }?[1]
+          let isGone = !roles.contains { $0[0] == lost }
+          if isGone, role == "voter" || role == "witness" { return }
+          if !isGone { _ = try client.query("SELECT synod_remove_node(\(lost))") }
+        } catch let refusal as PlainClient.Refused {
+          // Another change is under way.
+          last = refusal.message
+        } catch { last = "\(error)" }
+      }
+      usleep(50_000)
+    }
+    throw CommandFailure(
+      "node \(index) did not replace the lost node \(lost) in \(Int(Self.replacementSeconds)) s: \(last); \(cluster.directory)"
+    )
+  }
+
+  private func newIdentity(_ index: Int) -> String? {
+    ClusterProcesses.ask(cluster.nodes[index - 1], "/node")?.body.split(separator: " ").first.map(String.init)
   }
 
   // MARK: Whom

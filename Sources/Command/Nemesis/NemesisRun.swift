@@ -14,6 +14,7 @@ struct NemesisRun {
   var seed: UInt64
   var seconds: Int
   var nodes: Int
+  var witnesses = 0
   var clients: Int
   var directory: String
   var faultsLibrary: String?
@@ -24,7 +25,7 @@ struct NemesisRun {
   func run() throws {
     let start = Date()
     let cluster = try ClusterProcesses(
-      directory: directory, count: nodes, extra: ["--log-level", "notice"], isProxied: true,
+      directory: directory, count: nodes, witnesses: witnesses, extra: ["--log-level", "notice"], isProxied: true,
       faultsLibrary: faultsLibrary)
     defer { cluster.stopAll() }
     try open(cluster)
@@ -65,12 +66,23 @@ struct NemesisRun {
     _ = try PlainClient(host: "127.0.0.1", port: first.sqlPort, timeoutSeconds: 30).query(NemesisKeys.schema)
   }
 
-  /// Writers, and for each node a reader of its own state.
+  /// Writers, of which some repeat themselves under a key until they are told; for each node a reader of its own state; and
+  /// some who wander from node to node with a token.
   private func startClients(_ cluster: ClusterProcesses, _ keys: NemesisKeys, _ record: NemesisRecord) -> [Thread] {
     var list = (0..<clients).map {
       NemesisClient(cluster, keys, record, seed: seed &* 1000 &+ UInt64($0), pauseMicroseconds: 1_000)
     }
-    for node in cluster.nodes {
+    for place in 0..<2 {
+      list.append(
+        NemesisClient(
+          cluster, keys, record, seed: seed &* 1000 &+ 700 &+ UInt64(place), habit: .repeatsUnderKeys,
+          pauseMicroseconds: 10_000))
+      list.append(
+        NemesisClient(
+          cluster, keys, record, seed: seed &* 1000 &+ 800 &+ UInt64(place), habit: .wanders,
+          pauseMicroseconds: 5_000))
+    }
+    for node in cluster.nodes where !node.isWitness {
       let freshness = node.index % 2 == 0 ? ClientTransaction.Freshness.stale : .bounded(700_000_000)
       list.append(
         NemesisClient(
@@ -184,7 +196,7 @@ struct NemesisRun {
     }.joined(separator: ";")
     guard let leader = cluster.awaitLeader(seconds: 30) else { throw CommandFailure("no leader at the end") }
     let expected = try PlainClient(host: "127.0.0.1", port: leader.sqlPort, timeoutSeconds: 60).query(question)
-    for node in cluster.nodes {
+    for node in cluster.nodes where !node.isWitness {
       let client = try PlainClient(
         host: "127.0.0.1", port: node.sqlPort, parameters: ["synod.read_consistency": "stale"], timeoutSeconds: 60)
       var answer = try client.query(question)

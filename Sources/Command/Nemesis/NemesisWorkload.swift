@@ -12,7 +12,8 @@ internal import Synchronization
 //   write      UPDATE … SET v = value, n = n + 1 RETURNING n        (n is the register's version)
 //   read       SELECT n, v, sometimes FOR UPDATE
 //
-// Writers connect to any node, and are relayed to the leader. Readers stay on one node and read its own state.
+// Writers connect to any node, and are relayed to the leader. Readers stay on one node and read its own state. What those
+// do who repeat themselves under an idempotency key, or wander with a session token, is in NemesisHabits.swift.
 
 /// The tables, and which keys are in use.
 final class NemesisKeys: Sendable {
@@ -93,21 +94,28 @@ final class NemesisRecord: Sendable {
 
 /// One client: a thread, a connection, one transaction after the other.
 final class NemesisClient {
-  private let cluster: ClusterProcesses
-  private let keys: NemesisKeys
-  private let record: NemesisRecord
-  private var dice: Dice
+  enum Habit { case plain, repeatsUnderKeys, wanders }
+
+  let cluster: ClusterProcesses
+  let keys: NemesisKeys
+  let record: NemesisRecord
+  var dice: Dice
+  private let habit: Habit
   private let freshness: ClientTransaction.Freshness
   /// The node that a reader stays with.
   private let home: Int?
   private let pauseMicroseconds: UInt32
-  private var connection: PlainClient?
-  private var session = 0
+  var connection: PlainClient?
+  var session = 0
+  /// What a wandering session has seen.
+  var token: String?
+  var keyCount = 0
 
   init(
-    _ cluster: ClusterProcesses, _ keys: NemesisKeys, _ record: NemesisRecord, seed: UInt64,
+    _ cluster: ClusterProcesses, _ keys: NemesisKeys, _ record: NemesisRecord, seed: UInt64, habit: Habit = .plain,
     freshness: ClientTransaction.Freshness = .linearizable, home: Int? = nil, pauseMicroseconds: UInt32 = 0
   ) {
+    self.habit = habit
     self.cluster = cluster
     self.keys = keys
     self.record = record
@@ -124,18 +132,22 @@ final class NemesisClient {
         usleep(20_000)
         continue
       }
-      if freshness == .linearizable { write() } else { look() }
+      switch habit {
+      case .plain: if freshness == .linearizable { write() } else { look(freshness) }
+      case .repeatsUnderKeys: writeUnderKey()
+      case .wanders: wander()
+      }
       if pauseMicroseconds > 0 { usleep(pauseMicroseconds) }
     }
     connection = nil
   }
 
-  private func connect() -> Bool {
+  func connect() -> Bool {
     let index = home ?? 1 + dice.below(cluster.nodes.count)
     guard let node = cluster.nodes.first(where: { $0.index == index }) else { return false }
     var parameters: [String: String] = [:]
     switch freshness {
-    case .linearizable: break
+    case .linearizable, .session: break
     case .stale: parameters["synod.read_consistency"] = "stale"
     case .bounded: parameters["synod.read_consistency"] = "bounded"
     }
@@ -153,7 +165,7 @@ final class NemesisClient {
   // MARK: Transactions
 
   /// A statement failed: nothing of the transaction is left; or the connection, or the answer to COMMIT, is gone.
-  private func ended(_ transaction: inout ClientTransaction, _ error: any Error, committing: Bool) {
+  func ended(_ transaction: inout ClientTransaction, _ error: any Error, committing: Bool) {
     if let refusal = error as? PlainClient.Refused {
       record.count(refusal.state)
       // 08xxx, and the end of the session in the middle of a commit, leave it open.
@@ -172,8 +184,10 @@ final class NemesisClient {
     transaction.end = MonotonicTime.nanoseconds
   }
 
-  private func write() {
-    guard let client = connection else { return }
+  /// One transaction; whether it committed.
+  @discardableResult
+  func write() -> Bool {
+    guard let client = connection else { return false }
     let group = dice.below(NemesisKeys.groups)
     let level = group == 0 ? .serializable : ClientTransaction.Level(rawValue: dice.below(3)) ?? .serializable
     var transaction = ClientTransaction(session: session, level: level, start: MonotonicTime.nanoseconds)
@@ -198,6 +212,7 @@ final class NemesisClient {
       transaction.end = MonotonicTime.nanoseconds
     } catch { ended(&transaction, error, committing: committing) }
     record.note(transaction, group: group)
+    return transaction.outcome == .committed
   }
 
   private func step(
@@ -274,7 +289,7 @@ final class NemesisClient {
   }
 
   /// One snapshot of a node's own state.
-  private func look() {
+  func look(_ freshness: ClientTransaction.Freshness) {
     guard let client = connection else { return }
     let group = dice.below(NemesisKeys.groups)
     var transaction = ClientTransaction(

@@ -77,6 +77,10 @@ package struct ClusterMemberInformation: Sendable {
   /// What the leader has and it has not, as far as the leader knows; nil: it does not know.
   package var lagBytes: Int64?
   package var lagSeconds: Double?
+  /// Whether its state was the same as the others' when it was last compared, and how long ago that was, as far as the node
+  /// that is asked knows; nil: not compared yet.
+  package var stateAgrees: Bool?
+  package var stateComparedSeconds: Double?
 
   package init(
     node: Int64, role: String, isLeader: Bool, isSelf: Bool, peerAddress: String, clientAddress: String,
@@ -132,13 +136,14 @@ extension SystemCatalog {
     },
     make(
       15001, "synod_cluster",
-      "node int8, role text, is_leader bool, is_self bool, peer_address text, client_address text, connected bool, last_heard_seconds float8, round_trip_seconds float8, lag_bytes int8, lag_seconds float8"
+      "node int8, role text, is_leader bool, is_self bool, peer_address text, client_address text, connected bool, last_heard_seconds float8, round_trip_seconds float8, lag_bytes int8, lag_seconds float8, state_agrees bool, state_compared_seconds float8"
     ) { context throws(SQLError) in
       (context.server?.cluster?.clusterMembers() ?? []).map { member in
         [
           .int(member.node), text(member.role), flag(member.isLeader), flag(member.isSelf), text(member.peerAddress),
           text(member.clientAddress), flag(member.isConnected), real(member.lastHeardSeconds),
           real(member.roundTripSeconds), member.lagBytes.map { .int($0) } ?? .null, real(member.lagSeconds),
+          member.stateAgrees.map { flag($0) } ?? .null, real(member.stateComparedSeconds),
         ]
       }
     },

@@ -1,3 +1,5 @@
+internal import Transactions
+
 extension SQLSession {
   /// EXPLAIN [ANALYZE]: the plan as text, one line a row.
   func explain(
@@ -70,6 +72,7 @@ extension SQLSession {
       lines.append("Planning Time: \(PlanPrinter.milliseconds(planned - start)) ms")
       if analyze {
         lines.append("Execution Time: \(PlanPrinter.milliseconds(monotonicNanoseconds() - planned)) ms")
+        lines += try commitExplained()
       }
     }
     try sink.columns([ColumnDescription(name: "QUERY PLAN", type: .text)])
@@ -81,5 +84,31 @@ extension SQLSession {
       try unsafe sink.row(row.buffer)
     }
     return "EXPLAIN"
+  }
+
+  /// Outside of a block the statement is a transaction: its commit is part of what it costs. So it is made here, before the
+  /// answer, and its parts are told: waiting for the record, this node's disk, the quorum, the apply.
+  private func commitExplained() throws(SQLError) -> [String] {
+    guard block == .none, !isAdopted, let transaction, transaction.hasWrites else { return [] }
+    let start = monotonicNanoseconds()
+    try commit()
+    let total = monotonicNanoseconds() - start
+    var lines = ["Commit Time: \(PlanPrinter.milliseconds(total)) ms"]
+    guard let trace = database.manager.commitTrace(of: transaction.version) else { return lines }
+    func told(_ nanoseconds: UInt64) -> String { PlanPrinter.milliseconds(Int64(clamping: nanoseconds)) + " ms" }
+    let waited = UInt64(clamping: total - Int64(clamping: trace.totalNanoseconds))
+    lines.append(
+      "  ->  Log Record: \(trace.sizeBytes) bytes, \(trace.transactions) transaction\(trace.transactions == 1 ? "" : "s"); "
+        + "certified, queued and woken in \(told(waited))")
+    if let local = trace.localNanoseconds {
+      lines.append("  ->  Own Disk: durable after \(told(local))")
+    } else {
+      lines.append("  ->  Own Disk: not waited for")
+    }
+    if let quorum = trace.quorumNanoseconds {
+      lines.append("  ->  Quorum: \(trace.quorum) of \(trace.members) nodes after \(told(quorum))")
+    }
+    lines.append("  ->  Apply: \(told(trace.applyNanoseconds))")
+    return lines
   }
 }

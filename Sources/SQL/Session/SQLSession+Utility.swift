@@ -1,4 +1,6 @@
 internal import Encoding
+internal import Platform
+internal import Storage
 internal import Transactions
 
 extension SQLSession {
@@ -44,7 +46,18 @@ extension SQLSession {
       return "CLOSE CURSOR"
     case .explain(let explain): return try self.explain(explain, prepared, parameters, sink)
     case .vacuum(let vacuum): return try self.vacuum(vacuum)
-    case .checkpoint: return "CHECKPOINT"
+    case .checkpoint:
+      guard try rights().isSuperuser else {
+        throw SQLError(
+          .insufficientPrivilege, "permission denied to execute CHECKPOINT command",
+          detail: "Only a superuser may execute this command.")
+      }
+      // What is committed is durable anyway; this moves it from the log into tables.
+      let engine = database.manager.storage
+      try EventLoop.blocking { () throws(SQLError) in
+        do throws(StorageError) { try engine.flush() } catch { throw SQLError(TransactionError.storage(error)) }
+      }
+      return "CHECKPOINT"
     case .lock(let lock): return try self.lock(lock)
     case .transaction(let control):
       guard case .setConstraints(let names, let deferred) = control.kind else { preconditionFailure("handled before") }

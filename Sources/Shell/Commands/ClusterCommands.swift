@@ -16,7 +16,7 @@ extension Shell {
     MetaCommand(".replicas", usage: "", "How far the other members are behind the leader") { shell, _ in
       shell.execute(
         """
-        SELECT node, role, connected, round((round_trip_seconds * 1000)::numeric, 2) AS round_trip_ms, lag_bytes,
+        SELECT node, role, client_address, connected, round((round_trip_seconds * 1000)::numeric, 2) AS round_trip_ms, lag_bytes,
         round(lag_seconds::numeric, 3) AS lag_seconds FROM synod_cluster WHERE NOT is_leader ORDER BY node;
         """)
     },

@@ -7,7 +7,8 @@ internal import Wire
 /// 1. A statement goes out as it was typed (simple protocol), so that it means what it means in psql.
 /// 2. When the server goes away, the statement fails with 08006. A person's shell then connects again, and says that
 ///    settings and an open transaction are gone; a script's does not, because what follows in a script leans on what went
-///    before.
+///    before. Where the server went away while nothing was under way, nothing is lost but settings: the statement is then
+///    run on the new connection, after a notice.
 /// 3. `cancel` is the one thing that another thread may call.
 package final class RemoteConnection: ShellConnection {
   private var settings: ConnectionSettings
@@ -140,6 +141,16 @@ package final class RemoteConnection: ShellConnection {
     guard !sql.utf8.contains(0) else {
       throw DatabaseError(sqlState: "22021", message: "invalid byte sequence for encoding \"UTF8\": 0x00")
     }
+    if reconnects, let old = link, old.session.transaction == .idle, old.hasEnded {
+      forget()
+      try connect()
+      let place = link.map { " to \($0.host.description)" } ?? ""
+      sink.notice(
+        "NOTICE",
+        DatabaseError(
+          sqlState: "00000", message: "the server had ended the idle connection; connected again\(place)",
+          hint: "Settings and prepared statements of the old connection are gone."))
+    }
     if link == nil {
       guard reconnects else {
         throw DatabaseError(sqlState: "08003", message: "the connection to the server is lost")
@@ -154,11 +165,26 @@ package final class RemoteConnection: ShellConnection {
     }
   }
 
+  private func forget() {
+    link = nil
+    cancelTarget.withLock { $0 = nil }
+  }
+
+  /// The port of the server that is spoken with.
+  package var port: UInt16? { link?.host.port }
+
+  /// Gives the connection up without a word (the server would not hear it) and connects to another host, if one is there.
+  package func moveOn() {
+    guard let host = link?.host else { return }
+    forget()
+    settings.hosts = settings.hosts.filter { $0 != host } + [host]
+    try? connect()
+  }
+
   /// The server is gone: connects again where someone waits for it, and says what came of it.
   private func lost(_ error: DatabaseError) -> DatabaseError {
     let hadTransaction = link?.session.transaction != .idle
-    link = nil
-    cancelTarget.withLock { $0 = nil }
+    forget()
     var error = error
     guard reconnects else { return error }
     do throws(DatabaseError) {

@@ -65,7 +65,11 @@ final class ServerLink {
     let link = ServerLink(
       host: host, stream: stream,
       session: ClientSession(options: options, scramNonce: OpenSSLCrypto.random(18), crypto: OpenSSLCrypto()))
+    // A server that takes connections and then says nothing (stopped where it stands, say) is given up like one that is
+    // not there; libpq's connect_timeout covers both, too.
+    stream.limitWaits(seconds: settings.connectTimeoutSeconds)
     try link.logIn(settings)
+    stream.limitWaits(seconds: 0)
     return link
   }
 
@@ -116,6 +120,9 @@ final class ServerLink {
     unsafe buffer.withUnsafeBytes { bytes in unsafe session.receive(bytes.bytes.extracting(0..<count)) }
     return true
   }
+
+  /// Whether the server has closed the connection while nobody spoke.
+  var hasEnded: Bool { isOver || stream.hasEnded }
 
   func note(parameter name: String, _ value: String) { parameters[name] = value }
 

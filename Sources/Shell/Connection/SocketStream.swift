@@ -106,6 +106,23 @@ final class SocketStream {
     }
   }
 
+  /// Whether the other side has closed the connection; what it said before may still be unread.
+  var hasEnded: Bool {
+    var entry = pollfd(fd: descriptor, events: Self.closedByPeer, revents: 0)
+    return unsafe poll(&entry, 1, 0) > 0
+  }
+
+  /// POLLRDHUP, which is hidden behind _GNU_SOURCE; the same number on all of Linux's machines but SPARC.
+  private static let closedByPeer: Int16 = 0x2000
+
+  /// How long one read or write may take from now on; 0: as long as it likes.
+  func limitWaits(seconds: Int) {
+    var time = timeval(tv_sec: seconds, tv_usec: 0)
+    let size = socklen_t(MemoryLayout<timeval>.size)
+    unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, size)
+    unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, size)
+  }
+
   // MARK: TLS
 
   /// Shakes hands as a client. `settings.tls` says what is believed of the server's certificate.
@@ -197,6 +214,7 @@ final class SocketStream {
     while true {
       let count = unsafe buffer.withUnsafeMutableBytes { unsafe recv(descriptor, $0.baseAddress, $0.count, 0) }
       if count >= 0 { return count }
+      if errno == EAGAIN { throw StreamProblem("could not receive data from server: timeout expired") }
       if errno != EINTR { throw .system("could not receive data from server") }
     }
   }

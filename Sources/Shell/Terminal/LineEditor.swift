@@ -29,10 +29,12 @@ final class LineEditor {
   private let historyPath: String?
   private let prompt = PromptText()
   private var wasInterrupted = false
+  private let news: News
   private static let historyLimit: Int32 = 2000
 
-  /// Nil where standard input is no terminal, or libedit cannot serve it.
-  init?(historyPath: String?) {
+  /// Nil where standard input is no terminal, or libedit cannot serve it. `news` is shown above the line being edited.
+  init?(historyPath: String?, news: News) {
+    self.news = news
     _ = unsafe setlocale(LC_CTYPE, "")
     guard let editor = unsafe synod_edit_start("synod") else { return nil }
     unsafe self.editor = editor
@@ -56,6 +58,15 @@ final class LineEditor {
     }
     _ = unsafe synod_edit_bind_builtin(editor, "^R", "em-inc-search-prev")
     _ = unsafe el_source(editor, nil)
+    if news.descriptor >= 0 {
+      _ = unsafe synod_edit_listen(editor, news.descriptor) { editor in
+        guard let self = unsafe LineEditor.of(editor) else { return }
+        // The line begins anew below what is said.
+        print("\r\u{1B}[K" + self.news.take(), terminator: "")
+        synod_flush_output()
+        _ = unsafe synod_edit_refresh(editor)
+      }
+    }
   }
 
   deinit {
@@ -76,6 +87,8 @@ final class LineEditor {
   func read(prompt text: String) -> Input {
     prompt.set(text)
     wasInterrupted = false
+    news.setShown(byEditor: true)
+    defer { news.setShown(byEditor: false) }
     var count: Int32 = 0
     guard let bytes = unsafe el_gets(editor, &count), count > 0 else { return wasInterrupted ? .interrupted : .end }
     if wasInterrupted { return .interrupted }

@@ -43,6 +43,8 @@ package struct ClientTransaction: Sendable {
     case linearizable
     /// No older than so many nanoseconds.
     case bounded(UInt64)
+    /// A node's own state, but nothing that the session has seen or done may be missing, wherever it did.
+    case session
     case stale
   }
   package enum Action: Sendable {
@@ -61,7 +63,7 @@ package struct ClientTransaction: Sendable {
     }
   }
 
-  /// Transactions of one session came one after the other over one connection to one node.
+  /// Transactions of one session came one after the other: over one connection to one node, or with a token that went along.
   package var session: Int
   package var level: Level
   package var freshness: Freshness
@@ -110,6 +112,8 @@ package struct HistoryAnomaly: Sendable, CustomStringConvertible {
     case staleRead = "stale read"
     /// A session saw less than it saw before.
     case notMonotonic = "not monotonic"
+    /// A session did not see what it had written itself.
+    case ownWriteUnseen = "own write unseen"
   }
   package var kind: Kind
   package var detail: String

@@ -7,8 +7,8 @@
 //   repeatable read   no cycle without two rw edges in a row, rt included: strong snapshot isolation
 //   serializable      no cycle of ww, wr, rw; and none with rt, if that is promised
 //   bounded           what was acknowledged before a statement began, less the bound, is seen
-//   stale, bounded    a session never sees less than before; all of a transaction's reads fit one snapshot, and the
-//                     snapshots of all nodes one order of commits (no long fork)
+//   stale, bounded,   a session never sees less than before, nor less than what it committed; all of a transaction's reads
+//   session           fit one snapshot, and the snapshots of all nodes one order of commits (no long fork)
 //
 // Serializable is a promise among serializable transactions: `check` takes it for granted only in a history of which every
 // writer is serializable, and otherwise holds those transactions to repeatable read. A read committed transaction reads at
@@ -192,7 +192,7 @@ package struct HistoryChecker {
       switch transaction.freshness {
       case .linearizable: allowance = 0
       case .bounded(let bound): allowance = bound
-      case .stale: continue
+      case .stale, .session: continue
       }
       for read in seen {
         let start = transaction.level == .readCommitted ? read.start : transaction.start
@@ -221,8 +221,10 @@ package struct HistoryChecker {
     for (index, transaction) in history.transactions.enumerated() {
       sessions[transaction.session, default: []].append(index)
     }
+    let written = ownWrites()
     for (session, list) in sessions {
       var highest: [Int: Int] = [:]
+      var own: [Int: Int] = [:]
       for index in list.sorted(by: { history.transactions[$0].start < history.transactions[$1].start }) {
         for read in reads[index] {
           if read.position < highest[read.key] ?? 0 {
@@ -232,9 +234,26 @@ package struct HistoryChecker {
             )
           }
           highest[read.key] = max(highest[read.key] ?? 0, read.position)
+          if read.position < own[read.key] ?? 0 {
+            report(
+              .ownWriteUnseen,
+              "session \(session): T\(index) saw \(read.position) versions of key \(read.key); its own was version \(own[read.key] ?? 0)"
+            )
+          }
         }
+        guard history.transactions[index].outcome == .committed else { continue }
+        for (key, position) in written[index] ?? [:] { own[key] = max(own[key] ?? 0, position) }
       }
     }
+  }
+
+  /// By transaction: the last version of each key that it wrote.
+  private func ownWrites() -> [Int: [Int: Int]] {
+    var written: [Int: [Int: Int]] = [:]
+    for (key, writers) in order.writers {
+      for (place, writer) in writers.enumerated() { if let writer { written[writer, default: [:]][key] = place + 1 } }
+    }
+    return written
   }
 
   // MARK: Cycles

@@ -54,6 +54,15 @@ final class ReplicatedLogAdapter: CommitLog, SnapshotGate {
     log.whenDelivered(version) { result in body(result.mapError { CommitError($0) }) }
   }
 
+  func trace(of version: Version) -> CommitTrace? {
+    guard let (times, quorum, members) = log.times(of: version), times.built > 0, times.applied > 0 else { return nil }
+    var trace = CommitTrace(times)
+    trace.quorumNanoseconds = times.chosen > times.built ? times.chosen - times.built : nil
+    trace.quorum = quorum
+    trace.members = members
+    return trace
+  }
+
   func confirmSnapshot() throws(CommitError) -> SnapshotVerdict {
     do throws(ReplicationFailure) {
       switch try log.confirmRead() {

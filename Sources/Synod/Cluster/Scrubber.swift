@@ -1,9 +1,9 @@
-internal import Log
 internal import Platform
+internal import Replication
 internal import Storage
 internal import Synchronization
 
-/// Reads all tables of a node now and then, block by block, so that damage is found while another node has what was there.
+/// Reads all tables and the log of a node now and then, so that damage is found while another node has what was there.
 ///
 /// The first round begins with the node; at most `sizeBytesPerSecond` are read, past the cache.
 final class Scrubber: Sendable {
@@ -12,15 +12,16 @@ final class Scrubber: Sendable {
   private let isStopping = Atomic(false)
   private let thread: Mutex<BackgroundThread?> = Mutex(nil)
 
-  /// - Parameter found: called with what is damaged; the round begins anew after a pause.
-  init(
-    _ engine: Engine, _ disk: any Disk, pauseNanoseconds: UInt64, found: @escaping @Sendable (String) -> Void
-  ) {
+  /// - Parameter engine: nil for a witness, which has no tables.
+  init(_ engine: Engine?, _ log: ReplicatedLog, _ disk: any Disk, pauseNanoseconds: UInt64) {
     thread.withLock { slot in
       slot = BackgroundThread { [self] in
         while !isStopping.load(ordering: .acquiring) {
-          let damage = round(engine, disk)
-          if let damage { found(damage) }
+          log.verifyLog(
+            sizeBytesPerSecond: Self.sizeBytesPerSecond, isOver: { isStopping.load(ordering: .acquiring) }, rest: rest)
+          let damage = engine.flatMap { round($0, disk) }
+          // The round begins anew after a pause.
+          if let damage { log.stateIsDamaged(damage) }
           rest(damage == nil ? pauseNanoseconds : 10_000_000_000)
         }
       }

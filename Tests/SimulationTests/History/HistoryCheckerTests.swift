@@ -39,6 +39,20 @@ import Testing
     #expect(script.kinds().isEmpty)
   }
 
+  @Test func ownWriteUnseen() {
+    var script = Script()
+    script.add([.append(key: 1, element: 11)], at: 10...20, session: 1)
+    script.add([.list(key: 1, [])], .repeatableRead, at: 30...40, session: 1, freshness: .session)
+    script.history.finalLists = [1: [11]]
+    #expect(script.kinds() == [.ownWriteUnseen])
+    // Another session may be behind.
+    script.history.transactions[1].session = 2
+    #expect(script.kinds().isEmpty)
+    script.history.transactions[1].session = 1
+    script.history.transactions[0].outcome = .unknown
+    #expect(script.kinds().isEmpty)
+  }
+
   @Test func dirtyWrite() {
     var script = Script()
     script.add([.append(key: 1, element: 11), .append(key: 2, element: 21)], .readCommitted)

@@ -1,0 +1,79 @@
+internal import Encoding
+internal import Log
+internal import Paxos
+internal import Platform
+internal import Synchronization
+
+// Records of this node's log that turn out to be unreadable while it runs.
+//
+//   found by      the delivery (what is older than memory), a peer that is served, the scrubber
+//   looked at     once more: a device may err once
+//   then damaged  as if recovery had found it: the peers are asked, the chain proves what comes, it is written anew
+//
+// 1. Nothing behind a record that cannot be read is applied, and it is not given to anybody.
+// 2. A record too old to be proven by what follows it is given up with the log before it, where tables hold what it did:
+//    peers that lack it are offered the tables. Where they do not, this node's state is what is replaced by a peer's.
+// 3. Where there are no peers, a record that is still to be applied stops the node for good, and it says so.
+
+extension ReplicatedLog {
+  /// A read of `slot` failed. Does nothing where the reason is not damage, or has gone.
+  func recordWasNotRead(_ slot: SlotNumber, _ error: LogError) {
+    guard error.isDamage else { return }
+    let isKnown = log.damagedSlots.contains(Slot(slot))
+    if !isKnown {
+      guard let again = readError(slot), again.isDamage else { return }
+      log.markDamaged(Slot(slot))
+      options.note("slot \(slot) of the log cannot be read, and is asked for from other nodes: \(again)")
+    }
+    let (isMended, hasPeers) = enter { core in
+      (
+        core.replica.recordIsDamaged(slot, now: self.now, into: &core.front),
+        core.replica.configuration.members.count > 1
+      )
+    }
+    guard !isMended, slot > applied.load(ordering: .acquiring) else { return }
+    if hasPeers {
+      stateIsDamaged("the log cannot be read at slot \(slot), which is not applied yet: \(error)")
+    } else {
+      stopForGood("the log cannot be read at slot \(slot), and there is no other node that has it: \(error)")
+    }
+  }
+
+  /// Why the record at `slot` cannot be read; nil if it can, or has left the log.
+  private func readError(_ slot: SlotNumber) -> LogError? {
+    do throws(LogError) {
+      _ = try log.reader(after: Slot(slot - 1), through: Slot(slot), decompresses: false).nextRecord()
+      return nil
+    } catch { return error }
+  }
+
+  /// Reads the whole log, at most so fast, and has repaired what cannot be read; goes on until `isOver`.
+  package func verifyLog(sizeBytesPerSecond: UInt64, isOver: () -> Bool, rest: (_ nanoseconds: UInt64) -> Void) {
+    var after = log.base.slot
+    while !isOver(), after < log.state.last.slot {
+      // A short stretch at a time: what a reader has yet to read cannot be recycled.
+      var size: UInt64 = 0
+      var failed: (slot: SlotNumber, error: LogError)?
+      do throws(LogError) {
+        let reader = try log.reader(after: max(after, log.base.slot), decompresses: false)
+        do throws(LogError) {
+          while size < 8 << 20, let record = try reader.nextRecord() {
+            size += UInt64(record.header.recordSizeBytes)
+            after = record.header.slot
+          }
+        } catch { failed = (reader.nextSlot.rawValue, error) }
+      } catch {
+        // The log moved on meanwhile.
+        return
+      }
+      if let failed {
+        guard failed.error.isDamage else { return }
+        recordWasNotRead(failed.slot, failed.error)
+        after = Slot(failed.slot)
+      } else if size == 0 {
+        return
+      }
+      rest(size * 1_000_000_000 / sizeBytesPerSecond)
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import Foundation
+import Testing
+
+/// Clusters of processes whose members change: witnesses, nodes that join, what is left after a recovery.
+@Suite(.serialized) struct ClusterChangesTests {
+  private func metric(_ node: ServedNode?, _ name: String) throws -> String {
+    let text = try #require(node).http("/metrics")
+    return text.split(separator: "\n").first { $0.hasPrefix(name + " ") }.map { String($0.dropFirst(name.count + 1)) }
+      ?? "absent"
+  }
+
+  /// Two machines and a third that keeps the log only: any one may be lost.
+  @Test func aWitnessMakesTwoNodesAQuorum() throws {
+    let cluster = try ServedCluster { node, _ in node == 3 ? ["--role", "witness"] : [] }
+    defer { cluster.stop() }
+    #expect(try cluster.awaitReady())
+    _ = try cluster.ask(1, ["CREATE TABLE t (k int PRIMARY KEY)"])
+    // Clients of the witness are relayed, whatever they want to read.
+    let written = try cluster.ask(3, ["INSERT INTO t VALUES (1)", "SELECT count(*) FROM t"])
+    #expect(written.output.hasSuffix("1\n"), "\(written.output)\(written.errors)")
+    let roles = try cluster.ask(2, ["SELECT role, count(*) FROM synod_cluster GROUP BY role ORDER BY role"])
+    #expect(roles.output == "voter|2\nwitness|1\n")
+    let leader = try #require(cluster.leader())
+    #expect(leader != 3)
+    cluster.kill(leader)
+    let other = leader == 1 ? 2 : 1
+    #expect(try cluster.eventually { try cluster.ask(other, ["INSERT INTO t VALUES (2)"]).status == 0 })
+    #expect(cluster.leader() == other)
+    try cluster.start(leader)
+    #expect(try cluster.eventually { try cluster.value(leader, "SELECT count(*) FROM t") == "2" })
+    // Nor is the witness needed.
+    cluster.kill(3)
+    #expect(try cluster.eventually { try cluster.ask(leader, ["INSERT INTO t VALUES (3)"]).status == 0 })
+    let names = try FileManager.default.contentsOfDirectory(atPath: cluster.directory(3))
+    #expect(!names.contains("tables") && names.contains("log"), "\(names)")
+  }
+
+  /// What no log has any more comes as a checkpoint, over sockets: to nodes that join a recovered cluster with empty
+  /// directories. They become voters, and the one that began may then be lost.
+  @Test func nodesJoinARecoveredCluster() throws {
+    let first = try ServedCluster()
+    defer { first.stop() }
+    #expect(try first.awaitReady())
+    let made = try first.ask(
+      1,
+      [
+        "CREATE TABLE t (k int PRIMARY KEY, v text)",
+        "INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 20000) g",
+      ])
+    #expect(made.status == 0, "\(made.errors)")
+    first.stop()
+    let target = first.scratch.path + "/recovered"
+    let recovered = try Synod.run(["cluster", "recover", first.directory(2), "--into", target, "--others-are-lost"])
+    #expect(recovered.status == 0, "\(recovered.output)\(recovered.errors)")
+    let ports = (0..<3).map { _ in LoopbackPorts.take() }
+    let join = ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
+    let nodes = try (0..<3).map { place in
+      try ServedNode(
+        first.scratch, "new\(place)",
+        [
+          "--data", place == 0 ? target : "\(target)\(place)", "--peer-listen", "127.0.0.1:\(ports[place])", "--join",
+          join,
+        ])
+    }
+    defer { for node in nodes { node.stop() } }
+    func ask(_ place: Int, _ statement: String) throws -> String {
+      let answer = try Synod.run([
+        "--mode", "list", "-noheader", try nodes[place].url() + "?sslmode=disable", statement,
+      ])
+      return answer.output.isEmpty ? answer.errors : answer.output
+    }
+    #expect(
+      try first.eventually { try ask(0, "SELECT count(*) FROM synod_cluster WHERE role = 'voter'") == "3\n" },
+      "\(try ask(0, "SELECT * FROM synod_cluster")) \(nodes[1].words)")
+    for place in 1...2 {
+      #expect(try metric(nodes[place], "synod_checkpoints_installed_total") == "1", "\(nodes[place].words)")
+    }
+    #expect(try ask(2, "INSERT INTO t VALUES (0, 'new'); SELECT count(*) FROM t").hasSuffix("20001\n"))
+    nodes[0].stop()
+    #expect(try first.eventually { try ask(1, "SELECT count(*), sum(length(v)) FROM t") == "20001|2000003\n" })
+  }
+
+  /// A member that was away for longer than the log is kept takes a checkpoint; commits go on meanwhile.
+  @Test func aNodeThatWasAwayTakesACheckpointOverSockets() throws {
+    let cluster = try ServedCluster { _, _ in ["--retain-log", "1"] }
+    defer { cluster.stop() }
+    #expect(try cluster.awaitReady())
+    _ = try cluster.ask(1, ["CREATE TABLE t (k int PRIMARY KEY, v text)"])
+    let leader = try #require(cluster.leader())
+    let away = leader % 3 + 1
+    cluster.kill(away)
+    // More than a segment of the log, of text that does not compress away.
+    for round in 0..<6 {
+      let filled = try cluster.ask(
+        leader,
+        [
+          """
+          INSERT INTO t SELECT \(round) * 4000 + g, (SELECT string_agg(md5((g * 31 + i + \(round))::text), '')
+          FROM generate_series(1, 30) i) FROM generate_series(1, 4000) g
+          """, "CHECKPOINT",
+        ])
+      #expect(filled.status == 0, "\(filled.errors)")
+    }
+    try cluster.start(away)
+    #expect(
+      try cluster.eventually {
+        try cluster.value(
+          away, "SELECT count(*) FROM t", options: "&options=-c%20synod.read_consistency%3Dstale") == "24000"
+      }, "\(cluster.nodes[away]?.words ?? "")")
+    #expect(
+      try metric(cluster.nodes[away], "synod_checkpoints_installed_total") == "1", "\(cluster.nodes[away]?.words ?? "")"
+    )
+    let status = try Synod.run(["cluster", "status", "--url", try cluster.url(away)])
+    #expect(status.output.contains("state"), "\(status.output)\(status.errors)")
+  }
+}
