@@ -43,22 +43,29 @@ static inline int synod_edit_bind_builtin(EditLine *editor, const char *key, con
 static inline int synod_edit_keys_not_signals(EditLine *editor) { return el_set(editor, EL_SETTY, "-d", "-isig", NULL); }
 /// What is called, on the thread that edits, when the descriptor that `synod_edit_listen` got can be read.
 typedef void (*synod_wake_function)(EditLine *);
-static int synod_edit_wake_descriptor = -1;
-static synod_wake_function synod_edit_wake;
+struct synod_edit_listener {
+  int descriptor;
+  synod_wake_function wake;
+};
+static inline struct synod_edit_listener *synod_edit_listener(void) {
+  static struct synod_edit_listener listener = {-1, NULL};
+  return &listener;
+}
 
 /// Reads one character from the terminal, as libedit's own function does, and listens to another descriptor meanwhile.
 static inline int synod_edit_read_character(EditLine *editor, wchar_t *character) {
+  struct synod_edit_listener *listener = synod_edit_listener();
   mbstate_t state;
   memset(&state, 0, sizeof state);
   for (;;) {
-    struct pollfd entries[2] = {{STDIN_FILENO, POLLIN, 0}, {synod_edit_wake_descriptor, POLLIN, 0}};
+    struct pollfd entries[2] = {{STDIN_FILENO, POLLIN, 0}, {listener->descriptor, POLLIN, 0}};
     if (poll(entries, 2, -1) < 0) {
       if (errno == EINTR) continue;
       return -1;
     }
     if (entries[1].revents & POLLIN) {
       uint64_t count;
-      if (read(synod_edit_wake_descriptor, &count, sizeof count) > 0) synod_edit_wake(editor);
+      if (read(listener->descriptor, &count, sizeof count) > 0) listener->wake(editor);
     }
     if (entries[0].revents == 0) continue;
     char byte;
@@ -75,8 +82,8 @@ static inline int synod_edit_read_character(EditLine *editor, wchar_t *character
 static inline int synod_edit_event(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 /// While a line is edited, `wake` is called whenever `descriptor` (an eventfd) can be read. One editor at a time.
 static inline int synod_edit_listen(EditLine *editor, int descriptor, synod_wake_function wake) {
-  synod_edit_wake_descriptor = descriptor;
-  synod_edit_wake = wake;
+  synod_edit_listener()->descriptor = descriptor;
+  synod_edit_listener()->wake = wake;
   return el_set(editor, EL_GETCFN, synod_edit_read_character);
 }
 static inline int synod_edit_refresh(EditLine *editor) { return el_set(editor, EL_REFRESH, NULL); }

@@ -54,6 +54,7 @@ package final class LogReader {
     case nil: return nil
     case .record(let record): return record
     case .damaged(let slot, _):
+      next = slot
       throw .corrupt(
         LogPlace(file: log.files.directory, offset: 0),
         reason: "the record of slot \(slot.rawValue) is damaged and not yet repaired", expected: 0, found: 0)

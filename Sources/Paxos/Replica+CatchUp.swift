@@ -264,15 +264,16 @@ extension Replica {
   /// that recovery found damaged, and is asked for from the peers.
   ///
   /// What is no longer remembered here could not be proven by what follows it. It is given up, if the state beside the log
-  /// reaches beyond it: whoever lacks it is then offered that state.
+  /// durably reaches beyond it (`heldThrough`): whoever lacks it is then offered that state.
   /// - Returns: false if neither can be done, so that the log cannot be trusted from `slot` on.
   package mutating func recordIsDamaged(
-    _ slot: SlotNumber, now time: Ticks, into actions: inout Actions
+    _ slot: SlotNumber, heldThrough: SlotNumber, now time: Ticks, into actions: inout Actions
   ) -> Bool {
     advance(to: time)
     guard slot >= first, slot <= log.last, !isDamaged(slot) else { return true }
     if slot <= log.base.slot {
-      guard log.base.slot <= checkpointPoint.slot else { return false }
+      guard log.base.slot <= max(heldThrough, checkpointPoint.slot) else { return false }
+      if checkpointPoint.slot < log.base.slot { checkpointPoint = log.base }
       truncate(through: log.base.slot, &actions)
       return slot < first
     }

@@ -27,7 +27,8 @@ extension ReplicatedLog {
     }
     let (isMended, hasPeers) = enter { core in
       (
-        core.replica.recordIsDamaged(slot, now: self.now, into: &core.front),
+        core.replica.recordIsDamaged(
+          slot, heldThrough: self.flushedSlot.load(ordering: .acquiring), now: self.now, into: &core.front),
         core.replica.configuration.members.count > 1
       )
     }

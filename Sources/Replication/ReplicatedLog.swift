@@ -233,6 +233,8 @@ package final class ReplicatedLog: Sendable {
   /// The last slot that changed the state: other nodes' checkpoints reach at least there, not always `applied`.
   let stateSlot: Atomic<UInt64>
   let target = Atomic<UInt64>(0)
+  /// Through here everything is in tables, durably.
+  let flushedSlot: Atomic<UInt64>
   /// Until when, on the local clock in microseconds, snapshots need no round; 0 where this node does not lead.
   let leaseUntil = Atomic<UInt64>(0)
   let takesCommits = Atomic(false)
@@ -310,6 +312,7 @@ package final class ReplicatedLog: Sendable {
     delivered = Atomic(position.version.rawValue)
     applied = Atomic(position.slot.rawValue)
     stateSlot = Atomic(position.slot.rawValue)
+    flushedSlot = Atomic(options.keepsState ? position.slot.rawValue : 0)
     lacksState = Atomic(options.keepsState && position.slot < log.base.slot)
     target.store(replica.damaged.first.map { min(replica.chosen, $0 - 1) } ?? replica.chosen, ordering: .releasing)
   }
@@ -504,6 +507,7 @@ package final class ReplicatedLog: Sendable {
   /// It is kept all the same for members that lag, up to `options.retainedLogSizeBytes`, and for one that takes a
   /// checkpoint, up to `options.transferLogSizeBytes` more.
   package func flushed(_ slot: Slot) {
+    flushedSlot.store(slot.rawValue, ordering: .releasing)
     let retained = log.lastSlot(leaving: options.retainedLogSizeBytes)
     let bound = log.lastSlot(leaving: options.retainedLogSizeBytes + options.transferLogSizeBytes)
     let floor = max(transferFloor.load(ordering: .acquiring), bound.rawValue)

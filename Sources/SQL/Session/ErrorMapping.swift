@@ -102,6 +102,12 @@ extension SQLError {
 
   /// The engine's errors.
   package init(_ error: StorageError) {
-    self.init(.ioError, "\(error)")
+    switch error {
+    case .corruption: self.init(.dataCorrupted, "\(error)")
+    case .snapshotTooOld: self.init(SQLState(rawValue: "72000"), "\(error)", hint: "Begin a new transaction.")
+    case .full: self.init(.diskFull, "\(error)", hint: "Writing resumes by itself when there is space.")
+    case .closed: self.init(.adminShutdown, "the database is being closed")
+    case .disk, .unsupportedFormat, .malformedGroup, .stopped: self.init(.ioError, "\(error)")
+    }
   }
 }

@@ -44,7 +44,7 @@ final class News: Sendable {
 
   private static func flush(_ state: inout State) {
     print(state.text, terminator: "")
-    unsafe fflush(stdout)
+    synod_flush_output()
     state.text = ""
   }
 }
