@@ -34,6 +34,9 @@ extension TypedExpression {
         && zip(a.orderBy, b.orderBy).allSatisfy {
           $0.descending == $1.descending && $0.nullsFirst == $1.nullsFirst
         }
+    case (.window(let a), .window(let b)):
+      a.function.isSame(as: b.function) && a.window == b.window && a.arguments.count == b.arguments.count
+        && (a.filter == nil) == (b.filter == nil)
     case (.and, .and), (.or, .or), (.not, .not), (.caseOperand, .caseOperand), (.coalesce, .coalesce),
       (.array, .array), (.subscripts, .subscripts), (.row, .row):
       true
@@ -53,6 +56,16 @@ extension TypedExpression {
     case (.rowCompare(let a, let l, _), .rowCompare(let b, let m, _)): a == b && l.count == m.count
     case (.subplan(let a, _), .subplan(let b, _)): a == b
     case (.collate(_, let a), .collate(_, let b)): a == b
+    default: false
+    }
+  }
+}
+
+extension WindowCall.Function {
+  func isSame(as other: Self) -> Bool {
+    switch (self, other) {
+    case (.aggregate(let f), .aggregate(let g)): f === g
+    case (.ranking(let f), .ranking(let g)): f == g
     default: false
     }
   }
