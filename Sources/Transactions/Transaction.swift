@@ -31,6 +31,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// What `get` answered from; `lockPin` is another so that checking a lock leaves the answer in place.
   @exclusivity(unchecked) var pin = ReadPin()
   @exclusivity(unchecked) var lockPin = ReadPin()
+  /// The newest own write that reads show, between `beginView` and `endView`.
+  @exclusivity(unchecked) private(set) var view: UInt64?
   /// One block for the first few writes and locks: a small transaction allocates nothing else.
   @exclusivity(unchecked) private var starter: UnsafeMutableRawPointer?
   var metadata: [UInt8] = []
@@ -149,13 +151,34 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   package func get(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
     try checkActive()
     if unsafe !writes.isUntouched {
-      switch unsafe writes.get(key) {
+      switch unsafe view == nil ? writes.get(key) : writes.get(key, asOf: view.unsafelyUnwrapped) {
       case .nothing: break
       case .deleted: return nil
       case .value(let value): return unsafe value
       }
     }
     return unsafe try getFromSnapshot(key)
+  }
+
+  // MARK: Views
+
+  /// From here to `endView`, `get` and cursors that are opened show of the transaction's own writes those that are there
+  /// now: a statement that reads and writes reads what was before it.
+  package func beginView() throws(TransactionError) {
+    try checkActive()
+    unsafe view = writes.openCursor()
+  }
+  package func endView() {
+    guard unsafe view != nil else { return }
+    unsafe view = nil
+    if state == .active { unsafe writes.closeCursor() }
+  }
+  /// Runs `body`, which writes, and reads all that was written.
+  package func outsideView<T, E>(_ body: () throws(E) -> T) throws(E) -> T {
+    let kept = unsafe view
+    unsafe view = nil
+    defer { unsafe view = kept }
+    return try body()
   }
 
   /// The snapshot's value of a key that the transaction itself says nothing about.

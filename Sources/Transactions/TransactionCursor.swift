@@ -54,7 +54,8 @@ package final class TransactionCursor {
       throw .storage(error)
     }
     mergesOwn = unsafe transaction.writes.touches(range)
-    sequence = unsafe mergesOwn ? transaction.writes.openCursor() : 0
+    let newest = unsafe mergesOwn ? transaction.writes.openCursor() : 0
+    sequence = unsafe min(newest, transaction.view ?? newest)
     if unsafe transaction.remembersReads && isRemembered {
       unsafe transaction.openCursors.append(Unmanaged.passUnretained(self))
     }

@@ -187,6 +187,16 @@ struct WriteSet {
     return unsafe !ranges.isEmpty && isRangeDeleted(key, asOf: sequence) ? .deleted : .nothing
   }
 
+  /// What the transaction said of `key` up to operation `sequence`, which a cursor keeps.
+  func get(_ key: UnsafeRawBufferPointer, asOf sequence: UInt64) -> Own {
+    if let found = unsafe find(key) {
+      let state = unsafe state(found, asOf: sequence)
+      if unsafe state.kind == WriteBatch.Kind.put.rawValue { return unsafe .value(state.value) }
+      if unsafe state.kind != WriteEntry.none { return unsafe .deleted }
+    }
+    return unsafe !ranges.isEmpty && isRangeDeleted(key, asOf: sequence) ? .deleted : .nothing
+  }
+
   /// The same for the entry of `key`.
   @inline(__always)
   func own(_ identifier: Int, _ key: UnsafeRawBufferPointer) -> Own {

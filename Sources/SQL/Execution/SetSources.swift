@@ -1,3 +1,5 @@
+internal import Transactions
+
 /// A set of rows: which were seen, and how often.
 final class RowSet {
   private let orders: [ValueOrder]
@@ -263,9 +265,11 @@ final class CommonTable {
       source.close()
     case .modification(let runner):
       runner.forget()
-      _ = unsafe try runner.run { (values) throws(SQLError) in
-        let row = store.addRow()
-        for index in values.indices { store.set(row, index, unsafe values[index]) }
+      try unsafe state.transaction.outsideView { () throws(SQLError) in
+        _ = unsafe try runner.run { (values) throws(SQLError) in
+          let row = store.addRow()
+          for index in values.indices { store.set(row, index, unsafe values[index]) }
+        }
       }
     }
     self.store = store

@@ -1,3 +1,5 @@
+internal import Transactions
+
 /// Runs planned statements that read or change rows, and gives their rows to a sink.
 final class StatementRunner {
   let plan: PlannedStatement
@@ -56,6 +58,12 @@ final class StatementRunner {
     switch body {
     case .query(let source):
       var count = 0
+      // The query of WITH … INSERT, UPDATE or DELETE reads what was before the statement; what they did it knows from
+      // their RETURNING alone.
+      let modifies = state.commons.contains { $0.isModification }
+      let viewer: Transaction? = modifies ? unsafe state.transaction : nil
+      if let viewer { try sqlErrors { () throws(TransactionError) in try viewer.beginView() } }
+      defer { viewer?.endView() }
       do throws(SQLError) {
         try source.open()
         while try next(source) {
