@@ -232,7 +232,7 @@ struct SQLWrites {
       isSerializable = level == "serializable"
       let test = self.test
       watcher = LocalSession(test, ["SET default_transaction_isolation = 'read committed'"])
-      sessions = (0..<3).map { _ in LocalSession(test, ["SET default_transaction_isolation = '\(level)'"]) }
+      sessions = (0..<4).map { _ in LocalSession(test, ["SET default_transaction_isolation = '\(level)'"]) }
       _ = ask("CREATE TABLE t (g int, k int, v int, PRIMARY KEY (g, k))")
       _ = ask("CREATE INDEX t_v ON t (g, v)")
       // So that indexes are worth their while.
@@ -414,12 +414,17 @@ struct SQLWrites {
     .movesInMidStatement: [[.add0], [.add0]],
   ]
 
+  /// W reads 0; U changes it; R sees that, and that 2 is not there; T reads 1, which W then changes, and inserts 2, long
+  /// after R was over: W before U before R before T before W.
+  static let earlierReader: [[SQLStep]] = [[.read0, .update1], [.update0], [.read0, .read2], [.read1, .insert2]]
+
   /// What the levels promise is kept by the certifier and by the moving of snapshots: broken in one of its ways, either is
-  /// found out through SQL, too. (With a log that delivers at once nothing is sequenced and invisible.)
+  /// found out through SQL, too. Left out are those that SQL cannot tell: with a log that delivers at once nothing is
+  /// sequenced and invisible, and whoever writes a row has read it, so that write-write edges are write-read edges as well.
   @Test(
     .enabled(if: part != nil),
     arguments: CertifierMutant.allCases.filter {
-      ![.none, .ignoresInvisible, .releasesOldSnapshotFirst].contains($0)
+      ![.none, .ignoresInvisible, .ignoresWriteWrite, .releasesOldSnapshotFirst].contains($0)
     })
   func findsMutants(_ mutant: CertifierMutant) throws {
     let runner = try Runner(mutant: mutant)
@@ -432,6 +437,9 @@ struct SQLWrites {
           runner.play(programs, schedule)
         }
       }
+    }
+    if mutant == .ignoresEarlierReaders {
+      for _ in 0..<2 { runner.play(Self.earlierReader, [0, 1, 1, 2, 2, 2, 3, 0, 0, 3, 3]) }
     }
     var random = SeededRandomness(seed: 33)
     for _ in 0..<20_000 where runner.counts.anomalies == 0 { Self.playRandom(&random, runner, count: 3) }
