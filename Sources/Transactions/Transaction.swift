@@ -93,6 +93,12 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// Whether anything was written (and not rolled back to a savepoint).
   package var hasWrites: Bool { unsafe writes.hasWrites }
 
+  /// Whether it reads a snapshot.
+  package var hasSnapshot: Bool { unsafe hold != nil }
+
+  /// Whether it waits for a safe snapshot, if it is serializable and read-only.
+  package var isDeferrable: Bool { options.isDeferrable }
+
   /// SET TRANSACTION READ ONLY (or READ WRITE, which the caller allows only before the first statement).
   package func setReadOnly(_ isReadOnly: Bool) { self.isReadOnly = isReadOnly }
 

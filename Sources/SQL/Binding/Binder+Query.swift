@@ -259,22 +259,26 @@ extension Binder {
     var refusal: String?
     var plan = input
     var targets: [LockNode.Target] = []
-    func mark(_ plan: LogicalPlan) -> LogicalPlan {
+    var isNullable = false
+    func mark(_ plan: LogicalPlan, nullable: Bool = false) -> LogicalPlan {
       switch plan {
       case .scan(var scan):
         guard let clause = clauses.last(where: { $0.tables.isEmpty || $0.tables.contains { $0.name == scan.alias } })
         else { return plan }
+        isNullable = isNullable || nullable
         scan.keySlot = newSlot(.bytea)
         use(.table(scan.table)) { $0.isLocked = true }
         targets.append(
           LockNode.Target(
             table: scan.table, base: scan.base, keySlot: scan.keySlot!, strength: clause.strength, wait: clause.wait))
         return .scan(scan)
-      case .filter(let input, let condition): return .filter(mark(input), condition)
-      case .project(let input, let items): return .project(mark(input), items)
+      case .filter(let input, let condition): return .filter(mark(input, nullable: nullable), condition)
+      case .project(let input, let items): return .project(mark(input, nullable: nullable), items)
       case .sort(let input, let keys): return .sort(mark(input), keys)
       case .join(let kind, let left, let right, let condition, let lateral):
-        return .join(kind, mark(left), mark(right), condition: condition, lateral: lateral)
+        return .join(
+          kind, mark(left, nullable: nullable || kind == .right || kind == .full),
+          mark(right, nullable: nullable || kind == .left || kind == .full), condition: condition, lateral: lateral)
       case .limit(let input, let count, let offset, let ties):
         return .limit(mark(input), count: count, offset: offset, withTies: ties)
       case .aggregate(let node): refusal = node.keys.isEmpty ? "aggregate functions" : "GROUP BY clause"
@@ -286,6 +290,12 @@ extension Binder {
       return plan
     }
     plan = mark(input)
+    if isNullable {
+      throw SQLError(
+        .featureNotSupported,
+        "\(first.strength.phrase) cannot be applied to the nullable side of an outer join",
+        position: place(first.position))
+    }
     if let refusal {
       throw SQLError(
         .featureNotSupported, "\(first.strength.phrase) is not allowed with \(refusal)",

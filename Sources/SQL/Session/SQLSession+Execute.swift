@@ -291,7 +291,7 @@ extension SQLSession {
       }
       sink.completed(prepared.isStart ? "START TRANSACTION" : "BEGIN")
     case .commit(let chain):
-      let chained = transaction?.isolation
+      let chained = modes
       switch block {
       case .none:
         warn(sink, .noActiveTransaction, "there is no transaction in progress")
@@ -306,7 +306,7 @@ extension SQLSession {
       }
       if chain { try self.chain(chained) }
     case .rollback(let chain):
-      let chained = transaction?.isolation
+      let chained = modes
       if block == .none { warn(sink, .noActiveTransaction, "there is no transaction in progress") }
       abandon()
       sink.completed("ROLLBACK")
@@ -347,9 +347,18 @@ extension SQLSession {
     return true
   }
 
-  private func chain(_ isolation: IsolationLevel?) throws(SQLError) {
+  /// The open transaction's characteristics.
+  private var modes: Syntax.TransactionModes {
     var modes = Syntax.TransactionModes()
-    modes.isolation = isolation.flatMap { Syntax.IsolationLevel(rawValue: SQLSession.name($0)) }
+    guard let transaction else { return modes }
+    modes.isolation = Syntax.IsolationLevel(rawValue: levelName)
+    modes.readOnly = transaction.isReadOnly
+    modes.deferrable = transaction.isDeferrable
+    return modes
+  }
+
+  /// AND CHAIN: another transaction with the same characteristics.
+  private func chain(_ modes: Syntax.TransactionModes) throws(SQLError) {
     try begin(modes)
     block = .explicit
   }
@@ -360,22 +369,61 @@ extension SQLSession {
     }
   }
 
-  /// SET TRANSACTION: the transaction is begun again while it has done nothing.
-  private func setModes(_ modes: Syntax.TransactionModes) throws(SQLError) {
+  /// SET TRANSACTION, and SET of `transaction_isolation` and its like: the transaction is begun again while it has done
+  /// nothing. Once it has run, it may only become read-only: the snapshot of a reader at serializable is not followed by the
+  /// certifier where it is safe.
+  func setModes(_ modes: Syntax.TransactionModes) throws(SQLError) {
     guard let transaction else { return }
-    if let isolation = modes.isolation, SQLSession.level(isolation.rawValue) != transaction.isolation {
-      guard !transaction.hasWrites, !hasRun else {
-        throw SQLError(.activeTransaction, "SET TRANSACTION ISOLATION LEVEL must be called before any query")
+    let hasBegun = hasRun || transaction.hasWrites || transaction.hasSnapshot
+    let changesLevel = modes.isolation.map { SQLSession.level($0.rawValue) != transaction.isolation } ?? false
+    if changesLevel { try requireUntouched(hasBegun, "SET TRANSACTION ISOLATION LEVEL must", "must not be called in") }
+    if modes.readOnly == false, transaction.isReadOnly {
+      guard !isInSubtransaction else {
+        throw SQLError(.activeTransaction, "cannot set transaction read-write mode inside a read-only transaction")
       }
+      guard !hasBegun else {
+        throw SQLError(.activeTransaction, "transaction read-write mode must be set before any query")
+      }
+    }
+    if modes.deferrable != nil {
+      try requireUntouched(hasBegun, "SET TRANSACTION [NOT] DEFERRABLE must", "cannot be called within")
+    }
+    if changesLevel || (modes.deferrable ?? transaction.isDeferrable) != transaction.isDeferrable {
       let old = block
+      let isolationName = modes.isolation?.rawValue ?? levelName
       var all = modes
-      if all.readOnly == nil, transaction.isReadOnly { all.readOnly = true }
+      all.isolation = Syntax.IsolationLevel(rawValue: isolationName)
+      all.readOnly = modes.readOnly ?? transaction.isReadOnly
+      all.deferrable = modes.deferrable ?? transaction.isDeferrable
       transaction.rollback()
       try begin(all)
       block = old
       return
     }
+    if let isolation = modes.isolation { levelName = isolation.rawValue }
     if let readOnly = modes.readOnly { transaction.setReadOnly(readOnly) }
+  }
+
+  /// `phrase` begins with the command, and ends in "must".
+  private func requireUntouched(_ hasBegun: Bool, _ phrase: String, _ subtransaction: String) throws(SQLError) {
+    if hasBegun { throw SQLError(.activeTransaction, "\(phrase) be called before any query") }
+    if isInSubtransaction {
+      throw SQLError(.activeTransaction, "\(phrase.dropLast(5)) \(subtransaction) a subtransaction")
+    }
+  }
+
+  /// SET of `transaction_isolation`, `transaction_read_only` or `transaction_deferrable`: outside of a block it holds for
+  /// the one statement, that is for nothing.
+  func setMode(_ name: String, _ value: String) throws(SQLError) {
+    let value = try Settings.normalised(name, value)
+    guard block == .explicit || block == .implicit else { return }
+    var modes = Syntax.TransactionModes()
+    switch name {
+    case "transaction_isolation": modes.isolation = Syntax.IsolationLevel(rawValue: value)
+    case "transaction_read_only": modes.readOnly = value == "on"
+    default: modes.deferrable = value == "on"
+    }
+    try setModes(modes)
   }
 
   func warn(_ sink: any ResultSink, _ state: SQLState, _ message: String) {
@@ -384,9 +432,10 @@ extension SQLSession {
 }
 
 extension Syntax.Statement {
-  /// The statement's name, if it writes.
+  /// The statement's name, if it writes or locks.
   var writingVerb: String? {
     switch self {
+    case .query(let query): query.locking.first.map { "SELECT \($0.strength.phrase)" }
     case .insert: "INSERT"
     case .update: "UPDATE"
     case .delete: "DELETE"

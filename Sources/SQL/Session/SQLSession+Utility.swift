@@ -88,7 +88,7 @@ extension SQLSession {
           ? texts.map { SQLWriter.quoted($0) }.joined(separator: ", ") : texts.joined(separator: ", ")
         switch set.name {
         case "transaction_isolation", "transaction_read_only", "transaction_deferrable":
-          throw SQLError(.featureNotSupported, "use SET TRANSACTION to change \(set.name)")
+          try setMode(set.name, value)
         default: try change(set.name, to: value, local: set.scope == .local)
         }
       }

@@ -69,6 +69,8 @@ package final class SQLSession {
   var referenceDepth = 0
   /// Whether a statement that reads or writes ran in the transaction.
   var hasRun = false
+  /// The level by the name that was asked for: READ UNCOMMITTED is READ COMMITTED, but is called what it was called.
+  var levelName = SQLSession.name(.readCommitted)
   private let interrupted = Atomic<UInt8>(0)
   /// How commits that end a message are made; nil: they block until they are durable.
   package var deferral: CommitDeferral?
@@ -150,9 +152,12 @@ package final class SQLSession {
   /// A setting's value as SHOW prints it; nil if there is none of the name.
   package func setting(_ name: String) -> String? {
     switch name.lowercased() {
-    case "transaction_isolation": SQLSession.name(isolation)
+    case "transaction_isolation":
+      transaction == nil ? settings.value("default_transaction_isolation") : levelName
     case "transaction_read_only":
-      transaction?.isReadOnly == true ? "on" : settings.value("default_transaction_read_only")
+      transaction.map { $0.isReadOnly ? "on" : "off" } ?? settings.value("default_transaction_read_only")
+    case "transaction_deferrable":
+      transaction.map { $0.isDeferrable ? "on" : "off" } ?? settings.value("default_transaction_deferrable")
     case "synod.session_token": token
     default: settings.value(name)
     }
@@ -276,6 +281,9 @@ package final class SQLSession {
     let database = self.database
     let begun = try sqlErrors { () throws(TransactionError) in try database.manager.begin(options) }
     transaction = begun
+    levelName =
+      options.asOf == nil
+      ? modes.isolation?.rawValue ?? defaults.isolationName : SQLSession.name(begun.isolation)
     follow(begun)
     settingsAtBegin = (settings.values, settings.generation)
     transactionStart = statementStart
@@ -397,6 +405,8 @@ package final class SQLSession {
   }
 
   // MARK: Savepoints
+
+  var isInSubtransaction: Bool { !savepoints.isEmpty }
 
   func savepoint(_ name: String) {
     guard let transaction else { return }

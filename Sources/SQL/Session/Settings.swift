@@ -173,6 +173,7 @@ struct Settings: Sendable {
   /// What every statement and transaction asks for, read once after each change.
   struct Frequent {
     var isolation: IsolationLevel
+    var isolationName: String
     var isReadOnly: Bool
     var isDeferrable: Bool
     var lockTimeoutMilliseconds: Int64
@@ -191,6 +192,7 @@ struct Settings: Sendable {
       if let known { return known }
       let read = Frequent(
         isolation: SQLSession.level(value("default_transaction_isolation") ?? ""),
+        isolationName: value("default_transaction_isolation") ?? SQLSession.name(.readCommitted),
         isReadOnly: isOn("default_transaction_read_only"),
         isDeferrable: isOn("default_transaction_deferrable"), lockTimeoutMilliseconds: integer("lock_timeout"),
         statementTimeoutMilliseconds: integer("statement_timeout"),
