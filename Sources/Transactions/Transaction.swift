@@ -93,9 +93,6 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// Whether anything was written (and not rolled back to a savepoint).
   package var hasWrites: Bool { unsafe writes.hasWrites }
 
-  /// Whether it reads a snapshot.
-  package var hasSnapshot: Bool { unsafe hold != nil }
-
   /// Whether it waits for a safe snapshot, if it is serializable and read-only.
   package var isDeferrable: Bool { options.isDeferrable }
 

@@ -149,6 +149,7 @@ extension SQLSession {
         return tag
       }
     default:
+      if !statement.leavesTransactionUntouched { hasRun = true }
       let counting = CountingSink(sink)
       defer { hasShown = counting.hasShown }
       let tag = try utility(statement, prepared, parameters, counting)
@@ -374,7 +375,7 @@ extension SQLSession {
   /// certifier where it is safe.
   func setModes(_ modes: Syntax.TransactionModes) throws(SQLError) {
     guard let transaction else { return }
-    let hasBegun = hasRun || transaction.hasWrites || transaction.hasSnapshot
+    let hasBegun = hasRun || transaction.hasWrites
     let changesLevel = modes.isolation.map { SQLSession.level($0.rawValue) != transaction.isolation } ?? false
     if changesLevel { try requireUntouched(hasBegun, "SET TRANSACTION ISOLATION LEVEL must", "must not be called in") }
     if modes.readOnly == false, transaction.isReadOnly {
@@ -388,7 +389,8 @@ extension SQLSession {
     if modes.deferrable != nil {
       try requireUntouched(hasBegun, "SET TRANSACTION [NOT] DEFERRABLE must", "cannot be called within")
     }
-    if changesLevel || (modes.deferrable ?? transaction.isDeferrable) != transaction.isDeferrable {
+    let becomesWriter = modes.readOnly == false && transaction.isReadOnly
+    if changesLevel || becomesWriter || (modes.deferrable ?? transaction.isDeferrable) != transaction.isDeferrable {
       let old = block
       let isolationName = modes.isolation?.rawValue ?? levelName
       var all = modes
@@ -432,6 +434,16 @@ extension SQLSession {
 }
 
 extension Syntax.Statement {
+  /// Whether the transaction is still one that has run no query.
+  var leavesTransactionUntouched: Bool {
+    switch self {
+    case .transaction, .lock, .set, .show, .reset, .discard, .listen, .unlisten, .notify, .deallocate, .fetch,
+      .closeCursor, .checkpoint:
+      true
+    default: false
+    }
+  }
+
   /// The statement's name, if it writes or locks.
   var writingVerb: String? {
     switch self {
