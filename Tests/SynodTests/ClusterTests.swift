@@ -181,4 +181,48 @@ final class TestCluster: @unchecked Sendable {
     #expect(try new.get([1]) == [3])
     try cluster.settle()
   }
+
+  /// A hold that would outlast the test: what ends it is that the group before is chosen.
+  @Test(arguments: [false, true]) func aHeldGroupGoesWhenTheOneBeforeIsChosen(endsTurns: Bool) throws {
+    let cluster = try TestCluster(seed: 4, endsTurns: endsTurns)
+    defer { cluster.close() }
+    cluster.adjust = { _, setup, _ in setup.options.holdNanoseconds = 60_000_000_000 }
+    try cluster.startAll()
+    let leader = try #require(cluster.databases[try cluster.leader()])
+    let done = Atomic<Int>(0)
+    let threads = (0..<8).map { client in
+      Thread {
+        for k in 0..<25 where (try? leader.put([UInt8(client), UInt8(k)], [1])) != nil {
+          done.wrappingAdd(1, ordering: .relaxed)
+        }
+      }
+    }
+    for thread in threads { thread.start() }
+    for _ in 0..<5000 where threads.contains(where: { !$0.isFinished }) { usleep(2000) }
+    #expect(done.load(ordering: .relaxed) == 200)
+  }
+
+  /// Nothing can be chosen, and still the second group is proposed.
+  @Test(arguments: [false, true]) func aHoldEndsByItself(endsTurns: Bool) throws {
+    let cluster = try TestCluster(seed: 5, endsTurns: endsTurns)
+    defer { cluster.close() }
+    cluster.adjust = { _, setup, _ in setup.options.holdNanoseconds = 20_000_000 }
+    try cluster.startAll()
+    let node = try cluster.leader()
+    let leader = try #require(cluster.databases[node])
+    try leader.put([0], [1])
+    try cluster.settle()
+    let before = try #require(leader.replication?.status.last)
+    for other in cluster.databases.keys where other != node { cluster.network.cut(NodeID(node), NodeID(other)) }
+    let threads = (1...2).map { key in Thread { try? leader.put([UInt8(key)], [1]) } }
+    for (number, thread) in threads.enumerated() {
+      thread.start()
+      for _ in 0..<150 where leader.replication?.status.last ?? 0 < before + UInt64(number) + 1 { usleep(2000) }
+    }
+    #expect(leader.replication?.status.last == before + 2)
+    cluster.network.heal()
+    for _ in 0..<5000 where threads.contains(where: { !$0.isFinished }) { usleep(2000) }
+    let isFinished = threads.allSatisfy { $0.isFinished }
+    #expect(isFinished)
+  }
 }
