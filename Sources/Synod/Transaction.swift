@@ -95,6 +95,11 @@ public final class Transaction {
     let range = KeyRange(lower: [userKeySpace] + lower, upper: upper.map { [userKeySpace] + $0 } ?? [userKeySpace + 1])
     let cursor = try rethrow { () throws(TransactionError) in try inner.cursor(range, reverse: reverse) }
     defer { cursor.close() }
+    // Backwards a batch has one row: it would only be in the way.
+    while reverse {
+      guard try rethrow({ () throws(TransactionError) in try cursor.next() }) else { return }
+      guard unsafe try body(UnsafeRawBufferPointer(rebasing: cursor.key.dropFirst()), cursor.value) else { return }
+    }
     let rows = RowBatch()
     while true {
       let count = try rethrow { () throws(TransactionError) in try cursor.nextRows(into: rows, withKeys: true) }
