@@ -83,7 +83,9 @@ struct ShellCommand: ParsableCommand {
         if readOnly { settings.parameters.append(("default_transaction_read_only", "on")) }
         connection = try RemoteConnection(settings, reconnects: reconnects) { askPassword(for: $0) }
       } else {
-        connection = try LocalConnection(path: path, isReadOnly: readOnly)
+        // What is only to be read must be there: a mistyped path would become a database, and its dump be empty.
+        connection = try LocalConnection(
+          path: path, isReadOnly: readOnly, createsIfMissing: !readOnly || scratch != nil)
       }
       if let level { connection.isolation = level }
       return connection

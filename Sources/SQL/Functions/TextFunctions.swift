@@ -18,16 +18,20 @@ extension FunctionRegistry {
     infix("||", .bytea, .bytea, .bytea, function: "byteacat") { (a, c) throws(SQLError) in
       try TextFunctions.joined([a[0].bytes, a[1].bytes], c.arena)
     }
-    // text || anything and anything || text: the other operand by its output function.
+    // text || anything and anything || text: the other operand by its cast to text, which is its output function but for
+    // booleans.
+    let operand: @Sendable (Value, TypeID, inout EvaluationContext) throws(SQLError) -> Bytes = {
+      (value, type, c) throws(SQLError) in
+      if type == .bool { return c.arena.copy(value.bool ? "true" : "false") }
+      return try TypeCodec.text(value, type, c.arena, c.format)
+    }
     for (left, right) in [(TypeID.text, TypeID.any), (.any, .text)] {
       let entry = ScalarFunction(
         "textanycat", [left, right], returns: .text, .stable,
         specialise: { (types) throws(SQLError) in
           let (l, r) = (types[0].id, types[1].id)
           return ScalarFunction("textanycat", [l, r], returns: .text, .stable) { (a, c) throws(SQLError) in
-            let x = try TypeCodec.text(a[0], l, c.arena, c.format)
-            let y = try TypeCodec.text(a[1], r, c.arena, c.format)
-            return try TextFunctions.joined([x, y], c.arena)
+            try TextFunctions.joined([try operand(a[0], l, &c), try operand(a[1], r, &c)], c.arena)
           }
         }
       ) { (a, c) throws(SQLError) in try TextFunctions.joined([a[0].bytes, a[1].bytes], c.arena) }

@@ -7,10 +7,11 @@ package final class LocalConnection: ShellConnection {
   private let database: Database
   private let session: Session
 
-  /// Opens, or makes, the database at `path`.
-  package init(path: String, isReadOnly: Bool) throws(DatabaseError) {
+  /// Opens the database at `path`, or makes it where that is meant.
+  package init(path: String, isReadOnly: Bool, createsIfMissing: Bool) throws(DatabaseError) {
     var options = DatabaseOptions()
     options.isReadOnly = isReadOnly
+    options.createsIfMissing = createsIfMissing
     self.path = path
     database = try Database.open(at: path, options)
     session = try database.makeSession()
