@@ -29,8 +29,12 @@ extension Log {
     wanted.wake(1)
   }
 
-  /// Prepares the next segment, and spares as far as the log has proved to need them: one for each segment filled since
-  /// it was opened, up to the number asked for. Errors wait until the room is needed: then they are the writer's.
+  /// Spares that are made by filling a new file.
+  private static let filledSpares = 1
+
+  /// Prepares the next segment, and one spare once the log has filled a segment of full size. More spares come from
+  /// recycling alone: filling disturbs those who commit (docs/decisions/0115-a-flush-keeps-the-log-short.md). Errors wait
+  /// until the room is needed: then they are the writer's.
   package func maintain() {
     // A database that is only read needs no second segment.
     let isUsed = shared.withLock { $0.failure == nil && $0.index.head.state.last.slot > $0.segments[0].before.slot }
@@ -41,7 +45,7 @@ extension Log {
     }
     // Segments of full size that were filled since the opening; those that grow up to it are not needed again.
     let filled = (openedAtSequence..<current).filter { files.plannedSizeBytes($0) == UInt64(options.segmentSizeBytes) }
-    let spares = min(options.spareSegments, filled.count)
+    let spares = min(options.spareSegments, filled.count, Self.filledSpares)
     do throws(DiskError) {
       while try files.addSpare(ifFewerThan: spares), !isStopping.load(ordering: .acquiring) {}
     } catch {}

@@ -42,6 +42,8 @@ package final class Engine: Sendable {
     /// What is in tables.
     var flushed: (slot: Slot, version: Version)
     var flushes = 0
+    /// The log's size when `active` was begun.
+    var logSizeBytes: UInt64 = 0
     /// Why the last flush failed, until one succeeds.
     var flushFailure: StorageError?
     /// Why nothing more is written.
@@ -155,7 +157,14 @@ package final class Engine: Sendable {
   ) throws(StorageError) -> Bool {
     let active = writer.active
     let fits = active.hasRoom(operations: operations, payloadSizeBytes: payloadSizeBytes)
-    if active.isEmpty ? fits : fits && !active.isFull { return true }
+    if active.isEmpty {
+      if fits { return true }
+    } else if fits && !active.isFull {
+      // One that waits already will shorten the log.
+      guard writer.waiting.isEmpty, options.logSizeBytes() &- writer.logSizeBytes >= options.flushAfterLogBytes else {
+        return true
+      }
+    }
     if options.background && writer.waiting.count >= 2 * max(1, options.waitingMemtables) {
       if case .disk(let reason) = writer.flushFailure { throw .full(reason: reason) }
       return false
@@ -170,6 +179,7 @@ package final class Engine: Sendable {
       writer.waiting.append(WaitingMemtable(memtable: writer.active, position: writer.position))
     }
     writer.active = Memtable(sizeBytes: options.memtableSizeBytes, groupSizeBytes: groupSizeBytes)
+    writer.logSizeBytes = options.logSizeBytes()
     installState(&writer)
     flusher.wake()
   }

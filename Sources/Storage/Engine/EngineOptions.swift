@@ -4,6 +4,11 @@ package import Encoding
 package struct EngineOptions: Sendable {
   /// What a memtable holds before it is flushed.
   package var memtableSizeBytes = 64 << 20
+  /// A memtable is flushed, too, when the log has grown by this since it was begun: small commits take a block of the log
+  /// each, which would otherwise grow to many times what the memtable holds.
+  package var flushAfterLogBytes: UInt64 = 128 << 20
+  /// How many bytes have been written to the log, from any fixed moment on.
+  package var logSizeBytes: @Sendable () -> UInt64 = { 0 }
   /// Full memtables that may wait for the flush before `writePressure` asks for delays; twice as many stop writes.
   package var waitingMemtables = 2
   /// The strict budget of cached blocks, indexes and filters.

@@ -2,6 +2,7 @@ import Encoding
 import Platform
 import Simulation
 import Storage
+import Synchronization
 import Testing
 
 /// Random operations against the list of every write ever made.
@@ -107,6 +108,31 @@ import Testing
     try driver.restart()
     let now = Version(driver.version)
     #expect(try driver.engine.entries(.all, at: now) == driver.model.scan(.all, at: now))
+  }
+
+  /// Small groups take more of the log than of memory: what keeps the log long is flushed, once for each such length.
+  @Test func aLongLogIsShortenedThoughTheMemtableHasRoom() throws {
+    let logSize = Mutex<UInt64>(0)
+    var options = EngineDriver.smallOptions(memtableSizeBytes: 1 << 20)
+    options.flushAfterLogBytes = 1000
+    options.logSizeBytes = { logSize.withLock { $0 } }
+    let driver = try EngineDriver(seed: 14, spread: 5, options: options)
+    func waiting(afterLogGrewBy size: UInt64) throws -> Int {
+      logSize.withLock { $0 += size }
+      try driver.applyGroup()
+      return driver.engine.statistics.waitingMemtables
+    }
+    #expect(try waiting(afterLogGrewBy: 5000) == 0, "an empty memtable holds nothing in the log")
+    // It was begun when the log was empty.
+    #expect(try waiting(afterLogGrewBy: 0) == 1)
+    #expect(try waiting(afterLogGrewBy: 2000) == 1, "one that waits shortens the log already")
+    while try driver.engine.work() {}
+    #expect(driver.engine.statistics.waitingMemtables == 0 && driver.engine.statistics.flushes == 1)
+    #expect(try waiting(afterLogGrewBy: 0) == 1)
+    while try driver.engine.work() {}
+    #expect(try waiting(afterLogGrewBy: 999) == 0)
+    #expect(try waiting(afterLogGrewBy: 1) == 1)
+    try driver.compare()
   }
 
   @Test func aMalformedGroupShowsNothingAndStopsWrites() throws {
