@@ -44,6 +44,9 @@ struct ClusterArguments: ParsableArguments {
       "The log that is kept for nodes that lag; those that need more are sent a checkpoint.", valueName: "MiB"))
   var retainLog = 1024
 
+  @Option(help: ArgumentHelp("The records that are kept in any case, for tests.", visibility: .hidden))
+  var retainRecords: UInt64 = 65_536
+
   @Option(help: ArgumentHelp("Whose certificates peers must have, PEM.", valueName: "file"))
   var peerCa: String?
   @Option(help: ArgumentHelp("This node's certificate toward peers, PEM.", valueName: "file"))
@@ -137,6 +140,7 @@ struct ClusterArguments: ParsableArguments {
     default: throw ValidationError("--peer-ca, --peer-cert and --peer-key go together")
     }
     options.replication.retainedLogSizeBytes = UInt64(retainLog) << 20
+    options.replication.settings.retainedEntries = retainRecords
     options.log = { text in logger.notice("\(text)") }
     options.isCancelled = { TerminationSignals.arePending }
     logger.notice("looking for the cluster", metadata: ["peers": "\(options.join.joined(separator: ","))"])

@@ -90,6 +90,21 @@ package struct Members: Hashable, Sendable {
     self.peers = peers
   }
 
+  /// Takes a cluster's word for what it is: the name that its founders make, or, where one survivor of another cluster began
+  /// it anew (`synod cluster recover`), the name that it was given then. False: neither can be.
+  package mutating func join(_ name: ClusterID, foundedBy founders: [Founder]) throws(ConfigurationError) -> Bool {
+    try found(by: founders)
+    if cluster == name { return true }
+    guard founders.count == 1, founders[0].node != node, let configuration = checkpoint?.configuration else {
+      return false
+    }
+    let peers = peers
+    self = Members(node: node, cluster: name, founding: configuration)
+    self.founders = founders
+    self.peers = peers
+    return true
+  }
+
   package var isFounded: Bool { checkpoint != nil }
 
   // MARK: Bytes

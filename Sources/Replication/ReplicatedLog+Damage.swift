@@ -74,7 +74,8 @@ extension ReplicatedLog {
       } else if size == 0 {
         return
       }
-      rest(size * 1_000_000_000 / sizeBytesPerSecond)
+      // A wait of no time would be one without end.
+      rest(max(1, size * 1_000_000_000 / sizeBytesPerSecond))
     }
   }
 }

@@ -54,14 +54,15 @@ import Testing
     #expect(recovered.status == 0, "\(recovered.output)\(recovered.errors)")
     let ports = (0..<3).map { _ in LoopbackPorts.take() }
     let join = ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
-    let nodes = try (0..<3).map { place in
-      try ServedNode(
+    func node(_ place: Int) throws -> ServedNode {
+      let data = place == 0 ? target : "\(target)\(place)"
+      return try ServedNode(
         first.scratch, "new\(place)",
         [
-          "--data", place == 0 ? target : "\(target)\(place)", "--peer-listen", "127.0.0.1:\(ports[place])", "--join",
-          join,
+          "--data", data, "--peer-listen", "127.0.0.1:\(ports[place])", "--join", join, "--retain-records", "4",
         ])
     }
+    var nodes = [try node(0)]
     defer { for node in nodes { node.stop() } }
     func ask(_ place: Int, _ statement: String) throws -> String {
       let answer = try Synod.run([
@@ -69,6 +70,11 @@ import Testing
       ])
       return answer.output.isEmpty ? answer.errors : answer.output
     }
+    // What it has is in tables, and its log begins behind them.
+    for statement in ["INSERT INTO t VALUES (-1, '')", "CHECKPOINT", "DELETE FROM t WHERE k = -1", "CHECKPOINT"] {
+      _ = try ask(0, statement)
+    }
+    for place in 1...2 { nodes.append(try node(place)) }
     #expect(
       try first.eventually { try ask(0, "SELECT count(*) FROM synod_cluster WHERE role = 'voter'") == "3\n" },
       "\(nodes[1].words)")
@@ -82,7 +88,7 @@ import Testing
 
   /// A member that was away for longer than the log is kept takes a checkpoint; commits go on meanwhile.
   @Test func aNodeThatWasAwayTakesACheckpointOverSockets() throws {
-    let cluster = try ServedCluster { _, _ in ["--retain-log", "1"] }
+    let cluster = try ServedCluster { _, _ in ["--retain-log", "1", "--retain-records", "4"] }
     defer { cluster.stop() }
     #expect(try cluster.awaitReady())
     _ = try cluster.ask(1, ["CREATE TABLE t (k int PRIMARY KEY, v text)"])
@@ -111,6 +117,6 @@ import Testing
       try metric(cluster.nodes[away], "synod_checkpoints_installed_total") == "1", "\(cluster.nodes[away]?.words ?? "")"
     )
     let status = try Synod.run(["cluster", "status", "--url", try cluster.url(away)])
-    #expect(status.output.contains("state"), "\(status.output)\(status.errors)")
+    #expect(status.status == 0 && status.output.contains("leader"), "\(status.output)\(status.errors)")
   }
 }

@@ -187,8 +187,7 @@ package final class ClusterMember: Sendable {
       let others = network.heardNodes
       if let founded = others.first(where: { $0.isFounded }) {
         // Either one of the founders, late, or a newcomer: the first configuration is the same.
-        try members.found(by: founded.founders)
-        guard members.cluster == founded.cluster else {
+        guard try members.join(founded.cluster, foundedBy: founded.founders) else {
           throw ClusterError("node \(founded.node.rawValue) tells of founders that did not found its cluster")
         }
         return
