@@ -107,6 +107,10 @@ import Testing
         ])
       #expect(filled.status == 0, "\(filled.errors)")
     }
+    // The other follower would give its log, if it still had what is missing.
+    let other = 6 - leader - away
+    let flushed = try cluster.ask(other, ["CHECKPOINT"], options: "&options=-c%20synod.read_consistency%3Dstale")
+    #expect(flushed.status == 0, "\(flushed.errors)")
     try cluster.start(away)
     #expect(
       try cluster.eventually {

@@ -34,7 +34,7 @@ struct Settings: Sendable {
     }
     let milliseconds = SettingDefinition.Kind.integer(0...Int64(Int32.max), unit: "ms")
     let levels = SettingDefinition.Kind.choice([
-      "read uncommitted", "read committed", "repeatable read", "serializable",
+      "serializable", "repeatable read", "read committed", "read uncommitted",
     ])
     return [
       make(
