@@ -74,7 +74,6 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
       let wakes = queue.withLock { queue in
         let isSame = queue.connection === connection
         queue.sender = isSent || !isSame ? .nobody : .loop
-        if !isSame { queue.rest = [] }
         return queue.sender == .loop
       }
       if wakes { return connection.wake() }
@@ -96,6 +95,8 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
       next = end
       if sent < buffer.count {
         queue.withLock { queue in
+          // A new connection begins with whole frames of its own; what was meant for the old one is lost with it.
+          guard queue.connection === connection else { return }
           queue.rest = Array(buffer[sent...])
           queue.frames.insert(contentsOf: frames[next...], at: 0)
           queue.sizeBytes += frames[next...].reduce(0) { $0 + Self.sizeBytes($1) }

@@ -154,7 +154,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   package func get(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
     try checkActive()
     if unsafe !writes.isUntouched {
-      switch unsafe view == nil ? writes.get(key) : writes.get(key, asOf: view.unsafelyUnwrapped) {
+      let own = if let view = unsafe view { unsafe writes.get(key, asOf: view) } else { unsafe writes.get(key) }
+      switch unsafe own {
       case .nothing: break
       case .deleted: return nil
       case .value(let value): return unsafe value

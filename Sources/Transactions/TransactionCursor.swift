@@ -65,6 +65,7 @@ package final class TransactionCursor {
 
   /// Valid after `next()` returned true, until the next call of it.
   package var key: UnsafeRawBufferPointer {
+    // `nextRows` sets `isBatched` behind `rows`.
     if isBatched { return unsafe rows.unsafelyUnwrapped.key(max(taken, 1) - 1) }
     return unsafe current == .own ? transaction.writes.entries.key(UInt32(ownEntry)) : engineCursor.key
   }

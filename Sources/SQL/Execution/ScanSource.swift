@@ -145,6 +145,7 @@ final class TableScanSource: TableSource {
         unsafe position &+= 1
         arena.reset()
         guard try accept(unsafe Bytes(rows.value(place))) else { continue }
+        // There are rows of a batch only while there is the cursor that gave them.
         if unsafe isRemembering { unsafe cursor.unsafelyUnwrapped.taken = unsafe position }
         if keySlot >= 0 { frame[keySlot] = Value(unsafe Bytes(rows.key(place))) }
         return true

@@ -246,6 +246,21 @@ package struct BlockView {
     return unsafe entry(at: restartOffset(index))
   }
 
+  /// How an entry that shares just the `matched` first bytes of `key` compares with all of it (negative: it comes before), and
+  /// how many of the bytes behind those agree as well.
+  @inline(__always)
+  private func step(_ found: BlockEntry, _ key: UnsafeRawBufferPointer, _ matched: Int) -> (order: Int, common: Int) {
+    let rest = key.count &- matched
+    // An empty key has nothing left to compare with, and no address.
+    guard rest > 0 else { return (found.unshared > 0 ? 1 : 0, 0) }
+    let ours = unsafe key.baseAddress.unsafelyUnwrapped + matched
+    let common = unsafe commonLength(base + found.keyOffset, ours, min(rest, found.unshared))
+    if common == rest { return (found.unshared > rest ? 1 : 0, common) }
+    guard common < found.unshared else { return (-1, common) }
+    let theirs = unsafe (base + found.keyOffset + common).load(as: UInt8.self)
+    return (unsafe theirs > (ours + common).load(as: UInt8.self) ? 1 : -1, common)
+  }
+
   /// Where the first entry at or after `key` begins (the entries' end if there is none), or -1: damaged.
   package func firstOffset(notBefore key: UnsafeRawBufferPointer) -> Int {
     let before = unsafe restartsBefore(key, UInt64.max)
@@ -260,17 +275,9 @@ package struct BlockView {
       // See the search at the head of the file; the restart itself comes before the key.
       if found.shared < matched { return offset }
       if found.shared == matched {
-        let rest = key.count &- matched
-        let common = unsafe commonLength(
-          base + found.keyOffset, key.baseAddress.unsafelyUnwrapped + matched, min(rest, found.unshared))
-        if !isFirst {
-          if common == rest { return offset }
-          if common < found.unshared {
-            let theirs = unsafe (base + found.keyOffset + common).load(as: UInt8.self)
-            if unsafe theirs > key[matched &+ common] { return offset }
-          }
-        }
-        matched &+= common
+        let step = unsafe step(found, key, matched)
+        if !isFirst && step.order >= 0 { return offset }
+        matched &+= step.common
       }
       isFirst = false
       offset = found.next
@@ -304,21 +311,14 @@ package struct BlockView {
       guard found.next >= 0, found.shared <= previousLength else { return .damaged }
       if found.shared < matched { return .absent }
       if found.shared == matched {
-        let rest = key.count &- matched
-        let common = unsafe commonLength(
-          base + found.keyOffset, key.baseAddress.unsafelyUnwrapped + matched, min(rest, found.unshared))
-        if common == rest {
-          if found.unshared > rest { return .absent }
-          if found.version <= version {
-            return BlockLookup(
-              outcome: .found, isDelete: found.isDelete, version: found.version, valueOffset: found.valueOffset,
-              valueLength: found.valueLength)
-          }
-        } else if common < found.unshared {
-          let theirs = unsafe (base + found.keyOffset + common).load(as: UInt8.self)
-          if unsafe theirs > key[matched &+ common] { return .absent }
+        let step = unsafe step(found, key, matched)
+        if step.order > 0 { return .absent }
+        if step.order == 0 && found.version <= version {
+          return BlockLookup(
+            outcome: .found, isDelete: found.isDelete, version: found.version, valueOffset: found.valueOffset,
+            valueLength: found.valueLength)
         }
-        matched &+= common
+        matched &+= step.common
       }
       previousLength = found.shared &+ found.unshared
       offset = found.next

@@ -85,6 +85,7 @@ package final class LevelCursor: InternalCursor {
     into batch: RowBatch, before limit: UnsafeRawBufferPointer?, at snapshot: Version
   ) throws(StorageError) -> Bool {
     unsafe hasEntry = false
+    // Called on an entry, which is a table's cursor's.
     let isDecided = unsafe try cursor.unsafelyUnwrapped.collect(into: batch, before: limit, at: snapshot)
     unsafe hasEntry = true
     return isDecided
