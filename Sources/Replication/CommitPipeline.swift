@@ -25,41 +25,8 @@ package import Log
 package import Platform
 internal import Synchronization
 
-/// Transactions that are chosen, together and in order: to be applied now. The payload is valid during the call.
-@safe
-package struct ChosenGroup {
-  package let slot: Slot
-  package let firstVersion: Version
-  package let transactionCount: Int
-  /// `u32 length | batch` for each transaction.
-  package let payload: UnsafeRawBufferPointer
-}
-
-/// Why a chosen group could not be delivered.
-package enum DeliveryError: Error, Sendable {
-  /// There is no room to apply it now; the same group is to be delivered again after a while.
-  case later
-  /// It never can be: the pipeline stops.
-  case failed(String)
-}
-
-package struct CommitPipelineOptions: Sendable {
-  /// A group is closed before it grows beyond this (unless one batch alone is longer).
-  package var groupSizeBytes = 1 << 20
-  /// A committing thread writes by itself only if no more than this many wait.
-  package var inlineWaiters = 2
-  /// How long unsynced transactions stay in memory.
-  package var unsyncedDelayNanoseconds: UInt64 = 10_000_000
-  /// How long the log is idle before its end is sealed.
-  package var sealDelayNanoseconds: UInt64 = 10_000_000
-  /// Whether there is a log thread. Without it (simulation) committing threads do everything, and `tick` seals.
-  package var usesThread = true
-
-  package init() {}
-}
-
 package final class CommitPipeline: Sendable {
-  private struct State {
+  struct State {
     /// Oldest first; the last is open.
     var queue: [CommitGroup] = []
     var inFlight: CommitGroup?
@@ -87,7 +54,7 @@ package final class CommitPipeline: Sendable {
   }
 
   /// What belongs to whoever runs.
-  private struct Leader {
+  struct Leader {
     var sequencer: RecordSequencer
     let frame = FrameBuffer(capacitySizeBytes: 256 << 10)
     var hasStarted = false
@@ -104,24 +71,24 @@ package final class CommitPipeline: Sendable {
     var durable: Slot
   }
 
-  private let log: Log
-  private let clock: any Clock
-  private let options: CommitPipelineOptions
-  private let prepare: (@Sendable (ChosenGroup) throws(DeliveryError) -> Void)?
-  private let deliver: @Sendable (ChosenGroup) throws(DeliveryError) -> Void
-  private let state: Mutex<State>
-  private let leader: Mutex<Leader>
-  private let delivered: Atomic<UInt64>
-  private let durable: Atomic<UInt64>
+  let log: Log
+  let clock: any Clock
+  let options: CommitPipelineOptions
+  let prepare: (@Sendable (ChosenGroup) throws(DeliveryError) -> Void)?
+  let deliver: @Sendable (ChosenGroup) throws(DeliveryError) -> Void
+  let state: Mutex<State>
+  let leader: Mutex<Leader>
+  let delivered: Atomic<UInt64>
+  let durable: Atomic<UInt64>
   /// The last version in a frame that was written.
-  private let durableVersion: Atomic<UInt64>
+  let durableVersion: Atomic<UInt64>
   /// The slot of the last group that was delivered here.
-  private let deliveredSlot = Atomic<UInt64>(0)
-  private let failed = Atomic(false)
-  private let threadWord = FutexWord()
-  private let durableWord = FutexWord()
-  private let pauseWord = FutexWord()
-  private let thread: Mutex<BackgroundThread?>
+  let deliveredSlot = Atomic<UInt64>(0)
+  let failed = Atomic(false)
+  let threadWord = FutexWord()
+  let durableWord = FutexWord()
+  let pauseWord = FutexWord()
+  let thread: Mutex<BackgroundThread?>
 
   /// Goes on behind the log's last record. `deliver` is called for every chosen group, in order, one at a time, before
   /// anybody who waits for it returns; it must not call back into the pipeline. A group that it puts off is offered again
@@ -353,367 +320,5 @@ package final class CommitPipeline: Sendable {
   package func flush() throws(LogError) {
     if let failure = state.withLock({ $0.failure }) { throw failure }
     try waitUntilDurable(Slot(deliveredSlot.load(ordering: .acquiring)))
-  }
-
-  // MARK: Running
-
-  private func signal(_ state: inout State) -> Bool {
-    guard options.usesThread, !state.isThreadSignalled else { return false }
-    state.isThreadSignalled = true
-    return true
-  }
-
-  private func wakeThread() {
-    threadWord.increment()
-    threadWord.wake(1)
-  }
-
-  /// Runs passes until `version` is delivered (and, without a log thread, until there is nothing to do), then hands over.
-  /// The caller set `isRunning`.
-  private func run(through version: Version) {
-    while true {
-      pass()
-      if !options.usesThread || delivered.load(ordering: .relaxed) < version.rawValue {
-        let goesOn = state.withLock { state in
-          if state.hasWork && state.failure == nil { return true }
-          state.isRunning = false
-          return false
-        }
-        if goesOn { continue }
-        return
-      }
-      handOver()
-      return
-    }
-  }
-
-  /// Leaves `isRunning` to whoever waits next: one or two waiters write by themselves, more are the log thread's.
-  private func handOver() {
-    var wakesThread = false
-    let promoted = state.withLock { state -> FutexWord? in
-      state.isRunning = false
-      if state.hasWork && state.failure == nil {
-        if let next = state.queue.first, next.waiterCount > 0, next.waiterCount <= options.inlineWaiters,
-          next.callbacks.isEmpty
-        {
-          next.isPromoted = true
-          next.word.increment()
-          return next.word
-        }
-        wakesThread = signal(&state)
-      } else if state.isThreadParked && (state.isUnsealed || state.unwrittenSizeBytes > 0) {
-        // Somebody must seal the end, or write what is unsynced, when the time has come.
-        wakesThread = signal(&state)
-      }
-      return nil
-    }
-    promoted?.wake(1)
-    if wakesThread { wakeThread() }
-  }
-
-  /// One group from the queue to its waiters; or, if a flush was asked for and no group waits, the frame to the disk.
-  private func pass() {
-    var mustWrite = true
-    let group = state.withLock { state -> CommitGroup? in
-      guard state.failure == nil, let first = state.queue.first, first.isAsked, !first.isEmpty else { return nil }
-      state.queue.removeFirst()
-      state.inFlight = first
-      // Who asks for more from here on waits for the next write.
-      mustWrite = first.needsDurability
-      return first
-    }
-    let now = clock.wallNanoseconds
-    var times = GroupTimes()
-    times.built = clock.bootNanoseconds
-    var failure: LogError?
-    var wrote = false
-    var unwritten = 0
-    leader.withLock { leader in
-      do throws(LogError) {
-        if !leader.hasStarted, group != nil {
-          leader.sequencer.appendEpochStart(wallNanoseconds: now, to: leader.frame)
-          leader.hasStarted = true
-        }
-        var slot = leader.sequencer.position.slot
-        // Who waits for room to apply waits for a flush, which waits for what is unwritten.
-        let isAlone = leader.frame.isEmpty
-        if let group {
-          let header = unsafe leader.sequencer.appendGroup(
-            group.payload, transactionCount: group.transactionCount, wallNanoseconds: now, chosen: leader.durable,
-            to: leader.frame)
-          precondition(header.firstVersion == group.firstVersion, "versions of the log and the sequencer agree")
-          (times.firstVersion, times.lastVersion) = (header.firstVersion, header.lastVersion)
-          times.sizeBytes = header.recordSizeBytes
-          slot = header.slot
-          if isAlone { try prepare(group, slot) }
-        }
-        if mustWrite || leader.frame.paddedSizeBytes >= options.groupSizeBytes,
-          !leader.frame.isEmpty
-        {
-          try write(&leader)
-          times.local = clock.bootNanoseconds
-        }
-        if let group {
-          try hand(group, slot, &leader)
-          times.applied = clock.bootNanoseconds
-          leader.note(times)
-          deliveredSlot.store(slot.rawValue, ordering: .releasing)
-        }
-        unwritten = leader.frame.isEmpty ? 0 : leader.frame.paddedSizeBytes
-        wrote = leader.hasWritten
-        leader.hasWritten = false
-      } catch { failure = error }
-    }
-    if let failure {
-      fail(failure)
-      return
-    }
-    finish(group, wrote: wrote, unwritten: unwritten)
-  }
-
-  /// Writes the frame; everything in it is durable.
-  private func write(_ leader: inout Leader) throws(LogError) {
-    try log.write(leader.frame)
-    leader.frame.removeAll()
-    leader.durable = leader.sequencer.position.slot
-    leader.hasWritten = true
-    durableVersion.store(leader.sequencer.position.version.rawValue, ordering: .releasing)
-    durable.store(leader.durable.rawValue, ordering: .releasing)
-  }
-
-  private func prepare(_ group: CommitGroup, _ slot: Slot) throws(LogError) {
-    guard let prepare else { return }
-    do throws(DeliveryError) {
-      try prepare(group.chosen(slot))
-    } catch {
-      if case .failed(let reason) = error { throw .poisoned(reason: reason) }
-    }
-  }
-
-  /// Delivers a group, again and again where there is no room for it yet.
-  private func hand(_ group: CommitGroup, _ slot: Slot, _ leader: inout Leader) throws(LogError) {
-    while true {
-      do throws(DeliveryError) {
-        try deliver(group.chosen(slot))
-        return
-      } catch {
-        if case .failed(let reason) = error { throw .poisoned(reason: reason) }
-      }
-      // What makes room is a flush, and a flush waits for the log: nothing may be left unwritten while this waits.
-      if !leader.frame.isEmpty {
-        try write(&leader)
-      }
-      wakeFlushers()
-      if state.withLock({ $0.isStopping }) { throw .closed }
-      pauseWord.wait(while: pauseWord.load(), timeoutNanoseconds: 5_000_000)
-    }
-  }
-
-  private func finish(_ group: CommitGroup?, wrote: Bool, unwritten: Int) {
-    var callbacks: [CommitGroup.Callback] = []
-    var sleepers = 0
-    if let group { delivered.store(group.lastVersion.rawValue, ordering: .releasing) }
-    state.withLock { state in
-      let now = clock.bootNanoseconds
-      if wrote {
-        state.lastWrite = now
-        state.isUnsealed = true
-        state.isFlushAsked = false
-      }
-      if unwritten > 0 && state.unwrittenSizeBytes == 0 { state.unwrittenSince = now }
-      state.unwrittenSizeBytes = unwritten
-      state.inFlight = nil
-      if let group {
-        sleepers = group.waiterCount
-        swap(&callbacks, &group.callbacks)
-        if group.lastVersion.rawValue > durableVersion.load(ordering: .relaxed) { putOff(&callbacks, &state) }
-        group.reset()
-        // Late sleepers see the word change at its next use at the latest, and then that their version is delivered.
-        group.word.increment()
-        if state.free.count < 4 { state.free.append(group) }
-      }
-      if wrote {
-        callbacks += state.unwrittenCallbacks
-        state.unwrittenCallbacks.removeAll()
-      }
-      state.reservedSizeBytes = state.queue.reduce(unwritten + logBlockSizeBytes) {
-        $0 + ($1.isEmpty ? 0 : CommitGroup.reservedSizeBytes($1.count))
-      }
-    }
-    if sleepers > 0 { group?.word.wake() }
-    if wrote { wakeFlushers() }
-    for callback in callbacks { callback.body(.success(())) }
-  }
-
-  /// Keeps those who asked for durability when their group had been taken without it until the next write.
-  private func putOff(_ callbacks: inout [CommitGroup.Callback], _ state: inout State) {
-    let late = callbacks.filter(\.needsDurability)
-    guard !late.isEmpty else { return }
-    callbacks.removeAll(where: \.needsDurability)
-    state.unwrittenCallbacks += late
-    state.isFlushAsked = true
-  }
-
-  private func wakeFlushers() {
-    durableWord.increment()
-    durableWord.wake()
-  }
-
-  /// Ends everything: nobody who waits is told that it is committed.
-  private func fail(_ error: LogError) {
-    let poison: LogError
-    switch error {
-    case .poisoned, .closed: poison = error
-    default: poison = .poisoned(reason: error.description)
-    }
-    var groups: [CommitGroup] = []
-    var unwritten: [CommitGroup.Callback] = []
-    state.withLock { state in
-      swap(&unwritten, &state.unwrittenCallbacks)
-      state.failure = poison
-      groups = state.queue
-      if let inFlight = state.inFlight { groups.append(inFlight) }
-      state.queue = []
-      state.inFlight = nil
-    }
-    failed.store(true, ordering: .releasing)
-    for group in groups {
-      group.word.increment()
-      group.word.wake()
-      for callback in group.callbacks { callback.body(.failure(poison)) }
-      group.callbacks = []
-    }
-    for callback in unwritten { callback.body(.failure(poison)) }
-    wakeFlushers()
-  }
-
-  // MARK: The log thread
-
-  private func startThread() {
-    thread.withLock { slot in
-      // Keeps the pipeline alive until `close`.
-      slot = BackgroundThread { self.threadLoop() }
-    }
-  }
-
-  private enum Turn { case stop, run, tend, sleep(UInt32, UInt64) }
-
-  private func threadLoop() {
-    while true {
-      let turn = state.withLock { state -> Turn in
-        state.isThreadSignalled = false
-        state.isThreadParked = false
-        if state.isStopping { return .stop }
-        if state.isRunning {
-          // Whoever runs hands over.
-          state.isThreadParked = true
-          return .sleep(threadWord.load(), 0)
-        }
-        if state.hasWork && state.failure == nil {
-          state.isRunning = true
-          return .run
-        }
-        let (due, wait) = tending(state)
-        if due {
-          state.isRunning = true
-          return .tend
-        }
-        state.isThreadParked = wait == 0
-        return .sleep(threadWord.load(), wait)
-      }
-      switch turn {
-      case .stop: return
-      case .run: runAll()
-      case .tend: tend()
-      case .sleep(let seen, let timeout): threadWord.wait(while: seen, timeoutNanoseconds: timeout)
-      }
-    }
-  }
-
-  /// Pass after pass while somebody waits.
-  private func runAll() {
-    while true {
-      pass()
-      let goesOn = state.withLock { state in
-        if state.hasWork && state.failure == nil { return true }
-        state.isRunning = false
-        return false
-      }
-      if !goesOn { return }
-    }
-  }
-
-  /// Whether unsynced transactions are to be written or the end is to be sealed now, or else in how many nanoseconds
-  /// (0 = there is neither).
-  private func tending(_ state: State) -> (due: Bool, waitNanoseconds: UInt64) {
-    guard state.failure == nil else { return (false, 0) }
-    let now = clock.bootNanoseconds
-    if state.unwrittenSizeBytes > 0 {
-      let due = state.unwrittenSince &+ options.unsyncedDelayNanoseconds
-      return now >= due ? (true, 0) : (false, due - now)
-    }
-    if state.isUnsealed {
-      let due = state.lastWrite &+ options.sealDelayNanoseconds
-      return now >= due ? (true, 0) : (false, due - now)
-    }
-    return (false, 0)
-  }
-
-  /// Writes what is unsynced, or seals. The caller set `isRunning`.
-  private func tend() {
-    let writes = state.withLock { state in
-      if state.unwrittenSizeBytes > 0 { state.isFlushAsked = true }
-      return state.unwrittenSizeBytes > 0
-    }
-    if writes {
-      writeFrame()
-    } else {
-      do throws(LogError) {
-        try log.seal()
-        state.withLock { $0.isUnsealed = false }
-      } catch { fail(error) }
-    }
-    state.withLock { $0.isRunning = false }
-    handOver()
-  }
-
-  /// Writes the frame as it is.
-  private func writeFrame() {
-    var failure: LogError?
-    var wrote = false
-    leader.withLock { leader in
-      guard !leader.frame.isEmpty else { return }
-      do throws(LogError) {
-        try write(&leader)
-        leader.hasWritten = false
-        wrote = true
-      } catch { failure = error }
-    }
-    if let failure { fail(failure) } else { finish(nil, wrote: wrote, unwritten: 0) }
-  }
-
-  /// Does now what the log thread would do after a while: for simulations, which have none.
-  package func tick() {
-    let runs = state.withLock { state in
-      if state.isRunning || state.failure != nil { return false }
-      guard state.unwrittenSizeBytes > 0 || state.isUnsealed else { return false }
-      state.isRunning = true
-      return true
-    }
-    if runs { tend() }
-  }
-
-  /// Writes what is unsynced and ends the log thread. Nobody may append or wait any more. Does not close the log.
-  package func close() throws(LogError) {
-    var failure: LogError?
-    do throws(LogError) { try flush() } catch { failure = error }
-    state.withLock { $0.isStopping = true }
-    wakeThread()
-    thread.withLock { slot in
-      slot?.join()
-      slot = nil
-    }
-    state.withLock { if $0.failure == nil { $0.failure = .closed } }
-    if let failure { throw failure }
   }
 }
