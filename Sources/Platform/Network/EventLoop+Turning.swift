@@ -47,7 +47,8 @@ extension EventLoop {
     inbox.withLock { swap(&$0, &batch) }
     let timeout = maySleep && batch.isEmpty ? nanosecondsToTimer() : 0
     if timeout != 0 { isPolling.store(true, ordering: .sequentiallyConsistent) }
-    let count = unsafe synod_poll_wait(poller, events, Int32(Self.eventCapacity), timeout)
+    var count = timeout == 0 ? 0 : spin()
+    if count == 0 { count = unsafe synod_poll_wait(poller, events, Int32(Self.eventCapacity), timeout) }
     precondition(count >= 0, "epoll_wait fails only where its arguments are wrong")
     if maySleep { isSleeping.store(false, ordering: .releasing) }
     if timeout != 0 {
@@ -56,6 +57,20 @@ extension EventLoop {
     }
     nextEvent = 0
     eventCount = Int(count)
+  }
+
+  /// Looks for events for a moment before it sleeps, where the loop has had one source's only and looking has lately found
+  /// some. The number of events found, 0 where it may as well sleep.
+  private func spin() -> Int32 {
+    guard solo.maySpin(), group.count > 1, !group.isSpinning.exchange(true, ordering: .acquiring) else { return 0 }
+    defer { group.isSpinning.store(false, ordering: .releasing) }
+    let end = synod_boot_nanoseconds() &+ LoopSolo.spinNanoseconds
+    var count: Int32 = 0
+    repeat {
+      count = unsafe synod_poll_wait(poller, events, Int32(Self.eventCapacity), 0)
+    } while count == 0 && synod_boot_nanoseconds() < end
+    solo.hasSpun(found: count > 0)
+    return count
   }
 
   /// How long the turner may sleep; -1 without end.
@@ -122,6 +137,7 @@ extension EventLoop {
     var mail: [EventSource.Mail] = []
     if !source.mail.isEmpty { swap(&mail, &source.mail) }
     source.isCheckedOut = true
+    solo.note(source.token)
     enter(thread)
     source.turn(all, mail, thread)
     guard leave(thread) else {

@@ -84,6 +84,7 @@ package final class EventLoop: @unchecked Sendable {
   var freeSlots: [Int] = []
   var liveCount = 0
   var isStopping = false
+  var solo = LoopSolo()
 
   static let eventCapacity = 128
   static let wakerToken = UInt64.max

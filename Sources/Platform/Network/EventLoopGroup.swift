@@ -34,6 +34,8 @@ package final class EventLoopGroup: Sendable {
   let ended = FutexWord(0)
   private let stopped = FutexWord(0)
   private let isShutDown = Atomic(false)
+  /// One of the loops looks for events rather than sleep: one at a time, whatever the number of loops.
+  let isSpinning = Atomic(false)
 
   /// Starts the loops.
   /// - Throws: `NetworkError` where the system has no descriptors for them.
