@@ -7,6 +7,7 @@ import time
 
 import machine
 import plot
+import targets
 
 FIGURES = [
     ("per_second", "per second"), ("ms", "ms"), ("p50", "p50 µs"), ("p95", "p95 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs"),
@@ -72,17 +73,19 @@ def markdown(place, stamp, world, about, floors, results):
         if floor:
             latency = floor["latency_us"]
             text.append(f"| {name} | {number(latency['p50'])} | {number(latency['p99'])} | {number(floor['per_second'])} |")
-    floor = floors["overwrite_fdatasync"]["latency_us"]["p50"]
+    floor = targets.floor(floors, "overwrite_fdatasync")
     if "overwrite_fdatasync" in floors.get("after", {}):
         after = floors["after"]["overwrite_fdatasync"]["latency_us"]
         text.append(f"| the first again, at the end | {number(after['p50'])} | {number(after['p99'])} | |")
+    if not options.small:
+        text += targets.section(floors, results, number)
     for table in dict.fromkeys(result["table"] for result in results):
         rows = [result for result in results if result["table"] == table]
         text += ["", f"## {table}", ""]
         tools = [result["tool"] for result in rows if result["tool"]]
         if tools:
             text += [tools[0] + ".", ""]
-        text += table_of(rows, floor, 2 * floors["loopback"]["latency_us"]["p50"])
+        text += table_of(rows, floor, 2 * targets.floor(floors, "loopback"))
         for row in rows:
             for system, error in row["errors"].items():
                 text.append(f"\n{row['label']}, {system}: not measured: {error.strip().splitlines()[0][:300]}")
