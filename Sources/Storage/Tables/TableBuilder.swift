@@ -43,6 +43,7 @@ package final class TableBuilder {
     var handle: BlockHandle
     var minimumVersion: UInt64
     var maximumVersion: UInt64
+    var isLarge: Bool
   }
 
   /// Creates the file.
@@ -76,7 +77,8 @@ package final class TableBuilder {
         .init(path: path, offset: written, what: "new table (its entries come out of order)", expected: 0, found: 0))
     }
     if order != 0 { isLastKeyInFilter = false }
-    if !data.isEmpty && data.estimatedSizeBytes >= options.blockSizeBytes {
+    // A value that fills blocks by itself gets one of its own: whoever looks for its neighbours must not read it.
+    if !data.isEmpty && (data.estimatedSizeBytes >= options.blockSizeBytes || value.count >= options.blockSizeBytes) {
       try finishDataBlock()
     }
     if let entry = waiting { unsafe try addToIndex(entry, before: key) }
@@ -190,14 +192,16 @@ package final class TableBuilder {
 
   private func finishDataBlock() throws(StorageError) {
     let (low, high) = (data.minimumVersion, data.maximumVersion)
+    let isLarge = data.estimatedSizeBytes >= 2 * options.blockSizeBytes
     block.removeAll()
     data.finish(into: &block)
-    waiting = IndexEntry(handle: try writeBlock(), minimumVersion: low, maximumVersion: high)
+    waiting = IndexEntry(handle: try writeBlock(), minimumVersion: low, maximumVersion: high, isLarge: isLarge)
   }
 
   /// Adds the waiting block to the leaf, under a separator that is shorter than its last key where that is possible.
   private func addToIndex(_ entry: IndexEntry, before key: UnsafeRawBufferPointer) throws(StorageError) {
-    let separator = unsafe Self.separator(between: lastKey, and: key)
+    // Who looks for what is between a large block and the next is sent past it: there nothing is shortened.
+    let separator = entry.isLarge ? nil : unsafe Self.separator(between: lastKey, and: key)
     if let separator {
       addToLeaf(entry, separator, version: 0)
     } else {

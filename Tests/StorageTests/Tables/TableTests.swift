@@ -31,6 +31,35 @@ import Testing
     #expect(try store.verify() == [])
   }
 
+  /// Who looks for what is beside a large value, or between it and the next, does not read it: its block is damaged here,
+  /// and whoever reads it finds out.
+  @Test func theNeighboursOfALargeValueDoNotReadIt() throws {
+    let disk = SimulatedDisk(seed: 4)
+    try disk.createDirectory("/db")
+    let position = FlushedPosition(slot: Slot(1), version: Version(3))
+    do {
+      let store = try TableStore.open("/db", disk: disk)
+      defer { store.close() }
+      let output = store.makeOutput()
+      var random = SeededRandomness(seed: 4)
+      let large = (0..<2_000_000).map { _ in UInt8(random.below(256)) }
+      for (key, value) in [([1], [1]), ([2, 7], large), ([9], [9])] as [([UInt8], [UInt8])] {
+        try key.withUnsafeBytes { key in try value.withUnsafeBytes { try output.add(key, Version(3), .put, $0) } }
+      }
+      try store.install(flush: output.finish(), position: position)
+    }
+    let path = try #require(disk.paths.first { $0.hasSuffix(".table") })
+    disk.flip(path, at: 1_000_000)
+    let store = try TableStore.open("/db", disk: disk)
+    defer { store.close() }
+    #expect(try StoreHarness.get(store, [1], at: Version(3)) == [1])
+    #expect(try StoreHarness.get(store, [9], at: Version(3)) == [9])
+    for lower in [[2, 8], [3], [8, 255]] as [[UInt8]] {
+      #expect(try StoreHarness.scan(store, KeyRange(lower: lower), at: Version(3)).map(\.value) == [[9]])
+    }
+    #expect(throws: StorageError.self) { try StoreHarness.get(store, [2, 7], at: Version(3)) }
+  }
+
   /// A limit on versions passes over blocks, and loses nothing that counts.
   @Test func cursorsPassOverBlocksByVersion() throws {
     let disk = SimulatedDisk(seed: 2)
