@@ -243,6 +243,20 @@ extension Binder {
 
   // MARK: Functions
 
+  /// `unnest(a, b)` is `ROWS FROM (unnest(a), unnest(b))`, in FROM alone.
+  private static func separated(_ item: Syntax.FunctionReference.Item) -> [Syntax.FunctionReference.Item] {
+    guard case .function(let call) = item.call.kind, call.arguments.count > 1, !call.variadic,
+      call.name.name == "unnest", call.name.parts.count == 1 || call.name.parts[0] == "pg_catalog"
+    else { return [item] }
+    return call.arguments.map { argument in
+      var one = call
+      one.arguments = [argument]
+      var item = item
+      item.call = Syntax.Expression(.function(one), item.call.position)
+      return item
+    }
+  }
+
   private func function(
     _ reference: Syntax.FunctionReference, _ scope: Scope
   ) throws(SQLError) -> (LogicalPlan, RangeItem, lateral: Bool) {
@@ -255,7 +269,8 @@ extension Binder {
     let outer = scope
     var node = FunctionScanNode(items: [], ordinality: nil, alias: "")
     var columns: [ScopeColumn] = []
-    for item in reference.items {
+    let items = reference.items.flatMap(Self.separated)
+    for item in items {
       guard case .function(let call) = item.call.kind else {
         // current_date and the like: one row of a scalar.
         let value = try resolver.settle(try bind(item.call, outer, .fromFunction))
@@ -267,7 +282,7 @@ extension Binder {
       let name = try functionName(call.name)
       var arguments: [TypedExpression] = []
       for argument in call.arguments { arguments.append(try bind(argument.value, outer, .fromFunction)) }
-      let single = reference.items.count == 1 ? reference.alias?.name : nil
+      let single = items.count == 1 ? reference.alias?.name : nil
       if resolver.registry.aggregates[name] != nil, resolver.registry.scalars[name] == nil {
         throw SQLError(
           .groupingError, "aggregate functions are not allowed in functions in FROM",

@@ -1,3 +1,12 @@
+extension Syntax.Statement {
+  fileprivate var isOverRows: Bool {
+    switch self {
+    case .query, .insert, .update, .delete: true
+    default: false
+    }
+  }
+}
+
 extension SQLSession {
   // MARK: The extended protocol: parse, describe, bind, execute
 
@@ -41,6 +50,11 @@ extension SQLSession {
     try inTransaction { () throws(SQLError) in
       switch statement {
       case .query, .insert, .update, .delete: _ = try self.runner(prepared)
+      case .explain(let explain) where explain.statement.isOverRows:
+        // Its parameters are those of the statement that it explains.
+        let inner = PreparedStatement(text: text, statement: explain.statement, position: 0, parameterTypes: types)
+        _ = try self.plan(inner)
+        prepared.describe(parameterTypes: inner.parameterTypes, columns: try self.utilityColumns(statement))
       default: prepared.describe(parameterTypes: types, columns: try self.utilityColumns(statement))
       }
     }
