@@ -3,29 +3,43 @@ import Foundation
 internal import Shell
 internal import Synod
 
-/// `synod backup PATH TARGET`.
+/// `synod backup PATH|URL TARGET`.
 struct BackupCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "backup", abstract: "Write a verified backup of a database into a directory.",
     discussion: """
-      The database must not be open in another process; in the shell that has it open, use .backup. Every byte is \
-      verified on the way. Restore with: synod restore BACKUP PATH
+      A database that is served, alone or by a cluster, is named by its URL, as a superuser; it is in use meanwhile, and \
+      its files are sent to this machine. A directory must not be open in another process; in the shell that has it \
+      open, use .backup. Every byte is verified before the backup counts as one.
+
+        synod backup my.db backup/
+        synod backup postgres://synod@127.0.0.1:7432/synod backup/
+        synod verify backup/
+        synod restore backup/ copy.db
+
+      A cluster's leader sends the backup, or, with the URL's parameter options=-csynod.read_consistency=stale, the node \
+      that is named.
       """)
 
-  @Argument(help: "The database directory.") var path: String
+  @Argument(help: "The database directory, or a server's URL.") var path: String
   @Argument(help: "A directory that does not exist yet, or an empty one.") var target: String
   @Flag(help: "Hard links to the tables instead of copies: instant, on the same file system only.") var link = false
 
   func run() throws {
     try reportingDatabaseErrors {
-      var options = DatabaseOptions()
-      options.createsIfMissing = false
-      let database = try Database.open(at: path, options)
-      defer { try? database.close() }
-      let summary = try database.backup(to: target, linksTables: link)
-      print(
-        "backed up versions \(summary.versions.lowerBound) to \(summary.versions.upperBound): \(summary.tables) tables, "
-          + "\(summary.sizeBytes) bytes, every byte verified")
+      let connection: any ShellConnection
+      if ConnectionSettings.isURL(path) {
+        let environment = ProcessInfo.processInfo.environment
+        let settings: ConnectionSettings
+        do { settings = try ConnectionSettings(url: path) { environment[$0] } } catch let problem as ShellProblem {
+          throw CommandFailure(problem.message)
+        }
+        connection = try RemoteConnection(settings, reconnects: false) { askPassword(for: $0) }
+      } else {
+        connection = try LocalConnection(path: path, isReadOnly: false, createsIfMissing: false)
+      }
+      defer { try? connection.close() }
+      print(try connection.backup(to: target, linksTables: link))
     }
   }
 }

@@ -3,17 +3,18 @@ import Foundation
 internal import Log
 internal import Platform
 internal import Storage
+internal import Synod
 
-/// `synod verify PATH`: reads every byte of the database and names every damage.
+/// `synod verify PATH`: reads every byte of the database, or of the backup, and names every damage.
 struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Read every byte of a database and name what is damaged, by file and offset.",
+    abstract: "Read every byte of a database or a backup and name what is damaged, by file and offset.",
     discussion: """
-      The database must not be open. Nothing is changed. The exit status is 0 where all is well, 1 where something is \
+      A database must not be open. Nothing is changed. The exit status is 0 where all is well, 1 where something is \
       damaged. An unfinished write at the end of the log is harmless: it was never acknowledged, and is reported as such.
       """)
 
-  @Argument(help: "The database directory.")
+  @Argument(help: "The directory of a database or of a backup.")
   var path: String
 
   @Flag(help: "Say nothing where all is well.")
@@ -24,7 +25,11 @@ struct Verify: ParsableCommand {
     var findings: [String] = []
     var harmless: [String] = []
     guard try disk.status(path + "/" + Superblock.fileName) != nil else {
-      throw CommandFailure("\(path) is not a database: it has no superblock")
+      guard try disk.status(path + "/BACKUP") != nil else {
+        throw CommandFailure(
+          "\(path) is neither a database (it has no superblock) nor a backup (it has no file BACKUP)")
+      }
+      return try verifyBackup()
     }
     let lock: DirectoryLock
     do throws(LogError) { lock = try DirectoryLock(path, disk: disk) } catch { throw CommandFailure("\(error)") }
@@ -45,6 +50,18 @@ struct Verify: ParsableCommand {
       throw ExitCode(1)
     }
     if !quiet { print("ok: the log, the superblock, the manifest and \(tables) tables (\(bytes) bytes)") }
+  }
+
+  private func verifyBackup() throws {
+    let summary: BackupSummary
+    do throws(DatabaseError) { summary = try Database.verifyBackup(at: path) } catch {
+      print("damaged: \(error.message)")
+      throw ExitCode(1)
+    }
+    guard !quiet else { return }
+    print(
+      "ok: a backup of versions \(summary.versions.lowerBound) to \(summary.versions.upperBound), \(summary.tables) tables, "
+        + "\(summary.sizeBytes) bytes")
   }
 
   /// The manifest and every table that it names.

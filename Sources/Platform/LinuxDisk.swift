@@ -23,13 +23,13 @@ package struct LinuxDisk: Disk {
       // File systems without direct I/O (tmpfs before Linux 6.6, some overlays) say EINVAL: buffered, then fdatasync.
       guard errno == EINVAL else { throw DiskError(errno: errno, operation: "open", path: path) }
     }
-    let descriptor = unsafe synod_open(path, base | O_CLOEXEC, 0o640)
+    let descriptor = unsafe synod_open(path, base | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw DiskError(errno: errno, operation: "open", path: path) }
     return LinuxFile(descriptor, path: path, isDirect: false)
   }
 
   package func createDirectory(_ path: String) throws(DiskError) {
-    guard unsafe mkdir(path, 0o750) != 0 else { return }
+    guard unsafe mkdir(path, 0o700) != 0 else { return }
     let code = errno
     if code == EEXIST, let status = try status(path), status.isDirectory { return }
     throw DiskError(errno: code, operation: "create directory", path: path)
@@ -82,7 +82,7 @@ package struct LinuxDisk: Disk {
   }
 
   package func lock(_ path: String) throws(DiskError) -> any DiskFile {
-    let descriptor = unsafe synod_open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
+    let descriptor = unsafe synod_open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw DiskError(errno: errno, operation: "open", path: path) }
     let file = LinuxFile(descriptor, path: path, isDirect: false)
     let code = synod_lock_exclusively(descriptor)

@@ -194,6 +194,9 @@ public final class Database: Sendable {
       sqlOptions.temporaryDirectory = core.path
       sqlOptions.hasState = core.replicated?.keepsState ?? true
       sqlOptions.cluster = String(core.log.superblock.cluster.high, radix: 16)
+      if sqlOptions.hasState {
+        sqlOptions.backup = { [core] () throws(SQLError) in try BackupSource.begin(core) }
+      }
       do throws(SQLError) {
         let sql = try SQLDatabase(manager: core.manager, options: sqlOptions)
         shared.sql = sql

@@ -21,6 +21,10 @@ extension DatabaseError {
     case let error as TransactionError: self.init(error)
     case let error as LogError: self.init(opening: path, error)
     case let error as StorageError: self.init(SQLError(error))
+    case let error as DiskError:
+      self.init(
+        sqlState: error.kind == .noSpace ? "53100" : "58030", message: "\(error)",
+        hint: error.kind == .noSpace ? "Free some space and try again." : nil)
     default: self.init(sqlState: "58000", message: "cannot open \(path): \(error)")
     }
   }

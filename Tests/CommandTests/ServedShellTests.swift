@@ -73,6 +73,46 @@ import Testing
     #expect(try Synod.run([copy], input: question).output == remote.output)
   }
 
+  /// A backup is taken while the server works, verified and restored, and what is not one is not taken for one.
+  @Test func aBackupOverTheNetwork() throws {
+    let scratch = Scratch()
+    let backup = scratch.path + "/backup"
+    let copy = scratch.path + "/copy.db"
+    let server = try Server(scratch)
+    let made = try Synod.run([
+      server.url, "CREATE TABLE t (a int PRIMARY KEY, b text)",
+      "INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 5000) g", "CHECKPOINT",
+      "INSERT INTO t SELECT g, 'y' FROM generate_series(5001, 6000) g",
+      "CREATE ROLE guest LOGIN",
+    ])
+    #expect(made.status == 0, "\(made.errors)")
+    let taken = try Synod.run(["backup", server.url, backup])
+    #expect(taken.status == 0, "\(taken.errors)")
+    #expect(taken.output.contains("every byte verified"), "\(taken.output)")
+    #expect(try Synod.run(["backup", server.url, backup]).errors.contains("is not empty"))
+    #expect(try Synod.run([server.url, "INSERT INTO t VALUES (7000, 'z')"]).status == 0)
+
+    let refused = try Synod.run([
+      "backup", server.url.replacingOccurrences(of: "synod@", with: "guest@"), scratch.path + "/none",
+    ])
+    #expect(refused.status == 1)
+    #expect(refused.errors.contains("must be superuser"), "\(refused.errors)")
+    #expect(!FileManager.default.fileExists(atPath: scratch.path + "/none"))
+    #expect(server.stop() == 0)
+
+    #expect(try Synod.run(["verify", backup]).output.hasPrefix("ok: a backup of versions"))
+    #expect(try Synod.run(["restore", backup, copy]).status == 0)
+    #expect(try Synod.run([copy, "SELECT count(*), max(a), sum(length(b)) FROM t"]).output == "6000|6000|1001000\n")
+    let records = URL(fileURLWithPath: backup + "/records")
+    var bytes = try Data(contentsOf: records)
+    bytes[bytes.count / 2] ^= 1
+    try bytes.write(to: records)
+    let damaged = try Synod.run(["verify", backup])
+    #expect(damaged.status == 1)
+    #expect(damaged.output.contains("records is damaged"), "\(damaged.output)")
+    #expect(try Synod.run(["verify", scratch.path]).errors.contains("neither a database"))
+  }
+
   @Test func aScriptStopsWhenItsServerGoes() throws {
     let scratch = Scratch()
     let server = try Server(scratch)

@@ -82,6 +82,77 @@ import Testing
     try database.close()
   }
 
+  @Test func aTimeThatTheBackupCannotTellIsRefused() throws {
+    let database = try Database.open(at: at("db"))
+    try fill(database, 0..<10)
+    try database.flush()
+    let between = UInt64(Date().timeIntervalSince1970 * 1e9)
+    try database.backup(to: at("tables alone"))
+    try fill(database, 10..<20)
+    let after = UInt64(Date().timeIntervalSince1970 * 1e9)
+    let summary = try database.backup(to: at("backup"))
+    try database.close()
+    // The tables are of before, but how long before cannot be told.
+    for (backup, time) in [
+      ("backup", between - 1_000_000_000), ("backup", after + 3_600_000_000_000), ("tables alone", between),
+    ] {
+      #expect(throws: DatabaseError.self, "\(backup)") {
+        try Database.restore(from: at(backup), to: at("none"), through: .time(time))
+      }
+    }
+    #expect(
+      try Database.restore(from: at("backup"), to: at("copy"), through: .time(after)) == summary.versions.upperBound)
+  }
+
+  /// The pieces that a server sends are the files of a backup; whoever sends others is not believed.
+  @Test func aBackupFromPieces() throws {
+    let database = try Database.open(at: at("db"))
+    try fill(database, 0..<200)
+    try database.flush()
+    try fill(database, 200..<300)
+    let expected = try content(database)
+    let rows = try database.query("SELECT file, position, data FROM synod_backup()").rows
+    try database.close()
+    func piece(_ row: Row) -> (file: String, position: UInt64, bytes: [UInt8])? {
+      guard case .text(let file) = row[0], case .int(let position) = row[1], case .bytes(let bytes) = row[2] else {
+        return nil
+      }
+      return (file, UInt64(position), bytes)
+    }
+    let pieces = rows.compactMap(piece)
+    try #require(pieces.count == rows.count && pieces.last?.file == "BACKUP")
+    func receive(_ pieces: [(file: String, position: UInt64, bytes: [UInt8])]) throws -> BackupSummary {
+      let receiver = try BackupReceiver(at("backup"))
+      do {
+        for piece in pieces { try receiver.take(piece.file, at: piece.position, piece.bytes) }
+        return try receiver.finish()
+      } catch {
+        receiver.abandon()
+        throw error
+      }
+    }
+    var wrong: [[(file: String, position: UInt64, bytes: [UInt8])]] = [pieces.dropLast(), pieces.reversed()]
+    for name in ["../BACKUP", "/etc/x", "tables/../x", "tables", "", "a/b", "tables/a/b", "."] {
+      wrong.append([(name, 0, [1])] + pieces)
+    }
+    for index in pieces.indices {
+      var damaged = pieces
+      guard !damaged[index].bytes.isEmpty else { continue }
+      damaged[index].bytes[damaged[index].bytes.count / 2] ^= 1
+      wrong.append(damaged)
+    }
+    for pieces in wrong {
+      #expect(throws: DatabaseError.self) { try receive(pieces) }
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["db"])
+    }
+    let summary = try receive(pieces)
+    #expect(try Database.verifyBackup(at: at("backup")) == summary)
+    try Database.restore(from: at("backup"), to: at("copy"))
+    let copy = try Database.open(at: at("copy"))
+    #expect(try content(copy) == expected)
+    try copy.close()
+  }
+
   @Test func everyDamagedByteIsFound() throws {
     let database = try Database.open(at: at("db"))
     try fill(database, 0..<100)

@@ -38,6 +38,8 @@ protocol StatementServices: AnyObject {
   func check(_ pending: [PendingCheck], _ transaction: Transaction) throws(SQLError)
   /// A file for rows that do not fit into memory.
   func temporaryFile() throws(SQLError) -> TemporaryFile
+  /// synod_backup().
+  func beginBackup() throws(SQLError) -> any BackupStream
   /// A read-only transaction at an older version, to the end of the statement.
   func pastTransaction(_ version: UInt64) throws(SQLError) -> Transaction
 }

@@ -17,6 +17,8 @@ package final class SQLDatabase: Sendable {
     package var hasState = true
     /// Settings that sessions begin with, over the built-in ones.
     package var settings: [String: String] = [:]
+    /// Begins a backup of the files; nil where there are none.
+    package var backup: (@Sendable () throws(SQLError) -> any BackupStream)?
     package init() {}
   }
 

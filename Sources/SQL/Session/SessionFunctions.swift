@@ -73,6 +73,7 @@ extension FunctionRegistry {
     addServerFunctions()
     addCatalogFunctions()
     addAdvisoryLocks()
+    addBackup()
     define("pg_is_in_recovery", [], .bool) { _, _ throws(SQLError) in Value(false) }
   }
 

@@ -52,9 +52,7 @@ package final class LocalConnection: ShellConnection {
   }
 
   package func backup(to path: String, linksTables: Bool) throws(DatabaseError) -> String {
-    let summary = try database.backup(to: path, linksTables: linksTables)
-    return "backed up versions \(summary.versions.lowerBound) to \(summary.versions.upperBound): \(summary.tables) "
-      + "tables, \(summary.sizeBytes) bytes, every byte verified"
+    try database.backup(to: path, linksTables: linksTables).text
   }
 
   package func close() throws(DatabaseError) {

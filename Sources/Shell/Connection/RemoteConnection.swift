@@ -307,9 +307,23 @@ package final class RemoteConnection: ShellConnection {
   }
 
   package func backup(to path: String, linksTables: Bool) throws(DatabaseError) -> String {
-    throw DatabaseError(
-      sqlState: "0A000", message: "a backup is written where the database is",
-      hint: "Here, .dump writes statements that make it again.")
+    guard !linksTables else {
+      throw DatabaseError(
+        sqlState: "0A000", message: "only files on this machine can be linked", hint: "Leave out --link.")
+    }
+    let sink = BackupSink(try BackupReceiver(path), stop: { [weak self] in self?.cancel() })
+    do throws(DatabaseError) {
+      try execute("COPY (SELECT file, position, data FROM synod_backup()) TO STDOUT (FORMAT binary)", into: sink)
+      return try sink.finish().text
+    } catch {
+      sink.abandon()
+      // What went wrong here tells more than that the statement was cancelled for it.
+      if let failure = sink.failure { throw failure }
+      guard error.sqlState == "42883" else { throw error }
+      throw DatabaseError(
+        sqlState: "0A000", message: "the server does not send backups: it is not SynodDB, or an older one",
+        hint: "Use .dump, which writes statements that make the database again.")
+    }
   }
 
   package func close() throws(DatabaseError) {

@@ -1,5 +1,6 @@
 internal import Encoding
 internal import Log
+internal import Platform
 
 // BACKUP: what a backup is, as text; written last, so that a backup without it is none.
 //
@@ -74,6 +75,13 @@ struct BackupManifest: Hashable {
   }
 
   init() {}
+
+  /// Of a database whose tables hold everything up to `start`.
+  init(of core: Core, tables start: LogPosition) {
+    cluster = core.log.superblock.cluster
+    createdNanoseconds = LinuxClock().wallNanoseconds
+    tables = start
+  }
 
   private mutating func take(_ name: String, _ fields: [String]) -> Bool {
     switch (name, fields.count) {

@@ -14,6 +14,12 @@ public struct BackupSummary: Hashable, Sendable {
   public var sizeBytes: UInt64 = 0
   /// The id of the database that was backed up, in hexadecimal.
   public var cluster = ""
+
+  /// For people.
+  package var text: String {
+    "backed up versions \(versions.lowerBound) to \(versions.upperBound): \(tables) tables, \(sizeBytes) bytes, "
+      + "every byte verified"
+  }
 }
 
 // A backup is a directory:
@@ -25,7 +31,7 @@ public struct BackupSummary: Hashable, Sendable {
 // 1. The database goes on: tables never change and are kept while they are copied, and so is the log behind them.
 // 2. What is copied is one state: the tables up to slot S, and every record from S + 1 to the version that was visible
 //    when the backup began.
-// 3. Every byte is verified before BACKUP is written: damage is not backed up in silence.
+// 3. Every byte is verified before BACKUP is written: damage is not backed up in silence. A backup that fails leaves nothing.
 // 4. Memory is a piece of a file, or a record, whatever the size of the database.
 
 extension Database {
@@ -46,12 +52,18 @@ extension Database {
     let disk = core.disk
     try Self.requireEmpty(path, disk: disk)
     let last = core.engine.visibleVersion
-    let (pinned, reader, start) = try pinTablesAndLog()
-    var manifest = BackupManifest()
-    manifest.cluster = core.log.superblock.cluster
-    manifest.createdNanoseconds = LinuxClock().wallNanoseconds
-    manifest.tables = start
+    let (pinned, reader, start) = try Self.pinTablesAndLog(core)
+    var manifest = BackupManifest(of: core, tables: start)
+    let isOurs = try disk.status(path) == nil
     try disk.createDirectory(path)
+    // What a failed attempt leaves would only be in the way of the next, and of a disk that is full.
+    var isWhole = false
+    defer {
+      if !isWhole {
+        try? disk.removeContents(path)
+        if isOurs { try? disk.remove(path) }
+      }
+    }
     try disk.createDirectory(path + "/tables")
     var summary = BackupSummary(versions: 0...0)
     for table in pinned.state.levels.joined() {
@@ -61,7 +73,9 @@ extension Database {
     }
     try disk.syncDirectory(path + "/tables")
     try TableStore.writeManifest(pinned.state, in: path, disk: disk)
-    (manifest.log, manifest.leaderTime) = try writeRecords(reader, after: start, through: last, path)
+    let records = BackupRecords(reader, after: start, through: last)
+    try writeRecords(records, path)
+    (manifest.log, manifest.leaderTime) = (records.position, records.leaderTime)
     for name in try disk.list(path) where name != "tables" {
       let (size, checksum) = try FileCopy.scan("\(path)/\(name)", disk: disk)
       manifest.files.append(.init(name: name, sizeBytes: size, checksum: checksum))
@@ -71,6 +85,7 @@ extension Database {
     try file.write(manifest.encode(), at: 0)
     try file.sync()
     try disk.syncDirectory(path)
+    isWhole = true
     summary.versions = start.version.rawValue...max(start.version, manifest.log.version).rawValue
     summary.sizeBytes = manifest.files.reduce(0) { $0 + $1.sizeBytes }
     summary.cluster = BackupManifest.hex(manifest.cluster)
@@ -78,7 +93,7 @@ extension Database {
   }
 
   /// The tables, and a reader of the log behind them. A flush in between may take the log away; then there are newer tables.
-  private func pinTablesAndLog() throws -> (PinnedTables, LogReader, LogPosition) {
+  static func pinTablesAndLog(_ core: Core) throws -> (PinnedTables, LogReader, LogPosition) {
     while true {
       let pinned = core.engine.pinTables()
       let flushed = pinned.state.flushed
@@ -118,25 +133,15 @@ extension Database {
   }
 
   /// The records up to the one that holds `last`, as they are stored.
-  private func writeRecords(
-    _ reader: LogReader, after start: LogPosition, through last: Version, _ path: String
-  ) throws -> (LogPosition, UInt64) {
+  private func writeRecords(_ records: BackupRecords, _ path: String) throws {
     let file = try core.disk.open("\(path)/\(BackupManifest.recordsName)", .create)
     defer { file.close() }
-    var position = start
-    var time: UInt64 = 0
     var offset: UInt64 = 0
-    while position.version < last, let record = try reader.nextRecord() {
-      // Only what was visible is sure to be chosen.
-      if record.header.transactionCount > 0 && record.header.firstVersion > last { break }
-      unsafe try file.write(record.storedBytes, at: offset)
-      offset += unsafe UInt64(record.storedBytes.count)
-      let version = record.header.transactionCount > 0 ? record.header.lastVersion : position.version
-      position = LogPosition(slot: record.header.slot, chain: record.chain, version: version)
-      time = record.header.leaderTime
+    while let record = try records.next() {
+      try file.write(record, at: offset)
+      offset += UInt64(record.count)
     }
     try file.sync()
-    return (position, time)
   }
 
   /// - Throws: 58P02 unless there is nothing at `path`, or an empty directory.

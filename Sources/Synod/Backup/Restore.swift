@@ -2,6 +2,7 @@ internal import Encoding
 internal import Log
 internal import Platform
 internal import Replication
+internal import SQL
 internal import Storage
 
 /// Up to where a backup is restored.
@@ -27,7 +28,8 @@ extension Database {
   /// Makes the database at `target` from the backup at `path`, verifying every byte.
   ///
   /// - Returns: the last version that the new database holds.
-  /// - Throws: 58P02 where the target is not empty; XX001 for damage; 22023 for a point that the backup does not reach.
+  /// - Throws: 58P02 where the target is not empty; XX001 for damage; 22023 for a point that the backup does not reach, or
+  ///   cannot tell.
   @discardableResult
   public static func restore(
     from path: String, to target: String, through point: RestorePoint = .latest
@@ -49,7 +51,8 @@ private struct Restoration {
 
   func run() throws -> UInt64 {
     try Database.requireEmpty(target, disk: disk)
-    let manifest = try readManifest()
+    let verification = BackupVerification(backup, disk: disk)
+    let manifest = try verification.files(try verification.readManifest())
     let state = try ManifestInspector(backup, disk: disk).state
     if case .version(let version) = point {
       guard (manifest.tables.version.rawValue...manifest.log.version.rawValue).contains(version) else {
@@ -58,46 +61,55 @@ private struct Restoration {
           hint: "It reaches from \(manifest.tables.version.rawValue) to \(manifest.log.version.rawValue).")
       }
     }
-    // What an interrupted attempt left is ours to remove.
-    try removeTree(unfinished)
+    if case .time(let time) = point { try requireReach(time, manifest) }
+    try clearUnfinished()
     do {
       let last = try build(manifest, state)
       try disk.rename(unfinished, to: target)
       try disk.syncDirectory(parent(target))
       return last
     } catch {
-      try? removeTree(unfinished)
+      try? removeUnfinished()
       throw error
     }
   }
 
-  private func readManifest() throws -> BackupManifest {
-    let path = "\(backup)/\(BackupManifest.fileName)"
-    guard let status = try disk.status(path) else {
+  /// A time that the backup cannot tell is refused: the tables hold what was committed before the first record, and not
+  /// when that was.
+  private func requireReach(_ time: UInt64, _ manifest: BackupManifest) throws {
+    let taken = max(manifest.createdNanoseconds, manifest.leaderTime)
+    guard time <= taken else {
       throw DatabaseError(
-        sqlState: "58P01", message: "\(backup) is not a backup: it has no file \(BackupManifest.fileName)",
-        hint: "An interrupted backup has none; take it again.")
+        sqlState: "22023", message: "the backup was taken at \(text(of: taken)), before \(text(of: time))",
+        hint: "For everything that it holds, name no time.")
     }
-    guard status.sizeBytes <= 1 << 30 else { throw DatabaseError(sqlState: "XX001", message: "\(path) is too large") }
-    let file = try disk.open(path, .read)
+    let file = try disk.open("\(backup)/\(BackupManifest.recordsName)", .read)
     defer { file.close() }
-    let bytes = try file.readBytes(Int(status.sizeBytes), at: 0)
-    let manifest: BackupManifest
-    do throws(DecodingError) { manifest = try BackupManifest(bytes) } catch {
-      throw DatabaseError(sqlState: "XX001", message: "\(path): \(error)")
+    var first: UInt64?
+    let reader = RecordArchiveReader(file, after: manifest.tables)
+    while first == nil,
+      unsafe try reader.next({ (header, _) throws(LogError) in
+        if header.type == .transactionGroup { first = header.leaderTime }
+      })
+    {}
+    let oldest = manifest.tables.version.rawValue
+    guard let first else {
+      throw DatabaseError(
+        sqlState: "22023", message: "the backup holds no other state than version \(oldest)",
+        hint: "Name no time, or an older backup.")
     }
-    for file in manifest.files {
-      let name = "\(backup)/\(file.name)"
-      let (size, checksum) = try FileCopy.scan(name, disk: disk)
-      guard size == file.sizeBytes, checksum == file.checksum else {
-        throw DatabaseError(
-          sqlState: "XX001",
-          message: "\(name) is damaged: \(size) bytes with CRC-32C \(String(checksum, radix: 16)), and BACKUP says "
-            + "\(file.sizeBytes) bytes with \(String(file.checksum, radix: 16))",
-          hint: "Use another backup.")
-      }
+    guard time >= first else {
+      throw DatabaseError(
+        sqlState: "22023",
+        message: "the backup's tables may hold transactions from after \(text(of: time)): its log begins at "
+          + text(of: first),
+        hint: "--to \(oldest) is the state before that; an older backup may reach back further.")
     }
-    return manifest
+  }
+
+  private func text(of nanoseconds: UInt64) -> String {
+    let microseconds = Int64(nanoseconds / 1000) - 946_684_800_000_000
+    return (try? TypeCodec.string(Value(microseconds), .timestamptz)) ?? "\(nanoseconds)"
   }
 
   private func build(_ manifest: BackupManifest, _ state: ManifestState) throws -> UInt64 {
@@ -153,11 +165,7 @@ private struct Restoration {
       try? pipeline.close()
       throw error
     }
-    guard reader.position.slot == manifest.log.slot else {
-      throw DatabaseError(
-        sqlState: "XX001",
-        message: "\(file.path) ends at slot \(reader.position.slot.rawValue) instead of \(manifest.log.slot.rawValue)")
-    }
+    try BackupVerification(backup, disk: disk).requireEnd(of: reader, file.path, manifest)
     return last.rawValue
   }
 
@@ -187,14 +195,31 @@ private struct Restoration {
     }
   }
 
+  /// Removes what an interrupted attempt left; but neither what another one is making, nor what somebody else keeps there.
+  private func clearUnfinished() throws {
+    guard try disk.status(unfinished) != nil else { return }
+    let ours: Set<String> = [DirectoryLock.fileName, Superblock.fileName, "log", "tables", "CURRENT"]
+    let names = try disk.list(unfinished)
+    if let foreign = names.first(where: { name in
+      !ours.contains(name) && !["MANIFEST-", "CURRENT.", Superblock.fileName + "."].contains { name.hasPrefix($0) }
+    }) {
+      throw DatabaseError(
+        sqlState: "58P02", message: "\"\(unfinished)\" is needed, and holds \(foreign), which no restore left there",
+        hint: "Move it away, or restore to another place.")
+    }
+    let lock = try DirectoryLock(unfinished, disk: disk)
+    defer { lock.release() }
+    try removeUnfinished()
+  }
+
+  private func removeUnfinished() throws {
+    guard try disk.status(unfinished) != nil else { return }
+    try disk.removeContents(unfinished)
+    try disk.remove(unfinished)
+  }
+
   private func parent(_ path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
-  }
-
-  private func removeTree(_ path: String) throws {
-    guard let status = try disk.status(path) else { return }
-    if status.isDirectory { for name in try disk.list(path) { try removeTree("\(path)/\(name)") } }
-    try disk.remove(path)
   }
 }
