@@ -40,7 +40,7 @@ extension Log {
     let isUsed = shared.withLock { $0.failure == nil && $0.index.head.state.last.slot > $0.segments[0].before.slot }
     guard isUsed else { return }
     let current = sequence.load(ordering: .acquiring)
-    if files.preparedRoomBytes == 0 {
+    if files.preparedRoomBytes == 0, isNextDue.load(ordering: .acquiring) {
       do throws(LogError) { try files.prepare(need: 0, isAhead: true) } catch { return }
     }
     // Segments of full size that were filled since the opening; those that grow up to it are not needed again.

@@ -184,6 +184,7 @@ extension Log {
           before: head.state.last, greatestSlot: .zero))
     }
     self.sequence.store(sequence, ordering: .releasing)
+    isNextDue.store(header.fileSizeBytes >= UInt64(options.segmentSizeBytes), ordering: .releasing)
     wakeMaintenance()
   }
 
@@ -193,7 +194,12 @@ extension Log {
     let left = Int(writer.header.fileSizeBytes - writer.offset)
     let prepared = files.preparedRoomBytes
     room.store(max(left, prepared), ordering: .releasing)
-    if prepared == 0 { wakeMaintenance() }
+    guard prepared == 0 else { return }
+    // A log that grows gets its next segment, twice as large, when it will soon need it.
+    let isDue =
+      writer.header.fileSizeBytes >= UInt64(options.segmentSizeBytes) || writer.offset > writer.header.fileSizeBytes / 2
+    isNextDue.store(isDue, ordering: .releasing)
+    if isDue { wakeMaintenance() }
   }
 
   /// Whether frames of `sizeBytes` altogether (each padded) can be written without asking the file system for space.

@@ -54,6 +54,8 @@ package final class Log: Sendable {
   let shared: Mutex<Shared>
   /// Bytes that frames can take for certain, were they written one after the other.
   let room: Atomic<Int>
+  /// The next segment is to be prepared: this one is half full, or of full size.
+  let isNextDue = Atomic(false)
   let framesSize = Atomic<UInt64>(0)
   /// How long durable writes of frames took.
   package let writeTimes = DurationHistogram()

@@ -61,13 +61,14 @@ final class SegmentFiles: Sendable {
     if !mutations.contains(.skipsDirectorySync) { try disk.syncDirectory(directory) }
   }
 
-  /// What a segment with this number should measure: 1, 4, 16, then 64 MiB with the default options, so that a small
-  /// database stays small and a busy one changes segments rarely.
+  /// What a segment with this number should measure: 1, 2, 4 … 64 MiB with the default options, so that a small database
+  /// stays small, a busy one changes segments rarely, and what is filled ahead is never much more than what was written
+  /// (docs/decisions/0140-segments-double.md).
   func plannedSizeBytes(_ sequence: UInt64) -> UInt64 {
     var size = UInt64(options.firstSegmentSizeBytes)
     var step: UInt64 = 1
     while step < sequence && size < UInt64(options.segmentSizeBytes) {
-      size *= 4
+      size *= 2
       step += 1
     }
     return min(size, UInt64(options.segmentSizeBytes))

@@ -1,4 +1,12 @@
 // What a node knows of the others, and the heartbeats by which it knows it.
+//
+//   leader     every `heartbeat`: to everybody
+//   follower   answers; with every second answer goes its own heartbeat, to everybody. So what it says travels and wakes
+//              others together with the answer, and its own clock has nothing to do while a leader speaks.
+//   others     (no leader speaks, campaigning) every `heartbeat`
+//
+// A round trip between two followers is thus at most four intervals old while a leader speaks, and at most two when an
+// election is due: a follower that hears nothing for two and a half speaks by itself.
 
 /// How far a leader has brought a follower.
 enum Progress: Sendable {
@@ -147,7 +155,9 @@ extension Replica {
 
   /// Sends a heartbeat to every member. A leader begins a round with it.
   mutating func beat(_ actions: inout Actions) {
-    nextHeartbeat = now + settings.heartbeat
+    let isLed = role == .follower && leader != nil && leader != id && leaderHeard + settings.heartbeat * 2 > now
+    nextHeartbeat = now + (isLed ? settings.heartbeat * 5 / 2 : settings.heartbeat)
+    lastHeartbeat = now
     guard isAcceptor || configuration.learners.contains(id) else {
       // Removed, or not yet admitted: say so to the acceptors, who answer with what is missing here.
       for peer in peers where peer.isAcceptor { send(.heartbeat(heartbeat(for: peer)), to: peer.id, &actions) }
@@ -219,6 +229,7 @@ extension Replica {
       freshSlot = beat.chosen.slot
     }
     learnChosen(beat.chosen, leaderBallot: beat.ballot, from: node, &actions)
+    if role == .follower, lastHeartbeat + settings.heartbeat * 3 / 2 <= now { self.beat(&actions) }
   }
 
   mutating func noteRound(_ ballot: Ballot) {

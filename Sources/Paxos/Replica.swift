@@ -91,6 +91,7 @@ package struct Replica: Sendable {
   let started: Ticks
   var random: UInt64
   var nextHeartbeat: Ticks
+  var lastHeartbeat: Ticks = 0
   var electionDeadline: Ticks
 
   // Follower
@@ -344,14 +345,14 @@ package struct Replica: Sendable {
   /// When `tick` has something to do again, as far as that is known: at once (`now`) where something is under way that is
   /// watched tick by tick, otherwise when a heartbeat or a campaign is due. So an idle node sleeps from heartbeat to heartbeat.
   package func nextTick(now: Ticks) -> Ticks {
-    guard damaged.isEmpty, completedSequence == sequence, !configuration.isWitness(id), fetchPending == nil else {
-      return now
-    }
+    guard damaged.isEmpty, completedSequence == sequence, fetchPending == nil else { return now }
     switch role {
     case .candidate, .asking: return now
     case .follower: return min(nextHeartbeat, electionDeadline)
     case .leader:
-      let isQuiet = transfer == nil && chosen == log.last && pendingStop == nil && buildPending == nil
+      let isQuiet =
+        transfer == nil && chosen == log.last && pendingStop == nil && buildPending == nil
+        && !configuration.isWitness(id)
       // A peer that cannot be reached is asked again now and then, and that may wait for the heartbeat.
       return isQuiet ? nextHeartbeat : now
     }

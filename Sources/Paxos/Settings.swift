@@ -2,8 +2,8 @@
 
 /// How a replica behaves in time, and how much it lets itself owe.
 package struct Settings: Sendable, Hashable {
-  /// Every node to every node.
-  package var heartbeat: Ticks = 50_000
+  /// A leader to every node, and any node that hears no leader. Whoever does says more than its answer at every second one.
+  package var heartbeat: Ticks = 100_000
   /// Without word of a leader for so long, a node may campaign; a leader without its quorum for so long steps down.
   package var election: Ticks = 400_000
   /// Added at random, so that two seldom campaign at once.
@@ -37,7 +37,7 @@ package struct Settings: Sendable, Hashable {
   /// Records kept behind a checkpoint for peers that lag.
   package var retainedEntries: UInt64 = 65_536
   /// Heartbeats in a row that a joining node must be near the head before it may vote.
-  package var caughtUpRounds = 10
+  package var caughtUpRounds = 5
   /// How near is near.
   package var caughtUpEntries: UInt64 = 64
   /// Reads waiting for a round; beyond, they are refused as `busy`.

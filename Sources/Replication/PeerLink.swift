@@ -203,7 +203,7 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
   /// Gives a silent stream up.
   private func watch(_ connection: StreamConnection) {
     let limit = network.options.silenceNanoseconds
-    connection.schedule(afterNanoseconds: limit / 4) { [weak self] in
+    connection.schedule(afterNanoseconds: PeerNetwork.rest(of: limit / 4)) { [weak self] in
       guard let self, !connection.isClosed else { return }
       if LinuxClock().bootNanoseconds &- self.lastHeard > limit { return connection.abort() }
       self.watch(connection)
@@ -222,6 +222,7 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
   }
 
   private func answered(_ hello: ReceivedHello, _ connection: StreamConnection) {
+    EventLoop.mayRunLong()
     guard network.heard(hello, through: self) else {
       isUseless = true
       return connection.close()

@@ -64,9 +64,10 @@ package final class PeerNetwork: PeerTransport {
   ) throws(NetworkError) {
     self.options = options
     // A disk that stalls while this loop's thread writes costs the loop a slice and a half, well below what a heartbeat may be
-    // late; and heartbeats would keep a monitor of short slices awake for ever.
+    // late. Heartbeats would keep a monitor awake for ever, so it watches only what says that it may take long.
     group = try EventLoopGroup(
-      EventLoopGroup.Options(loops: 1, maximumThreads: 8, timeSliceNanoseconds: 100_000_000))
+      EventLoopGroup.Options(
+        loops: 1, maximumThreads: 8, timeSliceNanoseconds: 100_000_000, watchesOnRequest: true))
     loop = group.next()
     state = Mutex(State(hello: hello))
     self.log = log
@@ -241,6 +242,9 @@ package final class PeerNetwork: PeerTransport {
   }
 
   func endTurn() { state.withLock { $0.receiver }?.endTurn() }
+
+  /// How long it is to the next multiple of `period` on the clock: all timers of one period go off together, in one wake.
+  static func rest(of period: UInt64) -> UInt64 { period - LinuxClock().bootNanoseconds % period }
 }
 
 /// A stream that a peer opened: it sends, we listen.
@@ -254,7 +258,7 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
   private var isSecure: Bool
   /// Messages were passed on in this turn.
   private var hasMessages = false
-  static let pulseNanoseconds: UInt64 = 400_000_000
+  static let pulseNanoseconds: UInt64 = 500_000_000
 
   init(_ network: PeerNetwork, _ connection: StreamConnection) {
     self.network = network
@@ -291,6 +295,7 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
   private func take(_ frame: PeerFrameParser.Frame) {
     switch frame {
     case .hello(let hello):
+      EventLoop.mayRunLong()
       guard network.heard(hello, through: nil) else { return connection.close() }
       let isFirst = node == nil
       node = hello.node
@@ -311,6 +316,6 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
   private func pulse() {
     guard !connection.isClosed else { return }
     connection.send(PeerFrameHeader.frame(.pulse, head: [], recordsSizeBytes: 0))
-    connection.schedule(afterNanoseconds: Self.pulseNanoseconds) { [weak self] in self?.pulse() }
+    connection.schedule(afterNanoseconds: PeerNetwork.rest(of: Self.pulseNanoseconds)) { [weak self] in self?.pulse() }
   }
 }

@@ -223,6 +223,8 @@ extension ReplicatedLog {
     isElected.store(core.leadership != nil, ordering: .releasing)
     standingWord.increment()
     standingWord.wake()
+    clockWord.increment()
+    clockWord.wake()
   }
 
   private func resign(_ core: inout Core) {

@@ -12,7 +12,10 @@ extension ReplicatedLog {
   func diskLoop() {
     while true {
       let seen = diskWord.load()
-      let outcome = writing.withLock { frame in writeWaiting(frame, atMost: .max) }
+      // Where nothing waits this came to look after the seal, and need not wait for whoever writes.
+      let outcome =
+        isDiskBusy.load(ordering: .acquiring)
+        ? writing.withLock { frame in writeWaiting(frame, atMost: .max) } : .nothing
       switch outcome {
       case .wrote:
         if isDeliveryDue { isDiskBusy.load(ordering: .acquiring) ? wakeDelivery() : deliverHere() }
@@ -254,6 +257,8 @@ extension ReplicatedLog {
 
   func clockLoop() {
     while !isStopping.load(ordering: .acquiring) {
+      // A change of role, leader or members wakes this thread: another time may be the next.
+      let seen = clockWord.load()
       let next = enter { core -> Ticks in
         core.replica.tick(now: self.now, into: &core.front)
         self.tellSafeVersion(&core)
@@ -261,10 +266,10 @@ extension ReplicatedLog {
       }
       expireUndecided()
       considerDigest()
-      // What begins meanwhile is watched from the next tick on: no more than a heartbeat late.
+      // What else begins meanwhile is watched from the next tick on: no more than two heartbeats late.
       let now = now
       let pause = max(options.tickNanoseconds, next > now ? (next - now) * 1000 : 0)
-      clockWord.wait(while: clockWord.load(), timeoutNanoseconds: pause)
+      clockWord.wait(while: seen, timeoutNanoseconds: pause)
     }
   }
 

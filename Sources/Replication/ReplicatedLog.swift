@@ -10,10 +10,10 @@
 // from it by itself, as long as that is little: a follower writes and answers, the leader applies and wakes the session. So
 // a commit of an idle cluster wakes one thread on a follower, and on the leader the disk's, the network's and the session's.
 //
-// Threads: disk (writes persists in their order, several at once where they wait), delivery (applies), clock (a tick every
-// 10 ms: heartbeats do not depend on disk or queries), service (what reads the log for peers, truncates, saves), and two
-// that wait until a checkpoint is to be sent (ReplicatedLog+Sending.swift) or received (+Receiving, +Installing), and one
-// that reads what is compared between nodes (+Digests).
+// Threads: disk (writes persists in their order, several at once where they wait), delivery (applies), clock (heartbeats,
+// which do not depend on disk or queries, and a tick every 10 ms where something is under way), service (what reads the log
+// for peers, truncates, saves), and two that wait until a checkpoint is to be sent (ReplicatedLog+Sending.swift) or received
+// (+Receiving, +Installing), and one that reads what is compared between nodes (+Digests).
 //
 // Locks: `writing`, `delivering` → `core` → sequencer's latch, `commits`; sequencer's latch → `commits`. `writing` is held
 // across a write, `delivering` while records are applied; a thread of the network only tries them. Callbacks of commits run
@@ -538,6 +538,8 @@ extension ReplicatedLog: PeerReceiver {
   }
 
   package func endTurn() {
+    guard isDiskBusy.load(ordering: .acquiring) || isDeliveryDue else { return }
+    EventLoop.mayRunLong()
     if isDiskBusy.load(ordering: .acquiring) { writeHere() }
     if isDeliveryDue { deliverHere() }
   }

@@ -140,6 +140,10 @@ package final class EventLoop: @unchecked Sendable {
     thread.afterwards.append(body)
   }
 
+  /// Says that the handler that the calling thread runs may take long from here on, in a group whose monitor watches only
+  /// such handlers. Costs a load and a store where the monitor is awake. On other threads nothing.
+  package static func mayRunLong() { LoopThread.current?.loop?.monitor.request() }
+
   /// Runs `body` on the loop when `nanoseconds` have passed, counting time that the machine was suspended. A timer is late
   /// by as much as the loop's handlers take, at most a time slice each.
   @discardableResult

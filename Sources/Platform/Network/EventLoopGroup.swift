@@ -15,11 +15,17 @@ package final class EventLoopGroup: Sendable {
     package var maximumThreads: Int
     /// A handler that runs longer than this, in nanoseconds, loses its loop.
     package var timeSliceNanoseconds: UInt64
+    /// Only handlers that call `EventLoop.mayRunLong` lose it: then the monitor sleeps beside loops that are woken again and
+    /// again, but never for long.
+    package var watchesOnRequest: Bool
 
-    package init(loops: Int, maximumThreads: Int = 4096, timeSliceNanoseconds: UInt64 = 2_000_000) {
+    package init(
+      loops: Int, maximumThreads: Int = 4096, timeSliceNanoseconds: UInt64 = 2_000_000, watchesOnRequest: Bool = false
+    ) {
       self.loops = loops
       self.maximumThreads = maximumThreads
       self.timeSliceNanoseconds = timeSliceNanoseconds
+      self.watchesOnRequest = watchesOnRequest
     }
   }
 
@@ -43,7 +49,8 @@ package final class EventLoopGroup: Sendable {
     precondition(options.loops > 0 && options.maximumThreads >= options.loops)
     count = options.loops
     maximumThreads = options.maximumThreads
-    monitor = LoopMonitor(timeSliceNanoseconds: options.timeSliceNanoseconds)
+    monitor = LoopMonitor(
+      timeSliceNanoseconds: options.timeSliceNanoseconds, watchesOnRequest: options.watchesOnRequest)
     var made: [EventLoop] = []
     for index in 0..<options.loops { made.append(try EventLoop(group: self, index: index)) }
     loopList.withLock { $0 = made }

@@ -14,6 +14,9 @@ internal import Synchronization
 /// ```
 ///
 /// Both pairs are sequentially consistent, so at least one of them sees the other.
+///
+/// A group may have it watch on request only (`EventLoop.mayRunLong`): then it is the request that keeps it awake, or wakes
+/// it, instead of the turner, by the same pair.
 @safe
 final class LoopMonitor: Sendable {
   private var tickNanoseconds: UInt64 { max(1_000_000, timeSliceNanoseconds / 2) }
@@ -22,12 +25,17 @@ final class LoopMonitor: Sendable {
   private static var quietTicks: Int { 32 }
 
   private let timeSliceNanoseconds: UInt64
+  private let watchesOnRequest: Bool
+  private let isRequested = Atomic(false)
   private let isAsleep = Atomic(false)
   private let isStopping = Atomic(false)
   private let signal = FutexWord(0)
   private let ended = FutexWord(0)
 
-  init(timeSliceNanoseconds: UInt64) { self.timeSliceNanoseconds = timeSliceNanoseconds }
+  init(timeSliceNanoseconds: UInt64, watchesOnRequest: Bool) {
+    self.timeSliceNanoseconds = timeSliceNanoseconds
+    self.watchesOnRequest = watchesOnRequest
+  }
 
   private final class Start: Sendable {
     let monitor: LoopMonitor
@@ -64,8 +72,15 @@ final class LoopMonitor: Sendable {
   /// A loop has something to do.
   @inline(__always)
   func note() {
-    guard isAsleep.load(ordering: .sequentiallyConsistent) else { return }
+    guard !watchesOnRequest, isAsleep.load(ordering: .sequentiallyConsistent) else { return }
     rouse()
+  }
+
+  /// A handler may run long from here on.
+  func request() {
+    guard watchesOnRequest else { return }
+    isRequested.store(true, ordering: .sequentiallyConsistent)
+    if isAsleep.load(ordering: .sequentiallyConsistent) { rouse() }
   }
 
   private func rouse() {
@@ -80,12 +95,12 @@ final class LoopMonitor: Sendable {
     var quiet = 0
     var busy = 0
     while !isStopping.load(ordering: .acquiring) {
-      var isBusy = false
+      var isBusy = isRequested.exchange(false, ordering: .sequentiallyConsistent)
       let now = synod_boot_nanoseconds()
       for (index, loop) in loops.enumerated() {
         let word = loop.currentWord
         if word != seen[index] {
-          isBusy = true
+          isBusy = isBusy || !watchesOnRequest
           seen[index] = word
           since[index] = now
         } else if word & 1 == 1 {
@@ -101,7 +116,9 @@ final class LoopMonitor: Sendable {
         continue
       }
       isAsleep.store(true, ordering: .sequentiallyConsistent)
-      if loops.allSatisfy({ $0.isPolling.load(ordering: .sequentiallyConsistent) }) {
+      if !isRequested.load(ordering: .sequentiallyConsistent),
+        loops.allSatisfy({ $0.isPolling.load(ordering: .sequentiallyConsistent) })
+      {
         while isAsleep.load(ordering: .acquiring), !isStopping.load(ordering: .acquiring) {
           signal.wait(while: before)
           if signal.load() != before { break }

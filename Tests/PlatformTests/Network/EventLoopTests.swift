@@ -119,6 +119,30 @@ import Testing
     }
   }
 
+  /// A monitor that sleeps beside a busy loop is woken by a handler that says that it may take long.
+  @Test func aMonitorThatSleepsIsAskedToWatch() throws {
+    try withGroup(loops: 1, watchesOnRequest: true) { group in
+      let loop = group.next()
+      let gate = Tally()
+      let done = Tally()
+      for round in 1...5 {
+        // It falls asleep after 32 ticks of a millisecond without a request, though the loop has something to do in each.
+        for _ in 0..<60 {
+          let turn = Tally()
+          loop.schedule(afterNanoseconds: 1_000_000) { turn.add() }
+          turn.wait(for: 1)
+        }
+        loop.execute {
+          EventLoop.mayRunLong()
+          gate.wait(for: round)
+          done.add()
+        }
+        loop.execute { gate.add() }
+        done.wait(for: round)
+      }
+    }
+  }
+
   @Test func blockedHandlersNest() throws {
     // Each waits for the next one on the same loop.
     try withGroup(loops: 1) { group in

@@ -79,10 +79,12 @@ func loopback() -> SocketAddress { try! SocketAddress(literal: "127.0.0.1", port
 
 /// Runs a test with a group, and shuts it down.
 func withGroup<T>(
-  loops: Int = 2, maximumThreads: Int = 64, slice: UInt64 = 2_000_000, _ body: (EventLoopGroup) throws -> T
+  loops: Int = 2, maximumThreads: Int = 64, slice: UInt64 = 2_000_000, watchesOnRequest: Bool = false,
+  _ body: (EventLoopGroup) throws -> T
 ) throws -> T {
   let group = try EventLoopGroup(
-    .init(loops: loops, maximumThreads: maximumThreads, timeSliceNanoseconds: slice))
+    .init(
+      loops: loops, maximumThreads: maximumThreads, timeSliceNanoseconds: slice, watchesOnRequest: watchesOnRequest))
   defer { group.shutDown() }
   return try body(group)
 }
