@@ -103,6 +103,7 @@ final class ScriptCluster {
     guard let genesis else { return }
     var settings = Settings()
     settings.electionJitter = 1
+    settings.heartbeat = 50_000
     settings.caughtUpRounds = 2
     settings.retainedEntries = retained
     // The lowest number campaigns first.

@@ -80,6 +80,7 @@ package struct ModelCheck {
 
   private func makeReplica(_ id: NodeID, _ recovered: Recovered, life: UInt64) -> Replica {
     var settings = Settings()
+    settings.heartbeat = 50_000
     settings.lease = 100_001
     return Replica(
       id: id, cluster: cluster, settings: settings, recovered: recovered, seed: 1, now: Self.now, mutation: mutation)
