@@ -60,7 +60,13 @@ extension ReplicatedLog {
     guard isSmall else { return false }
     writeHere(asLeader: true)
     if isDeliveryDue { deliverHere() }
-    switch group.outcome {
+    let seen = group.word.load()
+    var outcome = group.outcome
+    // A follower's answer is a moment behind this node's own write, and waking this thread for it takes as long.
+    if outcome == nil, EventLoop.spin(forNanoseconds: Self.spinNanoseconds, until: { group.word.load() != seen }) {
+      outcome = group.outcome
+    }
+    switch outcome {
     case .success: return true
     case .failure(let failure): throw failure
     case nil: return false
@@ -68,6 +74,7 @@ extension ReplicatedLog {
   }
 
   private static let inlineTransactions = 2
+  private static let spinNanoseconds: UInt64 = 100_000
 
   private func ask(_ version: Version) -> ReplicatedGroup? {
     let group = commits.withLock { $0.ask(version) }

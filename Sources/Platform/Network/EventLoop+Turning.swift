@@ -73,6 +73,21 @@ extension EventLoop {
     return count
   }
 
+  /// Looks again and again whether something has happened that the handler of the calling thread would otherwise have to be
+  /// woken for, where its loop has had one source's events only and looking has lately helped (`LoopSolo`). At once false
+  /// on any other thread.
+  package static func spin(forNanoseconds limit: UInt64, until isDone: () -> Bool) -> Bool {
+    guard let thread = LoopThread.current, let loop = thread.loop, thread.isAlone, loop.isTurnedByCaller,
+      loop.group.count > 1, thread.waits.maySpin(), !loop.group.isSpinning.exchange(true, ordering: .acquiring)
+    else { return false }
+    defer { loop.group.isSpinning.store(false, ordering: .releasing) }
+    let end = synod_boot_nanoseconds() &+ limit
+    var isFound = isDone()
+    while !isFound, synod_boot_nanoseconds() < end { isFound = isDone() }
+    thread.waits.hasSpun(found: isFound)
+    return isFound
+  }
+
   /// How long the turner may sleep; -1 without end.
   private func nanosecondsToTimer() -> Int64 {
     let earliest = timers.withLock { $0.earliest }
@@ -138,6 +153,7 @@ extension EventLoop {
     if !source.mail.isEmpty { swap(&mail, &source.mail) }
     source.isCheckedOut = true
     solo.note(source.token)
+    thread.isAlone = solo.isAlone
     enter(thread)
     source.turn(all, mail, thread)
     guard leave(thread) else {

@@ -18,8 +18,7 @@ package struct LoopSolo {
 
   private var token: UInt64 = 0
   private var inRow = 0
-  private var credit = 1
-  private var skipped = 0
+  private var credit = SpinCredit()
 
   package init() {}
 
@@ -34,17 +33,29 @@ package struct LoopSolo {
     }
   }
 
+  /// The last turns were one source's.
+  package var isAlone: Bool { inRow >= Self.turns }
+
   /// Whether to spin now; called each time that the loop would sleep.
-  package mutating func maySpin() -> Bool {
-    guard inRow >= Self.turns else { return false }
+  package mutating func maySpin() -> Bool { isAlone && credit.maySpin() }
+
+  package mutating func hasSpun(found: Bool) { credit.hasSpun(found: found) }
+}
+
+/// Rule 3 of `LoopSolo`.
+struct SpinCredit {
+  private var credit = 1
+  private var skipped = 0
+
+  mutating func maySpin() -> Bool {
     if credit > 0 { return true }
     skipped &+= 1
-    guard skipped >= Self.pause else { return false }
+    guard skipped >= LoopSolo.pause else { return false }
     skipped = 0
     return true
   }
 
-  package mutating func hasSpun(found: Bool) {
-    credit = found ? min(credit + 2, Self.mostCredit) : max(credit - 1, 0)
+  mutating func hasSpun(found: Bool) {
+    credit = found ? min(credit + 2, LoopSolo.mostCredit) : max(credit - 1, 0)
   }
 }

@@ -20,6 +20,10 @@ final class LoopThread: @unchecked Sendable {
   var word: UInt64 = 0
   /// The loop belongs to another thread now.
   var isDetached = false
+  /// The handler that runs is one of the only source that the loop has had events of lately.
+  var isAlone = false
+  /// Whether it pays to look for what handlers wait for.
+  var waits = SpinCredit()
   /// What the handler that runs asked to be done behind it, on this thread.
   var afterwards: [@Sendable () -> Void] = []
 

@@ -119,6 +119,30 @@ import Testing
     }
   }
 
+  /// A handler of a loop with one source may look for what it waits for; any other is told at once to wait in another way.
+  @Test func onlyALoopWithOneSourceSpinsForItsHandler() throws {
+    #expect(!EventLoop.spin(forNanoseconds: 1_000_000_000) { true })
+    try withGroup(loops: 2) { group in
+      let listener = try Listener.listen(on: loopback(), group: group) { _ in
+        TestHandler {
+          $0.onReceived = { _, connection in
+            connection.send([EventLoop.spin(forNanoseconds: 1_000_000_000) { true } ? 1 : 0])
+          }
+        }
+      }
+      try withGroup(loops: 1) { clients in
+        let collector = Collector()
+        let connection = try client(listener.address, on: clients.next(), sending: [1], into: collector)
+        for round in 1...100 {
+          collector.wait { $0.count >= round }
+          connection.loop.execute { connection.send([1]) }
+        }
+        #expect(collector.bytes.first == 0)
+        #expect(collector.bytes.contains(1))
+      }
+    }
+  }
+
   /// A monitor that sleeps beside a busy loop is woken by a handler that says that it may take long.
   @Test func aMonitorThatSleepsIsAskedToWatch() throws {
     try withGroup(loops: 1, watchesOnRequest: true) { group in
