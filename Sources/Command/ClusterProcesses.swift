@@ -189,6 +189,9 @@ final class ClusterProcesses: @unchecked Sendable {
   }
 }
 
+/// Prints a line of progress: seen when it is made, also where the output is a file.
+func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+
 /// One HTTP request, by hand: nothing that blocks for long.
 enum HTTPQuestion {
   static func ask(port: UInt16, path: String) -> (status: Int, body: String)? {

@@ -111,6 +111,7 @@ struct ClusterTorture: ParsableCommand {
       return thread
     }
     var failovers: [Double] = []
+    var returns: [Double] = []
     for round in 1...max(1, kills) {
       usleep(UInt32(pause) * 1000)
       guard let leader = cluster.awaitLeader(seconds: 30) else { throw CommandFailure("no leader in round \(round)") }
@@ -121,24 +122,27 @@ struct ClusterTorture: ParsableCommand {
         throw CommandFailure("no commit in 30 s after kill \(round): \(directory)")
       }
       failovers.append(first.timeIntervalSince(start) * 1000)
+      let started = Date()
       try cluster.start(leader.index)
       guard cluster.awaitReady(leader.index, seconds: 60) else {
         throw CommandFailure("node \(leader.index) did not come back after kill \(round): \(directory)")
       }
-      if round % 10 == 0 || round == kills {
-        print(
-          "\(round) kills, \(shared.acknowledgedCount) commits acknowledged; last failover \(Int(failovers.last ?? 0)) ms"
-        )
-      }
+      returns.append(Date().timeIntervalSince(started) * 1000)
+      say(
+        "kill \(round): first new commit after \(Int(failovers.last ?? 0)) ms, back after \(Int(returns.last ?? 0)) ms; "
+          + "\(shared.acknowledgedCount) commits acknowledged")
     }
     shared.stop()
     for thread in threads { while !thread.isFinished { usleep(2_000) } }
     try check(cluster, shared)
-    let sorted = failovers.sorted()
+    say("failover (kill to first new commit): \(Self.quantiles(failovers))")
+    say("return (start to up to date): \(Self.quantiles(returns))")
+  }
+
+  private static func quantiles(_ milliseconds: [Double]) -> String {
+    let sorted = milliseconds.sorted()
     func quantile(_ q: Double) -> Int { Int(sorted[min(sorted.count - 1, Int(Double(sorted.count) * q))]) }
-    print(
-      "failover (kill to first new commit): p50 \(quantile(0.5)) ms, p99 \(quantile(0.99)) ms, max \(Int(sorted.last ?? 0)) ms"
-    )
+    return "p50 \(quantile(0.5)) ms, p99 \(quantile(0.99)) ms, max \(Int(sorted.last ?? 0)) ms"
   }
 
   private func runNemesis() throws {
@@ -222,14 +226,14 @@ struct ClusterTorture: ParsableCommand {
       }
     }
     let rows = found.reduce(0) { $0 + $1.count }
-    print(
+    say(
       "\(rows) rows; acknowledged \(shared.acknowledgedCount), refused \(shared.number(.refused)), "
         + "unknown \(shared.number(.unknown)); states \(shared.states)")
     if !lost.isEmpty { throw CommandFailure("LOST \(lost.count) acknowledged commits: \(lost.prefix(20))") }
     if !wrong.isEmpty { throw CommandFailure("\(wrong.count) commits were refused and are there: \(wrong.prefix(20))") }
     if sum != rows { throw CommandFailure("the counters say \(sum), and there are \(rows) rows: a lost update") }
     try compare(cluster, rows)
-    print("no acknowledged commit lost, no wrong outcome, no lost update; all nodes agree")
+    say("no acknowledged commit lost, no wrong outcome, no lost update; all nodes agree")
   }
 
   /// Every node's own state, once it has caught up.

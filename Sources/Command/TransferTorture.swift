@@ -82,12 +82,12 @@ struct TransferTorture: ParsableCommand {
     try check(cluster, record)
     let sorted = pauses.sorted()
     let (committed, failures) = record.result
-    print(
+    say(
       """
       \(transfers) transfers, \(committed) transactions, \(failures.count) failed; pause p50 \
       \(Self.round(sorted[sorted.count / 2])) ms, max \(Self.round(sorted[sorted.count - 1])) ms
       """)
-    for failure in failures.prefix(10) { print("  \(failure)") }
+    for failure in failures.prefix(10) { say("  \(failure)") }
     if !failures.isEmpty { throw ExitCode(1) }
   }
 

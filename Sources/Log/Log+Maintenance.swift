@@ -92,6 +92,16 @@ extension Log {
   /// The bytes of all frames written since the log was opened, padding included.
   package var framesSizeBytes: UInt64 { framesSize.load(ordering: .relaxed) }
 
+  /// How far into the log a slot is, in bytes from a place that stays while the log is open: where its record lies, for one
+  /// that was there when the log was opened, and otherwise what has been written so far. 0 where that cannot be told.
+  package func reach(of slot: Slot) -> UInt64 {
+    guard slot <= opened.last else { return opened.sizeBytes + framesSizeBytes }
+    return shared.withLock { shared in
+      guard let place = shared.index.place(of: slot), let start = opened.starts[place.segment] else { return 0 }
+      return start + place.offset
+    }
+  }
+
   /// The number of segments, and the bytes that they take, without spares.
   package var segmentSizes: (count: Int, sizeBytes: UInt64) {
     shared.withLock { ($0.segments.count, $0.segments.reduce(0) { $0 + $1.fileSizeBytes }) }

@@ -39,6 +39,8 @@ package final class Log: Sendable {
     var randomness: any RandomNumberGenerator & Sendable
     /// What was found damaged when the log was opened, and reported instead of refused.
     var damage: [LogDamage] = []
+    /// What recovery noted of the records, until it is asked for.
+    var notes: [RecordNote] = []
     var failure: LogError?
   }
 
@@ -57,6 +59,8 @@ package final class Log: Sendable {
   /// The next segment is to be prepared: this one is half full, or of full size.
   let isNextDue = Atomic(false)
   let framesSize = Atomic<UInt64>(0)
+  /// What was there when the log was opened: its last slot, its size, and where in it each segment begins.
+  let opened: (last: Slot, sizeBytes: UInt64, starts: [UInt64: UInt64])
   /// How long durable writes of frames took.
   package let writeTimes = DurationHistogram()
   let openedAtSequence: UInt64
@@ -76,12 +80,25 @@ package final class Log: Sendable {
     self.mutations = mutations
     self.lock = lock
     openedAtSequence = writer.header.sequence
+    opened = Self.measure(shared, writer)
     sequence = Atomic(writer.header.sequence)
     room = Atomic(0)
     superblockFile = Mutex(superblock)
     self.writer = Mutex(writer)
     self.shared = Mutex(shared)
     maintenance = Mutex(nil)
+  }
+
+  private static func measure(
+    _ shared: borrowing Shared, _ writer: borrowing Writer
+  ) -> (last: Slot, sizeBytes: UInt64, starts: [UInt64: UInt64]) {
+    var size: UInt64 = 0
+    var starts: [UInt64: UInt64] = [:]
+    for segment in shared.segments {
+      starts[segment.sequence] = size
+      size += segment.sequence == writer.header.sequence ? writer.offset : segment.fileSizeBytes
+    }
+    return (shared.index.head.state.last.slot, size, starts)
   }
 
   // MARK: Opening and closing
@@ -191,7 +208,8 @@ package final class Log: Sendable {
         previousChecksum: log.previousChecksum, isSealed: log.isSealed,
         control: FrameBuffer(capacitySizeBytes: logBlockSizeBytes),
         block: AlignedBuffer(sizeBytes: SegmentHeader.sizeBytes)),
-      Shared(index: log.index, segments: log.segments, randomness: source, damage: log.damage))
+      Shared(
+        index: log.index, segments: log.segments, randomness: source, damage: log.damage, notes: log.notes))
     if log.index.head.pendingSync != nil && !mutations.contains(.skipsSyncAbort) { try result.write(.syncAbort) }
     try result.settleDamage(log)
     return result
@@ -288,6 +306,30 @@ package final class Log: Sendable {
   package func markDamaged(_ slot: Slot) { shared.withLock { $0.index.markDamaged(slot) } }
 
   package var superblock: Superblock { superblockFile.withLock { $0.current } }
+
+  /// Reads the superblock's four copies and writes them anew where one is not what was written.
+  ///
+  /// - Returns: what was wrong; nil if nothing was.
+  package func mendSuperblock() throws(LogError) -> String? {
+    try checkUsable()
+    let path = directory + "/" + Superblock.fileName
+    let result: Result<String?, LogError> = superblockFile.withLock { file in
+      do throws(LogError) {
+        // What cannot be read cannot be right either.
+        let copies = (try? Superblock.readCopies(path, disk: disk)) ?? []
+        let wrong = (0..<Superblock.copyCount).filter { copies.count <= $0 || copies[$0] != .valid(file.current) }
+        guard let first = wrong.first else { return .success(nil) }
+        try onDisk { () throws(DiskError) in try file.update(file.current) }
+        var reason = "it was of another update"
+        if copies.count > first, case .invalid(let found, _, _) = copies[first] { reason = found }
+        return .success("\(path): \(wrong.count) of \(Superblock.copyCount) copies were not as written (\(reason))")
+      } catch { return .failure(error) }
+    }
+    do throws(LogError) { return try result.get() } catch {
+      if case .disk(let cause) = error { throw poison(cause) }
+      throw error
+    }
+  }
 
   /// Changes the superblock, durably. Identities cannot change.
   package func updateSuperblock(_ body: (inout Superblock) -> Void) throws(LogError) {

@@ -14,6 +14,9 @@ package struct LogOptions: Sendable {
   package var background = true
   /// Whether to make the database where there is none.
   package var creates = true
+  /// Whether opening notes what each record's header says, for `Log.takeRecordNotes`: otherwise a replica would have to read the
+  /// whole log a second time.
+  package var notesRecords = false
   /// Identities of a new database.
   package var newCluster: Hash128?
   package var newNode: UInt64 = 1

@@ -28,6 +28,8 @@ struct RecoveredLog {
   var remains: Range<UInt64>?
   /// Why the last segment's frames end where they do.
   var ending = Ending()
+  /// What the records' headers said, those that others replaced included (`LogOptions.notesRecords`).
+  var notes: [RecordNote] = []
   /// What is damaged, where that is reported instead of refused.
   var damage: [LogDamage] = []
   /// Frames are missing before the one that comes next.
@@ -194,6 +196,9 @@ struct LogRecovery {
         if case .control(.seal, _) = item { log.isSealed = true }
         if case .record(let header, _, _) = item {
           log.segments[segment].greatestSlot = max(log.segments[segment].greatestSlot, header.slot)
+        }
+        if files.options.notesRecords, case .record(let header, let chain, _) = item {
+          log.notes.append(RecordNote(slot: header.slot, chain: chain, origin: header.origin, type: header.type))
         }
         do throws(LogInconsistency) {
           try log.index.apply(item, segment: log.header.sequence, offset: log.end)

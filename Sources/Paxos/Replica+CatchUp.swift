@@ -37,6 +37,7 @@ extension Replica {
   mutating func startFetch(from node: NodeID, _ actions: inout Actions) {
     guard let chain = log.chain(at: chosen) else { return }
     fetchPending = (node, now)
+    fetchMore = nil
     let previous = ChainPoint(slot: chosen, chain: chain)
     send(.fetch(Fetch(purpose: .learn, previous: previous, ballot: promised, end: previous)), to: node, &actions)
   }
@@ -136,8 +137,39 @@ extension Replica {
       electionDeadline = now + electionTimeout()
       startAdoption(i, &actions)
     } else if reply.chosen > chosen, fetchPending == nil {
-      startFetch(from: node, &actions)
+      pace(reply.chosen, records)
+      fetchMore = node
+      fetchMoreIfDue(&actions)
     }
+  }
+
+  /// Sets when the next records are to be asked for.
+  ///
+  /// While others commit, no more comes in a second than `catchUpBytesPerSecond`, so that those who commit do not find disks
+  /// and processors taken; but twice as much as they add, and as much as it takes to be there in half a minute. While nobody
+  /// commits, be it that they wait for this node, nothing is held back.
+  private mutating func pace(_ head: SlotNumber, _ records: [Entry]) {
+    var bytes: UInt64 = 0
+    for record in records { bytes += UInt64(record.sizeBytes) }
+    let each = bytes / UInt64(max(1, records.count)) + 1
+    fetchPace.note(head, each, now)
+    guard now < fetchPace.movedAt + settings.election else {
+      fetchPace.notBefore = now
+      return
+    }
+    let left = min(head - chosen, 1 << 30) * each
+    let rate = max(settings.catchUpBytesPerSecond, 2 * fetchPace.added + left / 30)
+    fetchPace.notBefore = max(fetchPace.notBefore, now) + bytes * 1_000_000 / max(1, rate)
+  }
+
+  /// Asks for what comes next, when it is time and the disk has nearly all that came.
+  mutating func fetchMoreIfDue(_ actions: inout Actions) {
+    guard let node = fetchMore, fetchPending == nil, sequence - completedSequence <= 4 else { return }
+    guard role != .leader, installing == nil, !diskFailed else {
+      fetchMore = nil
+      return
+    }
+    if now >= fetchPace.notBefore { startFetch(from: node, &actions) }
   }
 
   /// Like `divergence`, for records that are chosen: nothing after their end need go. Damaged records count as equal if a
@@ -231,7 +263,12 @@ extension Replica {
     advance(to: time)
     guard point.slot > checkpointPoint.slot, point.slot <= chosen else { return }
     checkpointPoint = point
-    truncate(through: point.slot - min(point.slot, settings.retainedEntries), &actions)
+    truncate(through: farEnough(behind: point.slot), &actions)
+  }
+
+  /// What may go of a log that is not needed through `slot`.
+  private func farEnough(behind slot: SlotNumber) -> SlotNumber {
+    max(slot - min(slot, settings.retainedEntries), min(slot, nearEnd))
   }
 
   mutating func truncate(through wanted: SlotNumber, _ actions: inout Actions) {
@@ -255,7 +292,7 @@ extension Replica {
     }
     guard best > checkpointPoint.slot, best <= chosen, let chain = log.chain(at: best) else { return }
     checkpointPoint = ChainPoint(slot: best, chain: chain)
-    truncate(through: best - min(best, settings.retainedEntries), &actions)
+    truncate(through: farEnough(behind: best), &actions)
   }
 
   // MARK: Repair

@@ -97,8 +97,8 @@ extension Replica {
   mutating func stream(_ i: Int, _ actions: inout Actions) {
     while peers[i].next <= log.last {
       let next = peers[i].next
-      guard let previous = log.chain(at: next - 1) else {
-        // Further back than is remembered: let it learn the chosen part, then compare logs again.
+      guard next + settings.laggingEntries > chosen, let previous = log.chain(at: next - 1) else {
+        // Far behind, or further back than is remembered: let it learn the chosen part, then compare logs again.
         peers[i].progress = .probing
         return
       }

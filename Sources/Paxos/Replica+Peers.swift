@@ -18,6 +18,39 @@ enum Progress: Sendable {
   case streaming
 }
 
+/// How fast old records are asked for.
+struct FetchPace: Sendable {
+  var notBefore: Ticks = 0
+  /// When more was last learnt to be chosen; long ago: nobody commits.
+  var movedAt: Ticks = 0
+  /// Bytes a second that are added to the log meanwhile.
+  var added: UInt64 = 0
+  private var head: SlotNumber = 0
+  /// Since when, and from which slot on, `added` is being counted anew.
+  private var since: (slot: SlotNumber, at: Ticks)?
+
+  private static let longest: Ticks = 2_000_000
+  private static let shortest: Ticks = 100_000
+
+  /// An answer told how far the log is chosen; its records had `each` bytes.
+  mutating func note(_ head: SlotNumber, _ each: UInt64, _ now: Ticks) {
+    guard let since, now < since.at + Self.longest, head >= since.slot else {
+      // Another time than the last.
+      (self.since, self.head, added, movedAt) = ((head, now), head, 0, 0)
+      return
+    }
+    if head > self.head {
+      self.head = head
+      movedAt = now
+    }
+    guard now >= since.at + Self.shortest else { return }
+    let bytes = min(min(head - since.slot, 1 << 30) * min(each, 1 << 30), 1 << 40)
+    let rate = bytes * 1_000_000 / (now - since.at)
+    added = added == 0 ? rate : (added * 3 + rate) / 4
+    self.since = (head, now)
+  }
+}
+
 /// Another member.
 struct Peer: Sendable {
   let id: NodeID

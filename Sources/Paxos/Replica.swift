@@ -106,7 +106,12 @@ package struct Replica: Sendable {
   var grantUntil: Ticks
   var lastProgress: Ticks
   var fetchPending: (from: NodeID, at: Ticks)?
+  /// Whom to ask for the next records, when `fetchPace` and the disk allow.
+  var fetchMore: NodeID?
+  var fetchPace = FetchPace()
   var installing: (point: ChainPoint, at: Ticks)?
+  /// The log behind this slot is small: it stays, whatever else may go. Set by the driver, who knows its bytes.
+  package var nearEnd: SlotNumber = 0
   /// As of when, on its own clock, this node knows everything chosen through `freshSlot`.
   var freshAsOf: Ticks = 0
   var freshSlot: SlotNumber = 0
@@ -339,13 +344,14 @@ package struct Replica: Sendable {
     case .follower, .asking: followerTick(&actions)
     }
     repairTick(&actions)
+    fetchMoreIfDue(&actions)
     if configuration.isWitness(id) { truncateAsWitness(&actions) }
   }
 
   /// When `tick` has something to do again, as far as that is known: at once (`now`) where something is under way that is
   /// watched tick by tick, otherwise when a heartbeat or a campaign is due. So an idle node sleeps from heartbeat to heartbeat.
   package func nextTick(now: Ticks) -> Ticks {
-    guard damaged.isEmpty, completedSequence == sequence, fetchPending == nil else { return now }
+    guard damaged.isEmpty, completedSequence == sequence, fetchPending == nil, fetchMore == nil else { return now }
     switch role {
     case .candidate, .asking: return now
     case .follower: return min(nextHeartbeat, electionDeadline)
@@ -375,6 +381,7 @@ package struct Replica: Sendable {
     case .leader: countChosen(&actions)
     case .follower, .asking: break
     }
+    if fetchMore != nil { fetchMoreIfDue(&actions) }
   }
 
   /// The disk refused a write: what it holds is unknown, so this node stops voting and leading until restarted.

@@ -32,6 +32,11 @@ package struct Settings: Sendable, Hashable {
   package var unchosenBytes = 64 << 20
   /// Records per answer to a fetch.
   package var fetchEntries = 512
+  /// How fast a node that is behind takes old records, in bytes a second, while others commit; faster where that would not be
+  /// enough (`pace`).
+  package var catchUpBytesPerSecond: UInt64 = 32 << 20
+  /// A follower so far behind what is chosen is not streamed to: it fetches, at its own pace.
+  package var laggingEntries: UInt64 = 4096
   /// Entries remembered; older ones are served from the driver's log.
   package var indexEntries = 65_536
   /// Records kept behind a checkpoint for peers that lag.

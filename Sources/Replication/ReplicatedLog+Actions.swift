@@ -92,12 +92,7 @@ extension ReplicatedLog {
   private func queue(_ persist: Persist, _ core: inout Core) {
     var records: [StoredRecord] = []
     records.reserveCapacity(persist.entries.count)
-    for entry in core.back.entries[persist.entries] {
-      guard let record = core.incoming.first(where: { $0.slot == entry.slot && Chain($0.chain) == entry.chain }) else {
-        preconditionFailure("an entry to write came with its record")
-      }
-      records.append(record)
-    }
+    for entry in core.back.entries[persist.entries] { records.append(Self.record(of: entry, core.incoming)) }
     switch persist.change {
     case .none: break
     case .append: for record in records { core.cache.append(record) }
@@ -124,6 +119,18 @@ extension ReplicatedLog {
     core.writes.append(PendingWrite(persist: persist, records: records, vows: vows, position: position))
     isDiskBusy.store(true, ordering: .releasing)
     core.due.insert(.writes)
+  }
+
+  /// The record that came with an entry. Those of one message are in the order of their slots: nothing is searched.
+  private static func record(of entry: Entry, _ incoming: [StoredRecord]) -> StoredRecord {
+    if let first = incoming.first, entry.slot >= first.slot, entry.slot - first.slot < UInt64(incoming.count) {
+      let record = incoming[Int(entry.slot - first.slot)]
+      if record.slot == entry.slot, Chain(record.chain) == entry.chain { return record }
+    }
+    guard let record = incoming.first(where: { $0.slot == entry.slot && Chain($0.chain) == entry.chain }) else {
+      preconditionFailure("an entry to write came with its record")
+    }
+    return record
   }
 
   func send(_ vow: VowEnvelope, _ core: inout Core) {
@@ -158,7 +165,7 @@ extension ReplicatedLog {
       records: records)
   }
 
-  static let answerSizeBytes = 4 << 20
+  static let answerSizeBytes = 1 << 20
 
   /// Answers to a fetch may hold fewer records than there are.
   static func mayBeCut(_ notice: NoticeEnvelope) -> Bool {

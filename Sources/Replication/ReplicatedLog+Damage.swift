@@ -48,6 +48,28 @@ extension ReplicatedLog {
     } catch { return error }
   }
 
+  /// Tells an operator.
+  package func note(_ text: String) { options.note(text) }
+
+  /// Looks at what this node keeps beside log and tables, superblock and list of members, and writes it anew where it is not
+  /// what was written: it is all in memory. The ballots are in the superblock, too, so that damage of the frame that first
+  /// noted them takes nothing away.
+  package func mendControlFiles() {
+    do throws(LogError) {
+      if let found = try log.mendSuperblock() { options.note("\(found); it was written anew") }
+    } catch {
+      options.note("the superblock cannot be written: \(error)")
+    }
+    do throws(LogError) {
+      if try Members.read(log.directory, disk: disk)?.node == node { return }
+      options.note("the list of members is missing; it was written anew")
+    } catch {
+      guard error.isDamage else { return }
+      options.note("\(error); it was written anew")
+    }
+    request(.saveMembers)
+  }
+
   /// Reads the whole log, at most so fast, and has repaired what cannot be read; goes on until `isOver`.
   package func verifyLog(sizeBytesPerSecond: UInt64, isOver: () -> Bool, rest: (_ nanoseconds: UInt64) -> Void) {
     var after = log.base.slot

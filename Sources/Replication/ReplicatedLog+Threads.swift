@@ -259,7 +259,10 @@ extension ReplicatedLog {
     while !isStopping.load(ordering: .acquiring) {
       // A change of role, leader or members wakes this thread: another time may be the next.
       let seen = clockWord.load()
+      // A witness has no flush that would tell what its log may lose.
+      let near = options.keepsState ? nil : log.lastSlot(leaving: options.nearLogSizeBytes)
       let next = enter { core -> Ticks in
+        if let near { core.replica.nearEnd = near.rawValue }
         core.replica.tick(now: self.now, into: &core.front)
         self.tellSafeVersion(&core)
         return core.replica.nextTick(now: self.now)

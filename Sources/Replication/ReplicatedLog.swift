@@ -85,6 +85,9 @@ package struct ReplicatedLogOptions: Sendable {
   package var cacheSizeBytes = 64 << 20
   /// The log that is kept for members that lag. Those that need more are sent a checkpoint.
   package var retainedLogSizeBytes: UInt64 = 1 << 30
+  /// The log that is kept though nobody is known to need it, at most: somebody who is started again knows a little less to be
+  /// chosen than it told before.
+  package var nearLogSizeBytes: UInt64 = 64 << 20
   /// The log that is kept beyond that while a checkpoint is being sent, for what comes after it.
   package var transferLogSizeBytes: UInt64 = 8 << 30
   /// How fast checkpoints are sent, and to how many at once.
@@ -383,31 +386,62 @@ package final class ReplicatedLog: Sendable {
           "the log holds slots \(log.base.slot.rawValue + 1) to \(state.last.slot.rawValue) and does not continue "
           + "the point \(base.point.slot) that the list of members names")
     }
-    let reader = try log.reader(after: start, decompresses: false)
-    while let entry = try reader.nextEntry() {
-      guard case .record(let record) = entry else {
-        if case .damaged(let slot, let chain) = entry {
-          found.damaged.append(slot.rawValue)
-          // What it was a peer will tell; its origin and kind are not known.
-          found.entries.append(
-            Entry(
-              slot: slot.rawValue, chain: chain.map { Chain($0) } ?? .zero, origin: .zero, sizeBytes: 0, kind: .command)
-          )
-        }
-        continue
-      }
-      let kind = EntryKind(record.header.type)
-      found.entries.append(
-        Entry(
-          slot: record.header.slot.rawValue, chain: Chain(record.chain), origin: Ballot(record.header.origin),
-          sizeBytes: UInt32(record.header.recordSizeBytes), kind: kind))
-      if kind == .stop, let stored = unsafe try? StoredRecord(copying: record.storedBytes), let next = stored.announced
-      {
-        found.stops.append((slot: stored.slot, configuration: next))
-      }
+    if let summaries = log.takeRecordNotes(after: start) {
+      try take(summaries, log, &found)
+    } else {
+      try readAll(log, after: start, &found)
     }
     found.chosen = min(max(state.chosenHint, applied).rawValue, state.last.slot.rawValue)
     return found
+  }
+
+  /// What opening the log noted of its records.
+  private static func take(_ summaries: [RecordSummary], _ log: Log, _ found: inout Recovered) throws(LogError) {
+    found.entries.reserveCapacity(summaries.count)
+    for summary in summaries {
+      guard let header = summary.header, let chain = summary.chain, !summary.isDamaged else {
+        noteDamaged(summary.slot, summary.chain, &found)
+        continue
+      }
+      let kind = EntryKind(header.type)
+      found.entries.append(
+        Entry(
+          slot: summary.slot.rawValue, chain: Chain(chain), origin: Ballot(header.origin),
+          sizeBytes: UInt32(summary.sizeBytes), kind: kind))
+      guard kind == .stop else { continue }
+      let reader = try log.reader(after: Slot(summary.slot.rawValue - 1), through: summary.slot, decompresses: false)
+      if let record = try reader.nextRecord() { noteStop(record, &found) }
+    }
+  }
+
+  private static func readAll(_ log: Log, after start: Slot, _ found: inout Recovered) throws(LogError) {
+    let reader = try log.reader(after: start, decompresses: false)
+    while let entry = try reader.nextEntry() {
+      switch entry {
+      case .damaged(let slot, let chain): noteDamaged(slot, chain, &found)
+      case .record(let record):
+        let kind = EntryKind(record.header.type)
+        found.entries.append(
+          Entry(
+            slot: record.header.slot.rawValue, chain: Chain(record.chain), origin: Ballot(record.header.origin),
+            sizeBytes: UInt32(record.header.recordSizeBytes), kind: kind))
+        if kind == .stop { noteStop(record, &found) }
+      }
+    }
+  }
+
+  /// What it was a peer will tell; its origin and kind are not known.
+  private static func noteDamaged(_ slot: Slot, _ chain: Hash128?, _ found: inout Recovered) {
+    found.damaged.append(slot.rawValue)
+    found.entries.append(
+      Entry(slot: slot.rawValue, chain: chain.map { Chain($0) } ?? .zero, origin: .zero, sizeBytes: 0, kind: .command))
+  }
+
+  private static func noteStop(_ record: LogRecord, _ found: inout Recovered) {
+    guard let stored = unsafe try? StoredRecord(copying: record.storedBytes), let next = stored.announced else {
+      return
+    }
+    found.stops.append((slot: stored.slot, configuration: next))
   }
 
   // MARK: Looking
@@ -510,6 +544,7 @@ package final class ReplicatedLog: Sendable {
     flushedSlot.store(slot.rawValue, ordering: .releasing)
     let retained = log.lastSlot(leaving: options.retainedLogSizeBytes)
     let bound = log.lastSlot(leaving: options.retainedLogSizeBytes + options.transferLogSizeBytes)
+    let near = log.lastSlot(leaving: options.nearLogSizeBytes)
     let floor = max(transferFloor.load(ordering: .acquiring), bound.rawValue)
     enter { core in
       let lagging = max(core.replica.slowestPeer, retained.rawValue)
@@ -517,6 +552,7 @@ package final class ReplicatedLog: Sendable {
       guard point > 0,
         let chain = core.replica.chain(at: point) ?? self.log.chain(at: Slot(point)).map({ Chain($0) })
       else { return }
+      core.replica.nearEnd = near.rawValue
       core.replica.checkpointed(ChainPoint(slot: point, chain: chain), now: self.now, into: &core.front)
     }
   }

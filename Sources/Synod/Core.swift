@@ -45,7 +45,7 @@ final class Core: Sendable {
       // A flush waits for the log; what is flushed, the log may forget.
       engineOptions.ensureDurable = { slot in try bridge.pipeline?.waitUntilDurable(slot) }
       engineOptions.onFlush = { [log] slot in try? log.truncate(through: slot) }
-      engineOptions.logSizeBytes = { [log] in log.framesSizeBytes }
+      engineOptions.logSizeBytes = { [log] slot in log.reach(of: slot) }
       engine = try Engine.open(path, disk: disk, options: engineOptions)
       try Self.replay(log, into: engine)
       let pipeline = CommitPipeline(
@@ -83,7 +83,7 @@ final class Core: Sendable {
       tuning.engine(&engineOptions)
       engineOptions.ensureDurable = { slot in try bridge.replicated?.waitUntilDurable(slot) }
       engineOptions.onFlush = { slot in bridge.replicated?.flushed(slot) }
-      engineOptions.logSizeBytes = { [log] in log.framesSizeBytes }
+      engineOptions.logSizeBytes = { [log] slot in log.reach(of: slot) }
       engine = try opening.openEngine(engineOptions)
       engine.publish(engine.flushedPosition.version)
       let replicated = try ReplicatedLog(

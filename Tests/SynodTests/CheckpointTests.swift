@@ -17,9 +17,12 @@ import Testing
     cluster.retainedEntries = 4
     cluster.adjust = { _, setup, tuning in
       setup.options.retainedLogSizeBytes = 64 << 10
+      setup.options.nearLogSizeBytes = 64 << 10
       setup.options.transferReserveSizeBytes = 0
       tuning.log.firstSegmentSizeBytes = 32 << 10
       tuning.log.segmentSizeBytes = 64 << 10
+      // Tables are read through soon.
+      tuning.scrubPauseNanoseconds = 200_000_000
     }
     return cluster
   }

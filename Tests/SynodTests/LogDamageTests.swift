@@ -84,6 +84,43 @@ import Testing
     #expect(cluster.databases[victim]?.replication?.transferCounts.repairedRecords == 0)
   }
 
+  /// What a node keeps beside log and tables is in memory: damaged files are written anew, and the next start finds them whole.
+  @Test func theScrubberWritesControlFilesAnew() throws {
+    let cluster = try TestCluster(seed: 45)
+    defer { cluster.close() }
+    cluster.adjust = { _, _, tuning in tuning.scrubPauseNanoseconds = 50_000_000 }
+    try cluster.startAll()
+    let leading = try cluster.leader()
+    try fill(try #require(cluster.databases[leading]), 0..<20)
+    try cluster.settle()
+    let directory = cluster.path(leading)
+    for (prefix, offset) in [("superblock", 4196), ("members", 30), ("CURRENT", 3), ("MANIFEST-", 24)] {
+      let name = try #require(
+        try FileManager.default.contentsOfDirectory(atPath: directory).first { $0.hasPrefix(prefix) })
+      let handle = try #require(FileHandle(forUpdatingAtPath: "\(directory)/\(name)"))
+      try handle.seek(toOffset: UInt64(offset))
+      let byte = try #require(try handle.read(upToCount: 1)?.first)
+      try handle.seek(toOffset: UInt64(offset))
+      try handle.write(contentsOf: Data([byte ^ 16]))
+      try handle.close()
+      #expect(
+        eventually {
+          cluster.notes.withLock { $0.contains { $0.contains(prefix) && $0.hasSuffix("it was written anew") } }
+        },
+        "\(prefix): \(cluster.notes.withLock { $0 })")
+    }
+    #expect(
+      eventually {
+        let copies = (try? Superblock.readCopies("\(directory)/superblock", disk: LinuxDisk())) ?? []
+        return copies.count == 4 && Set(copies).count == 1
+          && (try? Members.read(directory, disk: LinuxDisk()))?.node == NodeID(leading)
+      })
+    try cluster.stop(leading)
+    try cluster.start(leading)
+    try expectEqual(cluster)
+    #expect(cluster.databases[leading]?.replication?.transferCounts.installed == 0, "its tables were not given up")
+  }
+
   /// The leader is asked for a record that it cannot read: it has it repaired, then serves it.
   @Test func aServedRecordIsRepairedFirst() throws {
     let cluster = try TestCluster(seed: 42)

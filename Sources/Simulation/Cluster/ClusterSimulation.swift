@@ -105,6 +105,9 @@ package final class ClusterSimulation {
     settings.batchEntries = 4
     settings.unchosenEntries = 24
     settings.fetchEntries = 8
+    settings.laggingEntries = 32
+    // A record is 100 bytes: an answer every other tick.
+    settings.catchUpBytesPerSecond = 20_000
     settings.indexEntries = 64
     settings.retainedEntries = UInt64(dice.below(3) * 8)
     settings.pendingReads = 16

@@ -42,7 +42,7 @@ package final class Engine: Sendable {
     /// What is in tables.
     var flushed: (slot: Slot, version: Version)
     var flushes = 0
-    /// The log's size when `active` was begun.
+    /// The log's size when `active` took its first group.
     var logSizeBytes: UInt64 = 0
     /// Why the last flush failed, until one succeeds.
     var flushFailure: StorageError?
@@ -132,7 +132,7 @@ package final class Engine: Sendable {
           }
           operations = unsafe try GroupPayload.countOperations(payload, transactionCount: transactionCount)
         } catch { throw stop(&writer, .malformedGroup(slot: slot, error)) }
-        guard try makeRoom(&writer, operations: operations, payloadSizeBytes: payload.count) else { return false }
+        guard try makeRoom(&writer, slot, operations: operations, payloadSizeBytes: payload.count) else { return false }
         do throws(DecodingError) {
           var group = unsafe GroupPayload(payload, firstVersion: firstVersion, transactionCount: transactionCount)
           while let (version, batch) = unsafe try group.next() { unsafe try writer.active.insert(batch, version) }
@@ -153,17 +153,16 @@ package final class Engine: Sendable {
   /// Puts a new memtable in place where the group does not fit into the active one; false when too many wait for the
   /// flush.
   private func makeRoom(
-    _ writer: inout Writer, operations: Int, payloadSizeBytes: Int
+    _ writer: inout Writer, _ slot: Slot, operations: Int, payloadSizeBytes: Int
   ) throws(StorageError) -> Bool {
     let active = writer.active
     let fits = active.hasRoom(operations: operations, payloadSizeBytes: payloadSizeBytes)
     if active.isEmpty {
+      writer.logSizeBytes = options.logSizeBytes(slot)
       if fits { return true }
     } else if fits && !active.isFull {
       // One that waits already will shorten the log.
-      guard writer.waiting.isEmpty, options.logSizeBytes() &- writer.logSizeBytes >= options.flushAfterLogBytes else {
-        return true
-      }
+      guard writer.waiting.isEmpty, logGrowth(writer, slot) >= options.flushAfterLogBytes else { return true }
     }
     if options.background && writer.waiting.count >= 2 * max(1, options.waitingMemtables) {
       if case .disk(let reason) = writer.flushFailure { throw .full(reason: reason) }
@@ -171,7 +170,14 @@ package final class Engine: Sendable {
     }
     let group = Memtable.bound(operations: operations, payloadSizeBytes: payloadSizeBytes)
     rotate(&writer, groupSizeBytes: group)
+    writer.logSizeBytes = options.logSizeBytes(slot)
     return true
+  }
+
+  /// By how much the log has grown since `active` took its first group.
+  private func logGrowth(_ writer: borrowing Writer, _ slot: Slot) -> UInt64 {
+    let size = options.logSizeBytes(slot)
+    return size > writer.logSizeBytes && writer.logSizeBytes > 0 ? size - writer.logSizeBytes : 0
   }
 
   func rotate(_ writer: inout Writer, groupSizeBytes: Int = 0, always: Bool = false) {
@@ -179,7 +185,6 @@ package final class Engine: Sendable {
       writer.waiting.append(WaitingMemtable(memtable: writer.active, position: writer.position))
     }
     writer.active = Memtable(sizeBytes: options.memtableSizeBytes, groupSizeBytes: groupSizeBytes)
-    writer.logSizeBytes = options.logSizeBytes()
     installState(&writer)
     flusher.wake()
   }
@@ -291,6 +296,9 @@ package final class Engine: Sendable {
   /// Worked out when memtables or tables change, because every commit asks, and must not wait for the group that is being
   /// applied.
   package func writePressure() -> UInt64 { options.background ? pressure.load(ordering: .relaxed) : 0 }
+
+  /// See `TableStore.mendManifest`.
+  package func mendManifest() throws(StorageError) -> Damage? { try store.mendManifest() }
 
   /// Reads every byte of every table and of the manifest, and returns what is wrong. `progress` is called with the bytes
   /// done and to do.

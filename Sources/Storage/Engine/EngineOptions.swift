@@ -7,8 +7,9 @@ package struct EngineOptions: Sendable {
   /// A memtable is flushed, too, when the log has grown by this since it was begun: small commits take a block of the log
   /// each, which would otherwise grow to many times what the memtable holds.
   package var flushAfterLogBytes: UInt64 = 128 << 20
-  /// How many bytes have been written to the log, from any fixed moment on.
-  package var logSizeBytes: @Sendable () -> UInt64 = { 0 }
+  /// How far into the log a slot is, in bytes from any fixed place: what was written since if the slot is new, where its record
+  /// lies if it is replayed; 0 where that is not known.
+  package var logSizeBytes: @Sendable (Slot) -> UInt64 = { _ in 0 }
   /// Full memtables that may wait for the flush before `writePressure` asks for delays; twice as many stop writes.
   package var waitingMemtables = 2
   /// The strict budget of cached blocks, indexes and filters.

@@ -63,6 +63,12 @@ struct Manifest {
     state = next
   }
 
+  /// Begins a new file, whatever is wrong with the old one.
+  mutating func renew() throws(StorageError) {
+    mustRotate = true
+    try append(ManifestEdit())
+  }
+
   private mutating func write(_ edit: ManifestEdit) throws(DiskError) {
     let file: any DiskFile
     if let open = self.file {

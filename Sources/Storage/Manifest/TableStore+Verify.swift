@@ -24,6 +24,21 @@ extension TableStore {
     return damage
   }
 
+  /// Reads CURRENT and the manifest, and writes them anew where they do not say what this store believes: all of it is in
+  /// memory.
+  ///
+  /// - Returns: what was wrong; nil if nothing was.
+  package func mendManifest() throws(StorageError) -> Damage? {
+    do throws(StorageError) {
+      try verifyManifest()
+      return nil
+    } catch {
+      guard let found = Damage(error) else { throw error }
+      try renewManifest()
+      return found
+    }
+  }
+
   /// CURRENT and the manifest say what this store believes. (An edit may come while the file is read: read again.)
   private func verifyManifest() throws(StorageError) {
     let reader = ManifestReader(disk: disk, directory: directory)

@@ -301,6 +301,10 @@ package final class TableStore: @unchecked Sendable {
     compaction.wake()
   }
 
+  func renewManifest() throws(StorageError) {
+    try installing.withLock { (installation) throws(StorageError) in try installation.manifest.renew() }
+  }
+
   private func append(_ edit: ManifestEdit, _ installation: inout Installation) throws(StorageError) {
     do throws(StorageError) { try installation.manifest.append(edit) } catch {
       installation.doubtful.formUnion(edit.added.map(\.table.number))

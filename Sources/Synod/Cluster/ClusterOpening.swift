@@ -38,6 +38,7 @@ struct ClusterOpening {
     logOptions.creates = options.createsIfMissing
     logOptions.newCluster = cluster
     logOptions.newNode = members.node.rawValue
+    logOptions.notesRecords = true
     if hasPeers { logOptions.onDamage = .report }
     log = try Log.open(path, disk: disk, options: logOptions)
     do throws(LogError) {

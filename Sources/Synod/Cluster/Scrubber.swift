@@ -3,11 +3,14 @@ internal import Replication
 internal import Storage
 internal import Synchronization
 
-/// Reads all tables and the log of a node now and then, so that damage is found while another node has what was there.
+/// Reads all tables and the log of a node now and then, so that damage is found while another node has what was there; and
+/// superblock, list of members and manifest, which it writes anew where they are damaged.
 ///
-/// The first round begins with the node; at most `sizeBytesPerSecond` are read, past the cache.
+/// The first round begins a minute after the node, which has read its log by then, and has others to catch up with; at most
+/// `sizeBytesPerSecond` are read, past the cache.
 final class Scrubber: Sendable {
   private static let sizeBytesPerSecond: UInt64 = 64 << 20
+  private static let firstPauseNanoseconds: UInt64 = 60_000_000_000
   private let word = FutexWord()
   private let isStopping = Atomic(false)
   private let thread: Mutex<BackgroundThread?> = Mutex(nil)
@@ -16,7 +19,10 @@ final class Scrubber: Sendable {
   init(_ engine: Engine?, _ log: ReplicatedLog, _ disk: any Disk, pauseNanoseconds: UInt64) {
     thread.withLock { slot in
       slot = BackgroundThread { [self] in
+        rest(min(pauseNanoseconds, Self.firstPauseNanoseconds))
         while !isStopping.load(ordering: .acquiring) {
+          log.mendControlFiles()
+          if let damage = try? engine?.mendManifest() { log.note("\(damage); it was written anew") }
           log.verifyLog(
             sizeBytesPerSecond: Self.sizeBytesPerSecond, isOver: { isStopping.load(ordering: .acquiring) }, rest: rest)
           let damage = engine.flatMap { round($0, disk) }
