@@ -27,7 +27,7 @@ extension ReplicatedLog {
 
   private static let pieceSizeBytes = TransferMessage.largestChunkSizeBytes
   private static let piecesInFlight = 4
-  private static let syncSizeBytes: UInt64 = 8 << 20
+  private static let syncSizeBytes: UInt64 = 2 << 20
 
   var incomingDirectory: String { log.directory + "/incoming" }
 

@@ -87,7 +87,7 @@ package struct ReplicatedLogOptions: Sendable {
   package var retainedLogSizeBytes: UInt64 = 1 << 30
   /// The log that is kept though nobody is known to need it, at most: somebody who is started again knows a little less to be
   /// chosen than it told before.
-  package var nearLogSizeBytes: UInt64 = 64 << 20
+  package var nearLogSizeBytes: UInt64 = 128 << 20
   /// The log that is kept beyond that while a checkpoint is being sent, for what comes after it.
   package var transferLogSizeBytes: UInt64 = 8 << 30
   /// How fast checkpoints are sent, and to how many at once.
