@@ -29,26 +29,14 @@ extension Log {
     wanted.wake(1)
   }
 
-  /// Spares that are made by filling a new file.
-  private static let filledSpares = 1
-
-  /// Prepares the next segment, and one spare once the log has filled a segment of full size. More spares come from
-  /// recycling alone: filling disturbs those who commit (docs/decisions/0115-a-flush-keeps-the-log-short.md). Errors wait
-  /// until the room is needed: then they are the writer's.
+  /// Prepares the next segment. Spares come from recycling alone: filling disturbs
+  /// those who commit (docs/decisions/0115-a-flush-keeps-the-log-short.md). Errors wait until the room is needed: then they
+  /// are the writer's.
   package func maintain() {
     // A database that is only read needs no second segment.
     let isUsed = shared.withLock { $0.failure == nil && $0.index.head.state.last.slot > $0.segments[0].before.slot }
-    guard isUsed else { return }
-    let current = sequence.load(ordering: .acquiring)
-    if files.preparedRoomBytes == 0, isNextDue.load(ordering: .acquiring) {
-      do throws(LogError) { try files.prepare(need: 0, isAhead: true) } catch { return }
-    }
-    // Segments of full size that were filled since the opening; those that grow up to it are not needed again.
-    let filled = (openedAtSequence..<current).filter { files.plannedSizeBytes($0) == UInt64(options.segmentSizeBytes) }
-    let spares = min(options.spareSegments, filled.count, Self.filledSpares)
-    do throws(DiskError) {
-      while try files.addSpare(ifFewerThan: spares), !isStopping.load(ordering: .acquiring) {}
-    } catch {}
+    guard isUsed, files.preparedRoomBytes == 0, isNextDue.load(ordering: .acquiring) else { return }
+    do throws(LogError) { try files.prepare(need: 0, retained: segmentSizes.sizeBytes, isAhead: true) } catch {}
   }
 
   // MARK: Truncating
@@ -57,7 +45,7 @@ extension Log {
   /// only, the oldest first, never what a reader still needs.
   package func truncate(through slot: Slot) throws(LogError) {
     while let segment = removableSegment(through: slot) {
-      do throws(DiskError) { try files.recycle(segment) } catch {
+      do throws(DiskError) { try files.recycle(segment, retained: segmentSizes.sizeBytes) } catch {
         // The log is intact; a segment too many is only space.
         if error.kind == .io { throw poison(error) }
         throw .disk(error)

@@ -157,7 +157,7 @@ extension Log {
   private func changeSegment(_ writer: inout Writer, need: Int) throws(LogError) {
     let sequence = writer.header.sequence + 1
     if files.preparedRoomBytes < need {
-      do throws(LogError) { try files.prepare(need: need) } catch {
+      do throws(LogError) { try files.prepare(need: need, retained: segmentSizes.sizeBytes) } catch {
         if case .disk(let error) = error { throw poison(error) }
         throw error
       }
@@ -184,7 +184,7 @@ extension Log {
           before: head.state.last, greatestSlot: .zero))
     }
     self.sequence.store(sequence, ordering: .releasing)
-    isNextDue.store(header.fileSizeBytes >= UInt64(options.segmentSizeBytes), ordering: .releasing)
+    isNextDue.store(true, ordering: .releasing)
     wakeMaintenance()
   }
 
@@ -195,9 +195,8 @@ extension Log {
     let prepared = files.preparedRoomBytes
     room.store(max(left, prepared), ordering: .releasing)
     guard prepared == 0 else { return }
-    // A log that grows gets its next segment, twice as large, when it will soon need it.
-    let isDue =
-      writer.header.fileSizeBytes >= UInt64(options.segmentSizeBytes) || writer.offset > writer.header.fileSizeBytes / 2
+    // A database with a few writes does with its first segment.
+    let isDue = writer.header.sequence > 1 || writer.offset > writer.header.fileSizeBytes / 2
     isNextDue.store(isDue, ordering: .releasing)
     if isDue { wakeMaintenance() }
   }
@@ -213,7 +212,7 @@ extension Log {
       try checkUsable()
       updateRoom(writer)
       if hasRoom(sizeBytes) { return }
-      do throws(LogError) { try files.prepare(need: sizeBytes) } catch {
+      do throws(LogError) { try files.prepare(need: sizeBytes, retained: segmentSizes.sizeBytes) } catch {
         if case .disk(let error) = error { throw poison(error) }
         throw error
       }

@@ -56,14 +56,13 @@ package final class Log: Sendable {
   let shared: Mutex<Shared>
   /// Bytes that frames can take for certain, were they written one after the other.
   let room: Atomic<Int>
-  /// The next segment is to be prepared: this one is half full, or of full size.
+  /// The next segment is to be prepared: this one is not the first, or half full.
   let isNextDue = Atomic(false)
   let framesSize = Atomic<UInt64>(0)
   /// What was there when the log was opened: its last slot, its size, and where in it each segment begins.
   let opened: (last: Slot, sizeBytes: UInt64, starts: [UInt64: UInt64])
   /// How long durable writes of frames took.
   package let writeTimes = DurationHistogram()
-  let openedAtSequence: UInt64
   let sequence: Atomic<UInt64>
   let wanted = FutexWord()
   let isStopping = Atomic(false)
@@ -79,7 +78,6 @@ package final class Log: Sendable {
     self.files = files
     self.mutations = mutations
     self.lock = lock
-    openedAtSequence = writer.header.sequence
     opened = Self.measure(shared, writer)
     sequence = Atomic(writer.header.sequence)
     room = Atomic(0)
@@ -143,7 +141,7 @@ package final class Log: Sendable {
       logIdentity: Hash128(low: randomness.next(), high: randomness.next()),
       createdNanoseconds: LinuxClock().wallNanoseconds)
     if options.seed != nil { block.createdNanoseconds = 0 }
-    try files.prepare(need: 0)
+    try files.prepare(need: 0, retained: 0)
     guard let first = files.takePrepared(0) else { preconditionFailure("a prepared segment is there") }
     let header = SegmentHeader(
       sequence: 1, fileSizeBytes: first.sizeBytes, salt: randomness.next(), isRecycled: first.isRecycled,
@@ -253,7 +251,7 @@ package final class Log: Sendable {
     guard !isStopping.exchange(true, ordering: .acquiringAndReleasing) else { return }
     wanted.increment()
     wanted.wake()
-    files.endRest()
+    files.endFilling()
     maintenance.withLock { $0 }?.join()
     var failure: LogError?
     do throws(LogError) {

@@ -4,7 +4,7 @@ package import Encoding
 package struct LogOptions: Sendable {
   /// Full-grown segments. A multiple of 4 KiB.
   package var segmentSizeBytes = 64 << 20
-  /// The first segment of a new database; each further one is twice as large until full-grown.
+  /// The smallest segments; larger ones come as the log that is kept gets longer, until they are full-grown.
   package var firstSegmentSizeBytes = 1 << 20
   /// Spares to keep once the log has proved to need them.
   package var spareSegments = 4

@@ -44,7 +44,7 @@ final class SegmentFiles: Sendable {
   let mutations: LogMutations
   private let state = Mutex(State())
   private let preparation = Mutex(0)
-  /// Threads that wait for a file to be filled: then the filling does not rest.
+  /// Threads that wait for a file to be filled: then it is only allocated from there on.
   private let waiting = Atomic(0)
   private let rest = FutexWord()
 
@@ -61,17 +61,14 @@ final class SegmentFiles: Sendable {
     if !mutations.contains(.skipsDirectorySync) { try disk.syncDirectory(directory) }
   }
 
-  /// What a segment with this number should measure: 1, 2, 4 … 64 MiB with the default options, so that a small database
-  /// stays small, a busy one changes segments rarely, and what is filled ahead is never much more than what was written
-  /// (docs/decisions/0140-segments-double.md).
-  func plannedSizeBytes(_ sequence: UInt64) -> UInt64 {
+  /// What the next segment of a log should measure whose segments take `retained` bytes: half of that, as a power of two
+  /// between the first segment's size (1 MiB) and the full one (64 MiB). So what is filled ahead is never much more than
+  /// half of what is kept, a log that is kept short has short segments to give back, and a long one changes them rarely
+  /// (docs/decisions/0140-segments-by-need.md).
+  func plannedSizeBytes(retained: UInt64) -> UInt64 {
     var size = UInt64(options.firstSegmentSizeBytes)
-    var step: UInt64 = 1
-    while step < sequence && size < UInt64(options.segmentSizeBytes) {
-      size *= 2
-      step += 1
-    }
-    return min(size, UInt64(options.segmentSizeBytes))
+    while size * 2 <= min(retained / 2, UInt64(options.segmentSizeBytes)) { size *= 2 }
+    return size
   }
 
   // MARK: What is there
@@ -85,8 +82,6 @@ final class SegmentFiles: Sendable {
   var filledRoomBytes: Int {
     state.withLock { $0.prepared.map { $0.isFilled ? Int($0.sizeBytes) - SegmentHeader.sizeBytes : 0 } ?? 0 }
   }
-
-  var spareCount: Int { state.withLock { $0.spares.count } }
 
   func adopt(prepared: PreparedSegment) { state.withLock { $0.prepared = prepared } }
 
@@ -115,19 +110,22 @@ final class SegmentFiles: Sendable {
   /// Sees to it that the next segment is prepared with room for `need` bytes of frames. Nothing that the log needs is
   /// touched: after an error the log is as before.
   ///
-  /// `isAhead`: nobody waits for it yet, so that filling leaves the device to those who write.
-  func prepare(need: Int, isAhead: Bool = false) throws(LogError) {
+  /// `retained`: what the log's segments take. `isAhead`: nobody waits for it yet, so that filling leaves the device to
+  /// those who write.
+  func prepare(need: Int, retained: UInt64, isAhead: Bool = false) throws(LogError) {
     var failure: LogError?
-    if !isAhead { waiting.add(1, ordering: .relaxed) }
+    if !isAhead { endFilling() }
     defer { if !isAhead { waiting.subtract(1, ordering: .relaxed) } }
     preparation.withLock { _ in
-      do throws(LogError) { try prepareAlone(need: need, isAhead: isAhead) } catch { failure = error }
+      do throws(LogError) {
+        try prepareAlone(need: need, planned: plannedSizeBytes(retained: retained), isAhead: isAhead)
+      } catch { failure = error }
     }
     if let failure { throw failure }
   }
 
   /// While this runs nobody else prepares, and what is not prepared cannot be taken: the number stays the same.
-  private func prepareAlone(need: Int, isAhead: Bool) throws(LogError) {
+  private func prepareAlone(need: Int, planned: UInt64, isAhead: Bool) throws(LogError) {
     let needed = UInt64(roundedToBlock(need) + SegmentHeader.sizeBytes)
     do throws(DiskError) {
       let (isDone, tooSmall, sequence) = state.withLock { state in
@@ -142,7 +140,7 @@ final class SegmentFiles: Sendable {
       if let found = takeSpare(atLeast: needed) {
         spare = found
       } else {
-        spare = try fill(try affordableSize(max(needed, plannedSizeBytes(sequence)), needed), isAhead: isAhead)
+        spare = try fill(try affordableSize(max(needed, planned), needed), isAhead: isAhead)
       }
       let path = path(.segment(sequence))
       guard try disk.status(path) == nil else { throw DiskError(.exists, operation: "make", path: path) }
@@ -199,11 +197,12 @@ final class SegmentFiles: Sendable {
       return state.nextSpare
     }
     let filling = path(.filling(id))
-    let isFilled = isAhead || size <= UInt64(options.firstSegmentSizeBytes)
+    var isFilled = isAhead || size <= UInt64(options.firstSegmentSizeBytes)
     do throws(DiskError) {
       let file = try disk.open(filling, .create)
       defer { file.close() }
-      if isFilled { try writeZeros(file, size, isAhead: isAhead) } else { try file.allocate(size) }
+      if isFilled { isFilled = try writeZeros(file, size, isAhead: isAhead) }
+      if !isFilled { try file.allocate(size) }
       try file.sync()
       try disk.rename(filling, to: path(.spare(id)))
       try syncDirectory()
@@ -218,21 +217,23 @@ final class SegmentFiles: Sendable {
   private static let zeros = AlignedBuffer(sizeBytes: 1 << 20)
 
   /// Zeros a new file. Syncs every MiB, and ahead of need rests three times as long as that took, so that the log's own
-  /// writes are seldom behind it in the device's queue.
-  private func writeZeros(_ file: any DiskFile, _ size: UInt64, isAhead: Bool) throws(DiskError) {
+  /// writes are seldom behind it in the device's queue. False where it was given up, because somebody came to wait for it.
+  private func writeZeros(_ file: any DiskFile, _ size: UInt64, isAhead: Bool) throws(DiskError) -> Bool {
     var offset: UInt64 = 0
     while offset < size {
       let start = LinuxClock().bootNanoseconds
       let count = Int(min(UInt64(1 << 20), size - offset))
       unsafe try file.write(UnsafeRawBufferPointer(rebasing: Self.zeros.bytes[0..<count]), at: offset)
       offset += UInt64(count)
-      guard offset < size else { return }
+      guard offset < size else { return true }
       try file.sync()
-      if isAhead && waiting.load(ordering: .relaxed) == 0 {
-        let nanoseconds = min(3 * (LinuxClock().bootNanoseconds - start), 50_000_000)
-        rest.wait(while: rest.load(), timeoutNanoseconds: max(1, nanoseconds))
-      }
+      guard isAhead else { continue }
+      let seen = rest.load()
+      if waiting.load(ordering: .acquiring) > 0 { return false }
+      let nanoseconds = min(3 * (LinuxClock().bootNanoseconds - start), 50_000_000)
+      rest.wait(while: seen, timeoutNanoseconds: max(1, nanoseconds))
     }
+    return true
   }
 
   /// Zeros part of a file that is open for direct writing, durably.
@@ -245,29 +246,22 @@ final class SegmentFiles: Sendable {
     }
   }
 
-  /// Ends a rest: the log is being closed.
-  func endRest() {
-    waiting.add(1, ordering: .relaxed)
+  /// Ends the filling of a file ahead of need: somebody waits for it, or the log is being closed.
+  func endFilling() {
+    waiting.add(1, ordering: .acquiringAndReleasing)
     rest.increment()
     rest.wake()
   }
 
-  /// Makes one more spare of full size, if fewer than `wanted` are there. Returns whether it made one.
-  func addSpare(ifFewerThan wanted: Int) throws(DiskError) -> Bool {
-    guard spareCount < wanted else { return false }
-    let size = UInt64(options.segmentSizeBytes)
-    guard try disk.freeSizeBytes(directory) >= size &+ 2 &* options.reserveSizeBytes else { return false }
-    adopt(spare: try fill(size, isAhead: true))
-    return true
-  }
-
   // MARK: Recycling
 
-  /// Makes a segment that is no longer needed a spare, or removes it where there are enough; durable on return.
-  func recycle(_ segment: SegmentInfo) throws(DiskError) {
+  /// Makes a segment that is no longer needed a spare, or removes it where there are enough, or where it is far from what a
+  /// log of `retained` bytes needs; durable on return.
+  func recycle(_ segment: SegmentInfo, retained: UInt64) throws(DiskError) {
     let id: UInt64? = state.withLock { state in
       guard state.spares.count < options.spareSegments, segment.isFilled,
-        segment.fileSizeBytes == UInt64(options.segmentSizeBytes)
+        segment.fileSizeBytes <= UInt64(options.segmentSizeBytes),
+        segment.fileSizeBytes * 2 >= plannedSizeBytes(retained: retained)
       else { return nil }
       defer { state.nextSpare += 1 }
       return state.nextSpare

@@ -162,7 +162,7 @@ package final class Engine: Sendable {
       if fits { return true }
     } else if fits && !active.isFull {
       // One that waits already will shorten the log.
-      guard writer.waiting.isEmpty, logGrowth(writer, slot) >= options.flushAfterLogBytes else { return true }
+      guard writer.waiting.isEmpty, isLogLong(writer, slot) else { return true }
     }
     if options.background && writer.waiting.count >= 2 * max(1, options.waitingMemtables) {
       if case .disk(let reason) = writer.flushFailure { throw .full(reason: reason) }
@@ -174,10 +174,14 @@ package final class Engine: Sendable {
     return true
   }
 
-  /// By how much the log has grown since `active` took its first group.
-  private func logGrowth(_ writer: borrowing Writer, _ slot: Slot) -> UInt64 {
+  /// Whether the active memtable is to be flushed for the length of the log alone: by how much that has grown since the
+  /// memtable took its first group.
+  private func isLogLong(_ writer: borrowing Writer, _ slot: Slot) -> Bool {
     let size = options.logSizeBytes(slot)
-    return size > writer.logSizeBytes && writer.logSizeBytes > 0 ? size - writer.logSizeBytes : 0
+    guard size > writer.logSizeBytes, writer.logSizeBytes > 0 else { return false }
+    let grown = size - writer.logSizeBytes
+    if grown >= options.flushAfterLogBytes { return true }
+    return grown >= options.flushAfterPaddedLogBytes && grown / 4 >= UInt64(writer.active.usedBytes)
   }
 
   func rotate(_ writer: inout Writer, groupSizeBytes: Int = 0, always: Bool = false) {

@@ -7,6 +7,9 @@ package struct EngineOptions: Sendable {
   /// A memtable is flushed, too, when the log has grown by this since it was begun: small commits take a block of the log
   /// each, which would otherwise grow to many times what the memtable holds.
   package var flushAfterLogBytes: UInt64 = 128 << 20
+  /// The same where the log grew by four times what the memtable holds, or more: then what is kept is mostly padding, and
+  /// a short log needs few new files (docs/decisions/0140-segments-by-need.md).
+  package var flushAfterPaddedLogBytes: UInt64 = 32 << 20
   /// How far into the log a slot is, in bytes from any fixed place: what was written since if the slot is new, where its record
   /// lies if it is replayed; 0 where that is not known.
   package var logSizeBytes: @Sendable (Slot) -> UInt64 = { _ in 0 }
