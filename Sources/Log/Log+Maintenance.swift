@@ -29,8 +29,8 @@ extension Log {
     wanted.wake(1)
   }
 
-  /// Prepares the next segment. Spares come from recycling alone: filling disturbs
-  /// those who commit (docs/decisions/0115-a-flush-keeps-the-log-short.md). Errors wait until the room is needed: then they
+  /// Prepares the next segment. Spares come from recycling alone: filling disturbs those who commit
+  /// (docs/decisions/0115-a-flush-keeps-the-log-short.md). Errors wait until the room is needed: then they
   /// are the writer's.
   package func maintain() {
     // A database that is only read needs no second segment.

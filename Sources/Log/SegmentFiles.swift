@@ -62,12 +62,13 @@ final class SegmentFiles: Sendable {
   }
 
   /// What the next segment of a log should measure whose segments take `retained` bytes: half of that, as a power of two
-  /// between the first segment's size (1 MiB) and the full one (64 MiB). So what is filled ahead is never much more than
-  /// half of what is kept, a log that is kept short has short segments to give back, and a long one changes them rarely
-  /// (docs/decisions/0140-segments-by-need.md).
+  /// times the first segment's size (1 MiB), and no more than the full size (64 MiB). So what is filled ahead is never much
+  /// more than half of what is kept, a log that is kept short has short segments to give back, and a long one changes them
+  /// rarely (docs/decisions/0140-segments-by-need.md).
   func plannedSizeBytes(retained: UInt64) -> UInt64 {
-    var size = UInt64(options.firstSegmentSizeBytes)
-    while size * 2 <= min(retained / 2, UInt64(options.segmentSizeBytes)) { size *= 2 }
+    let full = UInt64(options.segmentSizeBytes)
+    var size = min(UInt64(options.firstSegmentSizeBytes), full)
+    while size < full && min(size * 2, full) <= retained / 2 { size = min(size * 2, full) }
     return size
   }
 
@@ -116,9 +117,11 @@ final class SegmentFiles: Sendable {
     var failure: LogError?
     if !isAhead { endFilling() }
     defer { if !isAhead { waiting.subtract(1, ordering: .relaxed) } }
+    // Who writes so fast that he waits gets more: it is only allocated.
+    let planned = plannedSizeBytes(retained: isAhead ? retained : 4 * retained)
     preparation.withLock { _ in
       do throws(LogError) {
-        try prepareAlone(need: need, planned: plannedSizeBytes(retained: retained), isAhead: isAhead)
+        try prepareAlone(need: need, planned: planned, isAhead: isAhead)
       } catch { failure = error }
     }
     if let failure { throw failure }
