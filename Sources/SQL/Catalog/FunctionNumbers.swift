@@ -1,14 +1,10 @@
 /// The numbers of built-in functions: `pg_proc.oid`, and what a `regproc` holds.
 ///
-/// The functions that read and write arrays have PostgreSQL's numbers and are not in `pg_proc`: drivers tell arrays from
+/// The functions that read and write values of types have PostgreSQL's numbers (`TypeFunctions`): drivers tell arrays from
 /// other types by `typinput = 'array_in'::regproc`. All others are counted from 20 001 on, in the order of `pg_proc`; the
 /// numbers change with the version.
 enum FunctionNumbers {
   static let first = 20_001
-  static let arrayInput = 750, arrayOutput = 751, arrayReceive = 2400, arraySend = 2401
-  private static let fixed = [
-    "array_in": arrayInput, "array_out": arrayOutput, "array_recv": arrayReceive, "array_send": arraySend,
-  ]
 
   struct Entry: Sendable {
     var name: String
@@ -43,7 +39,7 @@ enum FunctionNumbers {
 
   /// - Throws: undefined_function (42883), ambiguous_function (42725).
   static func number(named name: String) throws(SQLError) -> Int {
-    if let number = fixed[name] { return number }
+    if let known = TypeFunctions.entries.first(where: { $0.name == name }) { return known.number }
     let found = all.indices.filter { all[$0].name == name }
     guard found.count <= 1 else { throw SQLError(.ambiguousFunction, "more than one function named \"\(name)\"") }
     guard let index = found.first else { throw SQLError(.undefinedFunction, "function \"\(name)\" does not exist") }
@@ -51,7 +47,7 @@ enum FunctionNumbers {
   }
 
   static func name(of number: Int) -> String? {
-    if let name = fixed.first(where: { $0.value == number })?.key { return name }
+    if let known = TypeFunctions.entries.first(where: { $0.number == number }) { return known.name }
     let index = number - first
     return all.indices.contains(index) ? all[index].name : nil
   }

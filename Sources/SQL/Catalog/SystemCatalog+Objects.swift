@@ -139,6 +139,14 @@ extension SystemCatalog {
           .null,
         ])
       }
+      for f in TypeFunctions.entries {
+        rows.append([
+          int(f.number), text(f.name), oid(.systemSchema), oid(.bootstrapRole), int(12), .double(1), .double(0), int(0),
+          text("f"), flag(false), flag(false), flag(true), flag(false), text("i"), text("s"), int(1), int(0),
+          int(Int(f.result.rawValue)), try vector([Int(TypeID.text.rawValue)], .oid), .null, .null, .null, .null,
+          text(f.name), .null, .null,
+        ])
+      }
       return rows
     },
     make(

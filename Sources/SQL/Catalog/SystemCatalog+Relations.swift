@@ -193,14 +193,13 @@ extension SystemCatalog {
     ) { _ throws(SQLError) in
       TypeTable.all.sorted { $0.id < $1.id }.map { info in
         let category = String(UnicodeScalar(info.category.rawValue))
-        let isArray = info.category == .array
+        let functions = TypeFunctions.numbers(of: info)
         return [
           int(Int(info.id.rawValue)), text(info.name), oid(.systemSchema), oid(.bootstrapRole), int(info.length),
           flag(info.length > 0 && info.length <= 8), text(info.isPseudo ? "p" : "b"), text(category),
           flag(info.isPreferred), flag(true), text(","), int(0), int(0), int(Int(info.element?.rawValue ?? 0)),
-          int(Int(info.array?.rawValue ?? 0)), int(isArray ? FunctionNumbers.arrayInput : 0),
-          int(isArray ? FunctionNumbers.arrayOutput : 0), int(isArray ? FunctionNumbers.arrayReceive : 0),
-          int(isArray ? FunctionNumbers.arraySend : 0), int(0), int(0), int(0),
+          int(Int(info.array?.rawValue ?? 0)), int(functions.input), int(functions.output),
+          int(functions.receive), int(functions.send), int(0), int(0), int(0),
           text(info.length == 8 ? "d" : "i"), text(info.length < 0 ? "x" : "p"), flag(false), int(0), int(-1), int(0),
           int(info.category == .string ? 100 : 0), .null, .null, .null,
         ]

@@ -62,7 +62,7 @@ extension SQLSession {
   }
 
   /// Runs `body` in the open transaction, or in one of its own that is dropped afterwards.
-  private func inTransaction(_ body: () throws(SQLError) -> Void) throws(SQLError) {
+  func inTransaction(_ body: () throws(SQLError) -> Void) throws(SQLError) {
     if block == .failed { return }
     if transaction != nil {
       try freshSnapshot()

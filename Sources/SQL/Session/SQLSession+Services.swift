@@ -150,9 +150,21 @@ final class SessionNames: ObjectNames, @unchecked Sendable {
   }
 
   func oid(named text: String, _ kind: TypeID) throws(SQLError) -> UInt32 {
-    guard let session = unsafe session, session.transaction != nil else {
+    guard let session = unsafe session else {
       throw SQLError(.featureNotSupported, "names of objects cannot be looked up here")
     }
+    if session.transaction != nil { return try oid(named: text, kind, session) }
+    guard session.block != .failed else {
+      throw SQLError(
+        .failedTransaction, "current transaction is aborted, commands ignored until end of transaction block")
+    }
+    // The value of a parameter is read before its statement has a transaction.
+    var found: UInt32 = 0
+    try session.inTransaction { () throws(SQLError) in found = try self.oid(named: text, kind, session) }
+    return found
+  }
+
+  private func oid(named text: String, _ kind: TypeID, _ session: SQLSession) throws(SQLError) -> UInt32 {
     let catalog = try session.catalog()
     switch kind {
     case .regclass:
