@@ -91,6 +91,20 @@ static inline void synod_tls_consume(synod_tls_channel *channel, size_t count) {
   channel->out_start = channel->out_end = channel->out_capacity = 0;
 }
 
+/// A client that names protocols (ALPN) must name ours: it may be a browser that somebody sent here.
+static int synod_tls_select_protocol(SSL *session, const unsigned char **chosen, unsigned char *count,
+                                     const unsigned char *offered, unsigned int offered_count, void *context) {
+  (void)session, (void)context;
+  static const unsigned char ours[] = "\x0apostgresql";
+  for (unsigned int at = 0; at < offered_count; at += offered[at] + 1u) {
+    if (offered[at] != ours[0] || offered_count - at <= ours[0] || memcmp(offered + at + 1, ours + 1, ours[0]) != 0) continue;
+    *chosen = offered + at + 1;
+    *count = ours[0];
+    return SSL_TLSEXT_ERR_OK;
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 /// What every context of ours has: the lowest version, no renegotiation, no compression, no tickets or cached sessions, and
 /// buffers that are given back when a connection is idle.
 static inline int synod_tls_configure(SSL_CTX *context, int allows_tls12) {
@@ -100,6 +114,7 @@ static inline int synod_tls_configure(SSL_CTX *context, int allows_tls12) {
                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
+  SSL_CTX_set_alpn_select_cb(context, synod_tls_select_protocol, NULL);
   if (!SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20")) return 0;
   return SSL_CTX_set_min_proto_version(context, allows_tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
 }

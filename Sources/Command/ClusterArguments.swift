@@ -105,11 +105,9 @@ struct ClusterArguments: ParsableArguments {
       if relayCa != nil { throw ValidationError("--relay-ca goes with --tls-cert and --tls-key") }
       return nil
     }
-    let identity = peerCert.flatMap { certificate in
-      peerKey.map { TLSContext.Identity(certificate: .file(certificate), key: .file($0)) }
-    }
     do throws(TLSError) {
-      return try TLSContext(client: .verifyCA, authorities: .file(authority), identity: identity)
+      // Without a certificate of its own: a ticket tells who relays, and --tls-client-ca may be another authority's.
+      return try TLSContext(client: .verifyCA, authorities: .file(authority))
     } catch { throw CommandFailure("\(error)") }
   }
 

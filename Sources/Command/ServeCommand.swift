@@ -14,7 +14,8 @@ struct ServeCommand: ParsableCommand {
     abstract: "Serve a database: psql, pgbench and every PostgreSQL driver can connect.",
     discussion: """
       Listening on loopback alone, the server trusts whoever reaches it; beyond, it asks for passwords (SCRAM-SHA-256) \
-      over TLS. SIGTERM lets running statements end and tells everybody else to go; a second one ends at once.
+      over TLS. SIGTERM lets running statements end and tells everybody else to go; a second one ends at once. SIGHUP \
+      reads the certificates again.
       """)
 
   @Option(help: ArgumentHelp("The database's directory. Made if it is not there.", valueName: "dir"))
@@ -41,6 +42,12 @@ struct ServeCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("The certificate's private key, PEM.", valueName: "file"))
   var tlsKey: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Whose certificates let clients in, PEM: as the role that the common name is, without a password.",
+      valueName: "file"))
+  var tlsClientCa: String?
 
   @Flag(help: "Take connections in clear from beyond loopback.")
   var insecure = false
@@ -83,10 +90,15 @@ struct ServeCommand: ParsableCommand {
     }
     guard threads ?? 1 > 0 else { throw ValidationError("--threads is at least 1") }
     guard (tlsCert == nil) == (tlsKey == nil) else { throw ValidationError("--tls-cert and --tls-key go together") }
+    guard tlsClientCa == nil || tlsCert != nil else {
+      throw ValidationError("--tls-client-ca goes with --tls-cert and --tls-key")
+    }
   }
 
   func run() throws {
     signal(SIGPIPE, SIG_IGN)
+    // Before any thread is made, which all inherit the mask: one of them waits for it.
+    if tlsCert != nil { Self.block(SIGHUP) }
     // Tables and clients take a descriptor each.
     ResourceLimits.raiseOpenFiles()
     let signals = TerminationSignals()
@@ -143,7 +155,9 @@ struct ServeCommand: ParsableCommand {
     server.registerSamples(metrics)
     serving?.register(metrics)
     let health = try serveHTTP(server, metrics, serving)
+    if let tls = options.tls { reloadCertificates(tls, logger) }
     try announce(bound, health)
+    if member == nil { adviseOnPasswords(database, bound, logger) }
     signals.wait()
     signals.whenAgain { Foundation._exit(1) }
     if let member, let serving, member.replication.status.role == .leader {
@@ -168,6 +182,42 @@ struct ServeCommand: ParsableCommand {
     CommandFailure([error.message, error.detail, error.hint].compactMap { $0 }.joined(separator: "\n  "))
   }
 
+  private static func block(_ signal: Int32) {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    unsafe sigaddset(&set, signal)
+    _ = unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+  }
+
+  /// On SIGHUP: connections made from then on are shown the files as they are then.
+  private func reloadCertificates(_ tls: TLSContext, _ logger: Logger) {
+    Thread.detachNewThread {
+      var set = sigset_t()
+      unsafe sigemptyset(&set)
+      unsafe sigaddset(&set, SIGHUP)
+      var caught: Int32 = 0
+      while unsafe sigwait(&set, &caught) == 0 {
+        do throws(TLSError) {
+          try tls.reload()
+          logger.notice("certificates were read again")
+        } catch { logger.error("certificates stay as they were", metadata: ["reason": "\(error)"]) }
+      }
+    }
+  }
+
+  /// Where passwords are asked for and nobody has one, says how the first is set.
+  private func adviseOnPasswords(_ database: Database, _ bound: [SocketAddress], _ logger: Logger) {
+    let asks = auth == "scram" || auth == nil && bound.contains { !$0.isLoopback }
+    guard asks, tlsClientCa == nil,
+      let rows = try? database.query("SELECT 1 FROM pg_authid WHERE rolpassword IS NOT NULL LIMIT 1").rows, rows.isEmpty
+    else { return }
+    let how =
+      auth == "scram"
+      ? "stop, and: synod '\(data)' \"ALTER ROLE synod PASSWORD '…'\""
+      : "on this machine: ALTER ROLE synod PASSWORD '…'"
+    logger.notice("no role has a password yet: nobody can come in where one is asked for", metadata: ["set": "\(how)"])
+  }
+
   private func serverOptions() throws -> Server.Options {
     let places = try (listen.isEmpty ? ["127.0.0.1:7432"] : listen).map { try Self.address($0, defaultPort: 7432) }
     var options = Server.Options(listen: places, loops: max(1, threads ?? ProcessInfo.processInfo.activeProcessorCount))
@@ -180,7 +230,8 @@ struct ServeCommand: ParsableCommand {
     if let certificate = tlsCert, let key = tlsKey {
       do throws(TLSError) {
         options.tls = try TLSContext(
-          server: TLSContext.Identity(certificate: .file(certificate), key: .file(key)), allowsTLS12: false)
+          server: TLSContext.Identity(certificate: .file(certificate), key: .file(key)),
+          authorities: tlsClientCa.map { .file($0) }, clients: tlsClientCa == nil ? .none : .ifGiven)
       } catch { throw CommandFailure("\(error)") }
     }
     return options

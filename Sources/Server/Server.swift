@@ -60,9 +60,8 @@ package final class Server: Sendable {
   ) throws {
     self.database = database
     let sql = try database.sqlDatabase()
-    var random = SystemRandomness()
-    var secret: [UInt8] = []
-    for _ in 0..<4 { unsafe withUnsafeBytes(of: random.next()) { unsafe secret.append(contentsOf: $0) } }
+    // The same after a restart, and on every node of a cluster: a salt that changes would tell that nobody has the name.
+    let secret = OpenSSLScram().sha256(Array("salts of roles that do not exist".utf8) + database.identityBytes)
     var serving = options.serving
     serving.hasTLS = options.tls != nil
     services = ConnectionServices(

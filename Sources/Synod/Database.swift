@@ -209,6 +209,14 @@ public final class Database: Sendable {
   /// How long durable writes to the log took.
   package var logWriteTimes: DurationHistogram { core.log.writeTimes }
 
+  /// The id of this database's history, which strangers do not know.
+  package var identityBytes: [UInt8] {
+    let identity = core.log.superblock.cluster
+    return [identity.high, identity.low].flatMap { word in
+      (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(8 * $0)) }
+    }
+  }
+
   /// The same for the server, which makes sessions of its own.
   package func sqlDatabase() throws(DatabaseError) -> SQLDatabase { try openSQL() }
 

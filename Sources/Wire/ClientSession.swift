@@ -16,6 +16,8 @@
 package struct ClientSession: ~Copyable {
   package struct Options: Sendable {
     package enum TLS: Sendable { case off, preferred, required }
+    /// libpq's channel_binding: whether the exchange of the password is bound to the server's certificate.
+    package enum ChannelBinding: String, Sendable { case disable, prefer, require }
     package var user: String
     /// Defaults to the user's name on the server.
     package var database: String?
@@ -24,6 +26,7 @@ package struct ClientSession: ~Copyable {
     package var password: String?
     package var tls: TLS
     package var allowsCleartext = false
+    package var channelBinding = ChannelBinding.prefer
     package var maximumMessageSize = 1 << 30
 
     package init(user: String, tls: TLS) {
@@ -76,6 +79,9 @@ package struct ClientSession: ~Copyable {
   package internal(set) var input: MessageDecoder
   var state: State
   var isSecure = false
+  /// The hash of the server's certificate (tls-server-end-point), where it is known.
+  private var certificateHash: [UInt8] = []
+  private var isBound = false
   var scram: ScramClient?
   var asked = false
   private let scramNonce: [UInt8]
@@ -122,10 +128,11 @@ package struct ClientSession: ~Copyable {
     input.removeAll()
   }
 
-  /// TLS is there: what comes from now on is decrypted.
-  package mutating func secured() {
+  /// TLS is there: what comes from now on is decrypted. `certificateHash` is the server's tls-server-end-point.
+  package mutating func secured(certificateHash: [UInt8] = []) {
     guard case .handshake = state else { return }
     isSecure = true
+    self.certificateHash = certificateHash
     sendStartup()
   }
 
@@ -246,8 +253,10 @@ package struct ClientSession: ~Copyable {
       if let scram, !scram.isDone {
         throw WireError(.connection, "server let us in without proving that it knows the password", sqlState: "28000")
       }
+      guard isBound || options.channelBinding != .require else { throw Self.bindingMissing }
       state = .settingUp
     case .cleartext:
+      guard options.channelBinding != .require else { throw Self.bindingMissing }
       guard isSecure || options.allowsCleartext else {
         throw WireError(
           .connection, "server asks for the password in clear outside TLS", sqlState: "28000",
@@ -256,13 +265,10 @@ package struct ClientSession: ~Copyable {
       try once()
       output.password(try password())
     case .sasl(let mechanisms):
-      guard mechanisms.contains(ScramVerifier.mechanism) else {
-        throw WireError(
-          .connection, "none of the server's SASL authentication mechanisms are supported", sqlState: "28000")
-      }
+      let binding = try binding(mechanisms)
       try once()
-      var exchange = ScramClient(password: try password(), nonce: scramNonce, crypto: crypto)
-      output.saslInitial(mechanism: ScramVerifier.mechanism, exchange.first())
+      var exchange = ScramClient(password: try password(), nonce: scramNonce, binding: binding, crypto: crypto)
+      output.saslInitial(mechanism: exchange.mechanism, exchange.first())
       scram = exchange
     case .saslContinue(let slice):
       guard var exchange = scram else { throw Self.misplaced }
@@ -277,6 +283,25 @@ package struct ClientSession: ~Copyable {
         .connection, "authentication method \(code) is not supported", sqlState: "28000",
         hint: "Let the server use scram-sha-256.")
     }
+  }
+
+  private static let bindingMissing = WireError(
+    .connection, "channel binding is required, but the server did not offer it", sqlState: "28000",
+    hint: "It takes TLS and a server that offers SCRAM-SHA-256-PLUS.")
+
+  /// What is done about the channel, of what the server offers.
+  private mutating func binding(_ mechanisms: [String]) throws(WireError) -> ScramClient.Binding {
+    let couldBind = isSecure && !certificateHash.isEmpty && options.channelBinding != .disable
+    if couldBind, mechanisms.contains(ScramVerifier.mechanismPlus) {
+      isBound = true
+      return .certificate(certificateHash)
+    }
+    guard options.channelBinding != .require else { throw Self.bindingMissing }
+    guard mechanisms.contains(ScramVerifier.mechanism) else {
+      throw WireError(
+        .connection, "none of the server's SASL authentication mechanisms are supported", sqlState: "28000")
+    }
+    return couldBind ? .notOffered : .none
   }
 
   /// A server asks once; a second question could lure the password out in another way.

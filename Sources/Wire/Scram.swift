@@ -18,8 +18,11 @@
 /// 2. The client learns from the signature that the server knows the password, too.
 /// 3. A role that does not exist is asked in the same way, with a salt that is always the same for its name, and fails
 ///    at the same place with the same words.
-/// 4. There is no channel binding: `SCRAM-SHA-256-PLUS` is not offered, `p=…` is refused; `n` and `y` are taken, and the
-///    client's last message must repeat which.
+/// 4. Inside TLS the exchange is bound to the server's certificate (`SCRAM-SHA-256-PLUS`, `p=tls-server-end-point`, RFC 5929):
+///    whoever stands between the two with another certificate learns nothing that he could use. `n` is taken from clients
+///    that cannot; `y` (could, but the server was said not to) is refused where the server can: somebody took its offer
+///    away. The client's last message repeats which.
+/// 5. The channel of a relayed session is the one that the client sees: that of the node which relays it.
 ///
 /// As PostgreSQL does, the server ignores the name in the first message: the role is the startup packet's.
 
@@ -45,6 +48,8 @@ extension ScramCrypto {
 /// `SCRAM-SHA-256$iterations:salt$storedKey:serverKey`, the last three in base64.
 package struct ScramVerifier: Equatable, Sendable {
   package static let mechanism = "SCRAM-SHA-256"
+  /// With channel binding.
+  package static let mechanismPlus = "SCRAM-SHA-256-PLUS"
   package static let defaultIterations = 4096
   /// More would let a server (or a verifier someone loaded) stop whoever computes it.
   package static let maximumIterations = 10_000_000
@@ -145,6 +150,9 @@ extension WireError {
     WireError(.connection, "malformed SCRAM message", detail: detail)
   }
 }
+
+/// What names the kind of channel binding, before the client's first message.
+let scramBindingFlag = "p=tls-server-end-point"
 
 /// Printable ASCII without a comma, as a nonce must be.
 func isScramNonce(_ text: Substring) -> Bool {

@@ -7,19 +7,31 @@ package struct ScramClient: Sendable {
     case done
   }
 
+  /// What the client does about the channel.
+  package enum Binding: Sendable, Equatable {
+    /// It cannot bind: there is no TLS, or nobody wants it.
+    case none
+    /// It could, and the server does not.
+    case notOffered
+    /// The hash of the server's certificate, tls-server-end-point.
+    case certificate([UInt8])
+  }
+
   private let password: String
+  private let binding: Binding
   private let nonce: String
   private let crypto: any ScramCrypto
   private var state = State.first
 
   /// `nonce` is random, 18 bytes or more, and never used again.
-  package init(password: String, nonce: [UInt8], crypto: any ScramCrypto) {
-    self.init(password: password, printableNonce: Base64.encode(nonce), crypto: crypto)
+  package init(password: String, nonce: [UInt8], binding: Binding = .none, crypto: any ScramCrypto) {
+    self.init(password: password, printableNonce: Base64.encode(nonce), binding: binding, crypto: crypto)
   }
 
   /// With a nonce as it goes over the wire: printable ASCII without commas.
-  package init(password: String, printableNonce: String, crypto: any ScramCrypto) {
+  package init(password: String, printableNonce: String, binding: Binding = .none, crypto: any ScramCrypto) {
     self.password = password
+    self.binding = binding
     nonce = printableNonce
     self.crypto = crypto
   }
@@ -29,10 +41,24 @@ package struct ScramClient: Sendable {
 
   private var bare: String { "n=,r=\(nonce)" }
 
+  /// What comes before the first message's own text.
+  private var head: String {
+    switch binding {
+    case .none: "n,,"
+    case .notOffered: "y,,"
+    case .certificate: scramBindingFlag + ",,"
+    }
+  }
+
+  /// To be named to the server.
+  package var mechanism: String {
+    if case .certificate = binding { ScramVerifier.mechanismPlus } else { ScramVerifier.mechanism }
+  }
+
   /// The first message.
   package mutating func first() -> [UInt8] {
     state = .waitingForSalt
-    return Array("n,,\(bare)".utf8)
+    return Array("\(head)\(bare)".utf8)
   }
 
   /// Takes the server's first message; gives the proof. Takes some milliseconds.
@@ -52,7 +78,9 @@ package struct ScramClient: Sendable {
     }
     let salted = crypto.pbkdf2(password: crypto.prepared(password), salt: salt, iterations: iterations)
     let clientKey = crypto.hmac(key: salted, message: Array("Client Key".utf8))
-    let withoutProof = "c=biws,r=\(both)"
+    var channel = Array(head.utf8)
+    if case .certificate(let hash) = binding { channel += hash }
+    let withoutProof = "c=\(Base64.encode(channel)),r=\(both)"
     let signed = Array("\(bare),\(String(decoding: message, as: UTF8.self)),\(withoutProof)".utf8)
     let signature = crypto.hmac(key: crypto.sha256(clientKey), message: signed)
     let serverKey = crypto.hmac(key: salted, message: Array("Server Key".utf8))

@@ -12,6 +12,13 @@ extension ServerSession {
   }
 
   mutating func nextOpening() throws(WireError) -> Action {
+    // The first byte of a TLS handshake, where no startup packet is so long: sslnegotiation=direct of PostgreSQL 17.
+    if !askedForTLS, !askedForGSS, options.tls != .unavailable, input.nextType == 0x16 {
+      askedForTLS = true
+      isDirect = true
+      state = .handshake
+      return .startTLS
+    }
     guard let frame = try input.nextOpeningFrame() else { return .read }
     switch try input.decodeOpening(frame) {
     case .tlsRequest:
@@ -78,10 +85,12 @@ extension ServerSession {
     return message
   }
 
-  /// TLS is there: what comes from now on is decrypted.
-  package mutating func secured() {
+  /// TLS is there: what comes from now on is decrypted. Who began with it must have named our protocol (ALPN), or is
+  /// somebody who was led here.
+  package mutating func secured(applicationProtocol: String = "") {
     guard case .handshake = state else { return }
     isSecure = true
+    guard !isDirect || applicationProtocol == "postgresql" else { return shut() }
     state = .opening
   }
 
@@ -94,7 +103,7 @@ extension ServerSession {
       output.authentication(code: 3)
       expectPassword(.awaitingPassword)
     case .scram(let exchange):
-      output.authenticationSASL([ScramVerifier.mechanism])
+      output.authenticationSASL(exchange.mechanisms)
       expectPassword(.awaitingSASLFirst(exchange, mechanismChosen: false))
     case .reject(let report): terminate(report)
     }
@@ -127,7 +136,7 @@ extension ServerSession {
       state = .checkingPassword
       return .checkPassword(password)
     case .awaitingSASLFirst(var exchange, let mechanismChosen):
-      guard let response = try firstResponse(body, mechanismChosen) else {
+      guard let response = try firstResponse(body, mechanismChosen, &exchange) else {
         // The client chose and said nothing yet: an empty challenge asks it to begin.
         output.authentication(code: 11)
         state = .awaitingSASLFirst(exchange, mechanismChosen: true)
@@ -148,12 +157,12 @@ extension ServerSession {
     }
   }
 
-  private func firstResponse(_ body: WireSlice, _ mechanismChosen: Bool) throws(WireError) -> [UInt8]? {
+  private func firstResponse(
+    _ body: WireSlice, _ mechanismChosen: Bool, _ exchange: inout ScramServer
+  ) throws(WireError) -> [UInt8]? {
     if mechanismChosen { return input.buffer.array(of: body) }
     let (mechanism, response) = try input.decodeSASLInitial(body)
-    guard mechanism == ScramVerifier.mechanism else {
-      throw WireError(.connection, "client selected an invalid SASL authentication mechanism")
-    }
+    try exchange.choose(mechanism)
     return response
   }
 

@@ -74,6 +74,8 @@ package struct ServerSession: ~Copyable {
   /// Whether it speaks TLS.
   package internal(set) var isSecure = false
   var askedForTLS = false
+  /// The client began with TLS, without asking.
+  var isDirect = false
   var askedForGSS = false
   var isSkipping = false
   var startup: StartupMessage?
@@ -93,7 +95,8 @@ package struct ServerSession: ~Copyable {
     case wait
     /// Send `output` now; no completion.
     case flush
-    /// Send `output`, shake hands as a TLS server, then `secured()`. Bytes given to `receive` before are refused.
+    /// Send `output`, shake hands as a TLS server, beginning with what is unread (`takeUnread`), then `secured`. Bytes
+    /// that came behind a wish for TLS were refused; a client that began with TLS is what is unread.
     case startTLS
     /// Cancel the statement of the connection that has this key, if there is one; then the session is closed.
     case cancel(CancelKey)

@@ -8,14 +8,18 @@ import Testing
     let url: String
     private let process = Process()
 
-    /// - Parameter descriptors: how many the process may have open.
-    init(_ scratch: Scratch, descriptors: Int? = nil) throws {
+    /// - Parameters:
+    ///   - descriptors: how many the process may have open.
+    ///   - options: more of `synod serve`'s.
+    init(_ scratch: Scratch, descriptors: Int? = nil, options: [String] = []) throws {
       let file = scratch.path + "/url"
       process.executableURL = URL(fileURLWithPath: "/bin/sh")
-      process.arguments = [
-        "-c", descriptors.map { "ulimit -n \($0); exec \"$0\" \"$@\"" } ?? "exec \"$0\" \"$@\"", Synod.executable.path,
-        "serve", "--data", scratch.database, "--listen", "127.0.0.1:0", "--http", "off", "--listening-url-file", file,
-      ]
+      process.arguments =
+        [
+          "-c", descriptors.map { "ulimit -n \($0); exec \"$0\" \"$@\"" } ?? "exec \"$0\" \"$@\"",
+          Synod.executable.path,
+          "serve", "--data", scratch.database, "--listen", "127.0.0.1:0", "--http", "off", "--listening-url-file", file,
+        ] + options
       process.standardOutput = FileHandle.nullDevice
       process.standardError = FileHandle.nullDevice
       try process.run()

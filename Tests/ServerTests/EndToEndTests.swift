@@ -132,6 +132,9 @@ import Wire
     let stranger = try server.psql(
       "SELECT 1", connection: whole.replacing("host=localhost", with: "host=elsewhere") + " password=secret")
     #expect(stranger.errors.contains("elsewhere"))
+    // The exchange of the password is bound to the certificate, in libpq's way and in ours.
+    let bound = try server.psql("SELECT 1", connection: "\(whole) password=secret channel_binding=require")
+    #expect(bound.output.contains("1"), "\(bound)")
   }
 
   @Test(.enabled(if: pgbench != nil)) func pgbenchInEveryMode() throws {

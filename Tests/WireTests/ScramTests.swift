@@ -47,6 +47,35 @@ import Wire
     #expect(try exchange(verifier, password: "passwort") == .rejected)
   }
 
+  /// Which certificate each side sees, and what comes of it; none where there is no TLS.
+  @Test func aBoundExchangeFailsWhereSomebodyStandsBetween() throws {
+    let verifier = ScramVerifier(password: "x", salt: [1], iterations: 1, crypto: crypto)
+    func succeeds(_ sees: ScramClient.Binding, _ shows: [UInt8]?, choosing mechanism: String? = nil) throws -> Bool {
+      var server = ScramServer(verifier: verifier, nonce: Array(1...18), binding: shows, crypto: crypto)
+      var client = ScramClient(password: "x", nonce: Array(101...118), binding: sees, crypto: crypto)
+      do throws(WireError) {
+        try server.choose(mechanism ?? client.mechanism)
+        guard case .accepted(let signature) = try server.last(try client.proof(try server.first(client.first()))) else {
+          return false
+        }
+        try client.verify(signature)
+        return true
+      } catch { return false }
+    }
+    let hash: [UInt8] = Array(1...32)
+    #expect(try succeeds(.certificate(hash), hash))
+    #expect(try succeeds(.none, hash))
+    #expect(try succeeds(.none, nil))
+    #expect(try succeeds(.notOffered, nil))
+    // Another certificate; an offer that somebody took away; a choice that was not offered, or is not what it says.
+    #expect(try !succeeds(.certificate(Array(2...33)), hash))
+    #expect(try !succeeds(.certificate([]), hash))
+    #expect(try !succeeds(.notOffered, hash))
+    #expect(try !succeeds(.certificate(hash), nil))
+    #expect(try !succeeds(.certificate(hash), hash, choosing: "SCRAM-SHA-256"))
+    #expect(try !succeeds(.none, hash, choosing: "SCRAM-SHA-256-PLUS"))
+  }
+
   @Test func strangersLookAlikeAndFail() throws {
     let secret: [UInt8] = Array(1...32)
     let dummy = ScramVerifier(dummyFor: "nobody", secret: secret, crypto: crypto)

@@ -10,6 +10,8 @@ package struct TLSInformation: Sendable, Hashable {
   package var peer: CertificateNames?
   /// The hash of the server's certificate, as SCRAM's tls-server-end-point wants it (RFC 5929).
   package var serverEndPoint: [UInt8]
+  /// What the two agreed to speak (ALPN): "postgresql", or nothing.
+  package var applicationProtocol: String
 }
 
 /// TLS as a filter without I/O: ciphertext in, clear bytes out, and the other way.
@@ -167,6 +169,11 @@ final class TLSSession: @unchecked Sendable {
     if isServer, let ours = unsafe SSL_get_certificate(session), unsafe X509_up_ref(ours) == 1 {
       endPoint = unsafe Certificate(ours).endPointHash
     }
-    return TLSInformation(version: version, cipher: cipher, peer: peer, serverEndPoint: endPoint)
+    var chosen: UnsafePointer<UInt8>?
+    var count: UInt32 = 0
+    unsafe SSL_get0_alpn_selected(session, &chosen, &count)
+    let spoken = unsafe String(decoding: UnsafeBufferPointer(start: chosen, count: Int(count)), as: UTF8.self)
+    return TLSInformation(
+      version: version, cipher: cipher, peer: peer, serverEndPoint: endPoint, applicationProtocol: spoken)
   }
 }

@@ -125,9 +125,10 @@ final class Relay: @unchecked Sendable {
     self.node = node
     frames = BackendFrames()
     var opening = startup
+    let isCertified = connection.stream.certifiedName.map { $0 == startup["user"] } ?? false
     let ticket = RelayTicket(
-      luggage == nil ? .fresh : .resumed, target: node, client: connection.peer, isTLS: connection.wire.isSecure,
-      user: startup["user"] ?? "")
+      luggage != nil ? .resumed : isCertified ? .certified : .fresh, target: node, client: connection.peer,
+      certificateHash: connection.stream.certificateHash ?? [], user: startup["user"] ?? "")
     opening.parameters.removeAll { $0.name == RelayTicket.name }
     opening.parameters.append(.init(RelayTicket.name, ticket.text(secret: secret)))
     var buffer = WireBuffer()

@@ -5,8 +5,10 @@ internal import Wire
 // How a node that relays a session shows the node that runs it that it is one of the cluster's, and who the client is.
 //
 //   synod.relay = hmac ':' body          both in the start-up message, as text
-//   body        = kind ':' target node ':' nonce ':' port ':' tls ':' host-in-hex ':' user-in-hex
-//                 kind: f a client that has not shown yet who it is · r a session that moves: it has, at its first node
+//   body        = kind ':' target node ':' nonce ':' port ':' certificate ':' host-in-hex ':' user-in-hex
+//                 kind: f a client that has not shown yet who it is · c one whose certificate names the role ·
+//                 r a session that moves: it has, at its first node
+//                 certificate: the hash, in hex, of the one that the client sees; empty where it speaks in clear
 //   hmac        = HMAC-SHA-256 by the target's secret, which it tells its peers, over their own (mutual) TLS, and draws
 //                 anew at each start
 //
@@ -15,12 +17,13 @@ internal import Wire
 
 /// What a ticket says.
 struct RelayTicket: Equatable {
-  enum Kind: String { case fresh = "f", resumed = "r" }
+  enum Kind: String { case fresh = "f", certified = "c", resumed = "r" }
   var kind: Kind
   var target: UInt64
   var nonce: [UInt8]
   var client: PeerAddress
-  var isTLS: Bool
+  /// tls-server-end-point of the certificate that the client sees; empty where it speaks in clear.
+  var certificateHash: [UInt8]
   var user: String
 
   /// The parameter of the start-up message.
@@ -30,7 +33,7 @@ struct RelayTicket: Equatable {
 
   private var body: String {
     [
-      kind.rawValue, "\(target)", Self.hex(nonce), "\(client.port)", isTLS ? "1" : "0",
+      kind.rawValue, "\(target)", Self.hex(nonce), "\(client.port)", Self.hex(certificateHash),
       Self.hex(Array(client.host.utf8)),
       Self.hex(Array(user.utf8)),
     ].joined(separator: ":")
@@ -41,7 +44,7 @@ struct RelayTicket: Equatable {
     return Self.hex(code) + ":" + body
   }
 
-  init(_ kind: Kind, target: UInt64, client: PeerAddress, isTLS: Bool, user: String) {
+  init(_ kind: Kind, target: UInt64, client: PeerAddress, certificateHash: [UInt8], user: String) {
     var random = SystemRandomness()
     var nonce: [UInt8] = []
     for _ in 0..<2 { unsafe withUnsafeBytes(of: random.next()) { unsafe nonce.append(contentsOf: $0) } }
@@ -49,7 +52,7 @@ struct RelayTicket: Equatable {
     self.target = target
     self.nonce = nonce
     self.client = client
-    self.isTLS = isTLS
+    self.certificateHash = certificateHash
     self.user = user
   }
 
@@ -58,13 +61,14 @@ struct RelayTicket: Equatable {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
     guard parts.count == 8, !secret.isEmpty, let code = Self.bytes(parts[0]),
       let kind = Kind(rawValue: String(parts[1])), UInt64(parts[2]) == target, let nonce = Self.bytes(parts[3]),
-      nonce.count == 16, let port = Int(parts[4]), let host = Self.bytes(parts[6]), let user = Self.bytes(parts[7])
+      nonce.count == 16, let port = Int(parts[4]), let certificateHash = Self.bytes(parts[5]),
+      let host = Self.bytes(parts[6]), let user = Self.bytes(parts[7])
     else { return nil }
     self.kind = kind
     self.target = target
     self.nonce = nonce
     client = PeerAddress(host: String(decoding: host, as: UTF8.self), port: port)
-    isTLS = parts[5] == "1"
+    self.certificateHash = certificateHash
     self.user = String(decoding: user, as: UTF8.self)
     let expected = OpenSSLScram().hmac(key: Array(secret.utf8), message: Array(body.utf8))
     guard CancelKey(process: 0, secret: expected).matches(CancelKey(process: 0, secret: code)) else { return nil }

@@ -40,7 +40,7 @@ extension Connection {
         wire.failed(report, status)
       case .startTLS:
         flush()
-        stream.startTLS()
+        stream.startTLS(received: wire.takeUnread())
       case .cancel(let key):
         services.registry.cancel(key)
         services.relays.cancel(key)

@@ -11,12 +11,14 @@ extension Connection {
   func authenticate(_ startup: StartupMessage) {
     if isElsewhere(startup) { return }
     if startupMessage == nil { startupMessage = startup }
-    if ticket?.kind == .resumed, ticket?.user == startup["user"] {
-      roleName = ticket?.user ?? ""
-      return wire.authenticate(.trust)
-    }
     let name = startup["user"] ?? ""
     roleName = name
+    if let ticket {
+      // Shown where it came in.
+      if ticket.kind != .fresh, ticket.user == name { return wire.authenticate(.trust) }
+    } else if stream.certifiedName == name {
+      return wire.authenticate(.trust)
+    }
     let role: RoleDescriptor?
     do throws(SQLError) { role = try services.sql.role(named: name) } catch {
       return wire.authenticate(.reject(WireReport(error)))
@@ -34,7 +36,10 @@ extension Connection {
       var random = SystemRandomness()
       var nonce: [UInt8] = []
       for _ in 0..<3 { unsafe withUnsafeBytes(of: random.next()) { unsafe nonce.append(contentsOf: $0) } }
-      wire.authenticate(.scram(ScramServer(verifier: verifier, nonce: nonce, crypto: OpenSSLScram())))
+      // A relayed client sees the certificate of the node that relays it.
+      let binding = ticket.map(\.certificateHash) ?? stream.certificateHash
+      wire.authenticate(
+        .scram(ScramServer(verifier: verifier, nonce: nonce, binding: binding, crypto: OpenSSLScram())))
     }
   }
 

@@ -118,7 +118,7 @@ package final class Connection: @unchecked Sendable {
 
   /// The TLS handshake is over.
   package func secured() {
-    wire.secured()
+    wire.secured(applicationProtocol: stream.applicationProtocol)
     turn()
   }
 

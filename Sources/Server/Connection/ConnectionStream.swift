@@ -18,8 +18,14 @@ package protocol ConnectionStream: AnyObject, Sendable {
   func awaitBytes(timeoutNanoseconds: UInt64) -> Bool
   /// Whether bytes that come are handed over, or left to the peer.
   func setReading(_ isReading: Bool)
-  /// What follows is TLS. `received` is then given plain bytes, after `secured`.
-  func startTLS()
+  /// What follows is TLS, and `received` was its beginning. `received` is then given plain bytes, after `secured`.
+  func startTLS(received: [UInt8])
+  /// What was agreed to be spoken within TLS (ALPN); empty where nobody said.
+  var applicationProtocol: String { get }
+  /// Whom the certificate of the client names, which a trusted authority has signed.
+  var certifiedName: String? { get }
+  /// The hash of the certificate that the client sees (tls-server-end-point); nil without TLS.
+  var certificateHash: [UInt8]? { get }
   /// What follows is another node's: the client's bytes go there, and its answers to the client, until the session comes
   /// home (`comeHome`), or, where it never began elsewhere, is looked for again (`retry`).
   func relay(

@@ -38,10 +38,15 @@ final class SocketStream: ConnectionStream, StreamHandler, @unchecked Sendable {
 
   func setReading(_ isReading: Bool) { isReading ? socket.resumeReading() : socket.pauseReading() }
 
-  func startTLS() {
+  func startTLS(received: [UInt8]) {
     guard let context else { return socket.abort() }
-    socket.startTLS(context)
+    socket.startTLS(context, received: received)
   }
+
+  var applicationProtocol: String { socket.tls?.applicationProtocol ?? "" }
+  var certifiedName: String? { socket.tls?.peer.flatMap { $0.commonName.isEmpty ? nil : $0.commonName } }
+
+  var certificateHash: [UInt8]? { socket.tls?.serverEndPoint }
 
   func relay(
     _ connection: Connection, _ startup: StartupMessage, luggage: SessionLuggage?, held: [UInt8], key: CancelKey?

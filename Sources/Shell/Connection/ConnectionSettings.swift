@@ -8,7 +8,7 @@ internal import Glibc
 ///
 /// Every part may be percent-encoded; a host in brackets is an IPv6 address, one that begins with `/` is the directory of a
 /// Unix socket. What the URL leaves out comes from PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE,
-/// PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, PGOPTIONS, PGAPPNAME, PGCONNECT_TIMEOUT, PGTARGETSESSIONATTRS, then from
+/// PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, PGOPTIONS, PGAPPNAME, PGCONNECT_TIMEOUT, PGCHANNELBINDING, PGTARGETSESSIONATTRS, then from
 /// ~/.pgpass (PGPASSFILE), then from the defaults: the role `synod`, a
 /// database named like the role, 127.0.0.1 and port 7432, sslmode `prefer`.
 ///
@@ -58,6 +58,9 @@ package struct ConnectionSettings: Equatable, Sendable {
   package var user = ""
   package var password: String?
   package var database = ""
+  /// libpq's channel_binding: whether the password's exchange is bound to the server's certificate.
+  package enum ChannelBinding: String, Sendable, CaseIterable { case disable, prefer, require }
+  package var channelBinding = ChannelBinding.prefer
   package var tls = TLSMode.prefer
   /// A file of certificates, or `system`.
   package var rootCertificate: String?
@@ -143,7 +146,7 @@ package struct ConnectionSettings: Equatable, Sendable {
     for (variable, name) in [
       ("PGSSLMODE", "sslmode"), ("PGSSLROOTCERT", "sslrootcert"), ("PGSSLCERT", "sslcert"), ("PGSSLKEY", "sslkey"),
       ("PGOPTIONS", "options"), ("PGAPPNAME", "application_name"), ("PGCONNECT_TIMEOUT", "connect_timeout"),
-      ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+      ("PGCHANNELBINDING", "channel_binding"), ("PGTARGETSESSIONATTRS", "target_session_attrs"),
     ] {
       if let value = environment(variable), !value.isEmpty { try set(name, to: value) }
     }
@@ -155,6 +158,7 @@ package struct ConnectionSettings: Equatable, Sendable {
     case "password": password = value
     case "dbname": database = value
     case "sslmode": tls = try Self.choice(name, value)
+    case "channel_binding": channelBinding = try Self.choice(name, value)
     case "target_session_attrs": target = try Self.choice(name, value)
     case "sslrootcert": rootCertificate = value
     case "sslcert": certificate = value
@@ -171,7 +175,7 @@ package struct ConnectionSettings: Equatable, Sendable {
       }
       parameters.removeAll { $0.name == name }
       parameters.append((name, value))
-    case "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "gssencmode", "channel_binding",
+    case "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "gssencmode",
       "fallback_application_name", "tcp_user_timeout", "sslcompression":
       // Taken for the sake of URLs made for libpq; they change nothing here.
       break

@@ -61,6 +61,12 @@ final class ServerLink {
     options.database = settings.database
     options.password = settings.password
     options.allowsCleartext = host.isLocalSocket
+    options.channelBinding =
+      switch settings.channelBinding {
+      case .disable: .disable
+      case .prefer: .prefer
+      case .require: .require
+      }
     options.parameters = settings.parameters.map { StartupMessage.Parameter($0.name, $0.value) }
     let link = ServerLink(
       host: host, stream: stream,
@@ -83,7 +89,7 @@ final class ServerLink {
         do throws(StreamProblem) { try stream.startTLS(settings, host: host) } catch {
           throw Refusal(.tls, "connection to \(host.description) failed: \(error.message)")
         }
-        session.secured()
+        session.secured(certificateHash: stream.certificateHash)
       case .read:
         let isOpen = try moving { () throws(StreamProblem) in
           try send()

@@ -188,6 +188,18 @@ final class SocketStream {
     return true
   }
 
+  /// The hash of the server's certificate, as SCRAM's tls-server-end-point wants it (RFC 5929); empty without TLS.
+  var certificateHash: [UInt8] {
+    guard let tls = unsafe tls, let certificate = unsafe SSL_get1_peer_certificate(tls) else { return [] }
+    defer { unsafe X509_free(certificate) }
+    var bytes = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+    var count: UInt32 = 0
+    guard unsafe X509_digest(certificate, synod_x509_signature_digest(certificate), &bytes, &count) == 1 else {
+      return []
+    }
+    return Array(bytes[..<Int(count)])
+  }
+
   /// The protocol and the cipher, for `\conninfo`; nil without TLS.
   var tlsDescription: String? {
     guard let tls = unsafe tls, let version = unsafe SSL_get_version(tls),

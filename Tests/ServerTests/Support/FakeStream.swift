@@ -36,7 +36,10 @@ final class FakeStream: ConnectionStream, @unchecked Sendable {
     return true
   }
   func setReading(_ isReading: Bool) { self.isReading = isReading }
-  func startTLS() {}
+  var certificateHash: [UInt8]? { nil }
+  var applicationProtocol: String { "" }
+  var certifiedName: String?
+  func startTLS(received: [UInt8]) {}
   /// No other node answers.
   func relay(
     _ connection: Connection, _ startup: StartupMessage, luggage: SessionLuggage?, held: [UInt8], key: CancelKey?
