@@ -6,8 +6,10 @@ internal import Synod
 struct ClusterCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cluster",
-    abstract: "Look at a running cluster, hand leadership over, add and remove nodes; recover from a lost quorum.",
-    subcommands: [Status.self, Add.self, Remove.self, Transfer.self, Recover.self], defaultSubcommand: Status.self)
+    abstract:
+      "Look at a running cluster, hand leadership over, add and remove nodes; found one; recover from a lost quorum.",
+    subcommands: [Status.self, Add.self, Remove.self, Transfer.self, Found.self, Recover.self],
+    defaultSubcommand: Status.self)
 
   /// Where a node is.
   struct Target: ParsableArguments {
@@ -88,6 +90,29 @@ struct ClusterCommand: ParsableCommand {
         ], mode: "list")
       print("Run it on the new node, with the certificates of the others (--peer-ca, --peer-cert, --peer-key).")
       print("It joins as a learner and votes when it has caught up: synod cluster status.")
+    }
+  }
+
+  struct Found: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make a single node's database, or a restored backup, the first node of a cluster.",
+      discussion: """
+        The database must not be open. Its files stay as they are, and it keeps its id: do so with one copy of it only. \
+        Other nodes join it with --join and empty directories, and are sent what it holds. A new cluster without data \
+        needs none of this: synod serve --join … --bootstrap-expect 3.
+        """)
+    @Argument(help: "The database's directory.") var path: String
+
+    func run() throws {
+      try reportingDatabaseErrors {
+        let (cluster, node) = try Database.foundCluster(at: path)
+        print(
+          """
+          \(path): node \(node), the only one of cluster \(cluster) so far.
+          Start it:  synod serve --data \(path) --listen HOST:7432 --peer-listen HOST:7433
+          Others join with empty directories:  synod serve --data NEW --join HOST:7433 …
+          """)
+      }
     }
   }
 

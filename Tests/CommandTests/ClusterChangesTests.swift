@@ -86,6 +86,55 @@ import Testing
     #expect(try first.eventually { try ask(1, "SELECT count(*), sum(length(v)) FROM t") == "20001|2000003\n" })
   }
 
+  /// A database that ran alone, as it was left, becomes the first node of a cluster; so does a restored backup. (More nodes
+  /// join as they join a recovered one.)
+  @Test(arguments: [false, true]) func aSingleNodesDatabaseBecomesACluster(_ isRestored: Bool) throws {
+    let scratch = Scratch()
+    let made = try Synod.run([
+      scratch.database, "CREATE TABLE t (k int PRIMARY KEY, v text)",
+      "INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 5000) g", "CHECKPOINT",
+      "INSERT INTO t VALUES (0, 'behind the tables')",
+    ])
+    #expect(made.status == 0, "\(made.errors)")
+    var data = scratch.database
+    if isRestored {
+      data = scratch.path + "/restored"
+      #expect(try Synod.run(["backup", scratch.database, scratch.path + "/backup"]).status == 0)
+      #expect(try Synod.run(["restore", scratch.path + "/backup", data]).status == 0)
+    }
+    let ports = [LoopbackPorts.take(), LoopbackPorts.take()]
+    let join = ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
+    func node(_ place: Int) throws -> ServedNode {
+      try ServedNode(
+        scratch, "node\(place)",
+        ["--data", place == 0 ? data : data + "-2", "--peer-listen", "127.0.0.1:\(ports[place])", "--join", join])
+    }
+    let refused = try node(0)
+    refused.process.waitUntilExit()
+    #expect(refused.words.contains("synod cluster found"), "\(refused.words)")
+    let founded = try Synod.run(["cluster", "found", data])
+    #expect(founded.status == 0, "\(founded.errors)")
+    #expect(try Synod.run(["cluster", "found", data]).errors.contains("already"))
+    #expect(try Synod.run(["cluster", "found", scratch.path]).errors.contains("not a database"))
+    let nodes = [try node(0), try node(1)]
+    defer { for node in nodes { node.stop() } }
+    func ask(_ place: Int, _ statement: String) throws -> String {
+      let answer = try Synod.run([
+        "--mode", "list", "-noheader", try nodes[place].url() + "?sslmode=disable", statement,
+      ])
+      return answer.output.isEmpty ? answer.errors : answer.output
+    }
+    var voters = ""
+    for _ in 0..<300 where voters != "2\n" {
+      voters = try ask(0, "SELECT count(*) FROM synod_cluster WHERE role = 'voter'")
+      if voters != "2\n" { usleep(50_000) }
+    }
+    #expect(voters == "2\n", "\(nodes[1].words)")
+    #expect(try ask(1, "INSERT INTO t VALUES (-1, 'new'); SELECT count(*) FROM t").hasSuffix("5002\n"))
+    let own = try nodes[1].url() + "?options=-csynod.read_consistency%3Dlinearizable"
+    #expect(try Synod.run([own, "SELECT v FROM t WHERE k = 0"]).output.contains("behind the tables"))
+  }
+
   /// A member that was away for longer than the log is kept takes a checkpoint; commits go on meanwhile.
   @Test func aNodeThatWasAwayTakesACheckpointOverSockets() throws {
     let cluster = try ServedCluster { _, _ in ["--retain-log", "1", "--retain-records", "4"] }

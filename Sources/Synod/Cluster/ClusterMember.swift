@@ -148,8 +148,8 @@ package final class ClusterMember: Sendable {
   private static func newcomer(_ directory: String, _ disk: any Disk) throws -> Members {
     if try disk.status(directory + "/" + Superblock.fileName) != nil {
       throw ClusterError(
-        "\(directory) holds the database of a single node, without a list of members. Dump it and restore it into a new "
-          + "cluster.")
+        "\(directory) holds the database of a single node. To make it the first node of a cluster: synod cluster found "
+          + directory)
     }
     var random = SystemRandomness()
     let members = Members(node: NodeID(random.next() >> 16 | 1))

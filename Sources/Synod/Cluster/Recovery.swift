@@ -67,6 +67,27 @@ extension Database {
       otherMembers: configuration.members.count - 1)
   }
 
+  /// Makes the database at `directory`, of a single node and closed, the first node of a cluster, with all that it holds.
+  /// Its files stay as they are; a list of members comes to them.
+  ///
+  /// - Returns: the cluster's id and the node's.
+  /// - Throws: 58P01 where there is no database; 55000 where it is a cluster's node already; 55006 where it is open.
+  package static func foundCluster(at directory: String) throws(DatabaseError) -> (cluster: String, node: UInt64) {
+    let disk = LinuxDisk()
+    do {
+      guard try disk.status("\(directory)/\(Superblock.fileName)") != nil else {
+        throw DatabaseError(sqlState: "58P01", message: "\(directory) is not a database: it has no superblock")
+      }
+      guard try Members.read(directory, disk: disk) == nil else {
+        throw DatabaseError(
+          sqlState: "55000", message: "\(directory) is the directory of a cluster's node already",
+          hint: "Serve it; other nodes join with empty directories.")
+      }
+      let members = try foundAlone(directory)
+      return (name(members.cluster), members.node.rawValue)
+    } catch { throw DatabaseError(opening: directory, error) }
+  }
+
   /// Makes the database of a single node, which is closed, a cluster of one node.
   private static func foundAlone(_ directory: String) throws -> Members {
     let disk = LinuxDisk()
