@@ -3,7 +3,7 @@
 //   header     11  "PGCOPY\n" 0xff "\r\n" 0x00
 //               4  flags: bit 16 says that oids are included (refused), bits 17–31 are critical ones that nobody knows
 //               4  length of the header's extension, which is skipped
-//   row         2  number of fields; -1 is the end of the data
+//   row         2  number of fields; -1 is the end of the data, which may be left out
 //     field     4  length, -1 for null; then so many bytes, as the type's binary format says
 
 private let signature: [UInt8] = [0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0x00]
@@ -120,7 +120,11 @@ private struct BinaryCopyReader: ~Copyable {
   /// The number of fields of the next row; nil at the end.
   mutating func fieldCount() throws(SQLError) -> Int? {
     line += 1
-    guard let count = try integer(Int16.self) else { throw SQLError(.badCopyFormat, "unexpected EOF in COPY data") }
+    guard let count = try integer(Int16.self) else {
+      // Between rows the data may end without the trailer, which Go's pgx leaves out.
+      at = input.count
+      return nil
+    }
     return count == -1 ? nil : Int(count)
   }
 

@@ -126,7 +126,7 @@ import Testing
     }
   }
 
-  /// Cut and damaged data end in an error of COPY, never in a trap, and nothing is kept.
+  /// Cut and damaged data end in an error of COPY, never in a trap, and nothing is kept. Only the trailer may be missing.
   @Test func damagedBinaryCopy() throws {
     let session = try TestSQL().session()
     _ = session.lines("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'one'), (2, null)")
@@ -136,7 +136,14 @@ import Testing
     for length in 0..<out.copied.count {
       let back = RowSink(session)
       back.input = [Array(out.copied[..<length])]
-      #expect(throws: SQLError.self) { try session.execute("COPY t FROM STDIN BINARY", back) }
+      // Behind the header and each row, and one byte further.
+      if let rows = [19: 0, 20: 0, 36: 1, 37: 1, 50: 2, 51: 2][length] {
+        try session.execute("COPY t FROM STDIN BINARY", back)
+        #expect(back.tag == "COPY \(rows)")
+        _ = session.lines("DELETE FROM t")
+      } else {
+        #expect(throws: SQLError.self, "\(length)") { try session.execute("COPY t FROM STDIN BINARY", back) }
+      }
     }
     var generator = SeededGenerator(seed: 5)
     for _ in 0..<300 {
