@@ -134,6 +134,7 @@ extension Binder {
       if let column = try scope.column(parts[0], at: position) { return placed(column) }
       if let item = try scope.item(parts[0], schema: nil, at: position) {
         for column in item.columns { note(column) }
+        recordNames[item.columns.map { $0.expression.columnSlot ?? -1 }] = item.columns.map(\.name)
         return TypedExpression(.row(item.columns.map(\.expression)), .record, at: place(position))
       }
       if parts[0] == "tableoid", scope.namespace.items.count == 1, let id = scope.namespace.items[0].relation {

@@ -257,20 +257,37 @@ extension Binder {
     }
   }
 
+  /// `json_to_recordset(…) AS x (a int, b text)`: a function of those columns.
+  private func recordReader(
+    _ name: String, _ arguments: [TypedExpression], _ definitions: [Syntax.ColumnType], at position: Int?
+  ) throws(SQLError) -> ResolvedCall {
+    guard !definitions.isEmpty else {
+      throw SQLError(
+        .syntaxError, "a column definition list is required for functions returning \"record\"", position: position)
+    }
+    guard arguments.count == 1 else {
+      throw SQLError(.undefinedFunction, "function \(name) takes one argument", position: position)
+    }
+    var columns: [(name: String, type: SQLType)] = []
+    for definition in definitions { columns.append((definition.name.text, try type(definition.type))) }
+    let source: SQLType = name.hasPrefix("jsonb") ? .jsonb : .json
+    let argument = try resolver.coerce(arguments[0], to: source, .implicit, at: position)
+    return ResolvedCall(
+      function: .set(JSONRecords.reader(name, source.id, columns)), arguments: [argument],
+      type: columns.count == 1 ? columns[0].type : .record)
+  }
+
   private func function(
     _ reference: Syntax.FunctionReference, _ scope: Scope
   ) throws(SQLError) -> (LogicalPlan, RangeItem, lateral: Bool) {
     let position = place(reference.position)
-    guard reference.columns.isEmpty, reference.items.allSatisfy({ $0.columns.isEmpty }) else {
-      throw SQLError(
-        .featureNotSupported, "column definition lists for functions are not supported", position: position)
-    }
     // A function in FROM may always read its left neighbours.
     let outer = scope
     var node = FunctionScanNode(items: [], ordinality: nil, alias: "")
     var columns: [ScopeColumn] = []
     let items = reference.items.flatMap(Self.separated)
     for item in items {
+      let definitions = item.columns.isEmpty ? reference.columns : item.columns
       guard case .function(let call) = item.call.kind else {
         // current_date and the like: one row of a scalar.
         let value = try resolver.settle(try bind(item.call, outer, .fromFunction))
@@ -288,7 +305,17 @@ extension Binder {
           .groupingError, "aggregate functions are not allowed in functions in FROM",
           position: place(item.call.position))
       }
-      let resolved = try resolver.call(name, arguments, at: place(item.call.position))
+      var resolved: ResolvedCall
+      if ["json_to_record", "jsonb_to_record", "json_to_recordset", "jsonb_to_recordset"].contains(name) {
+        resolved = try recordReader(name, arguments, definitions, at: place(item.call.position))
+      } else {
+        guard definitions.isEmpty else {
+          throw SQLError(
+            .syntaxError, "a column definition list is only allowed for functions returning \"record\"",
+            position: position)
+        }
+        resolved = try resolver.call(name, arguments, at: place(item.call.position))
+      }
       switch resolved.function {
       case .set(let function):
         let types = function.columns.count == 1 ? [resolved.type] : function.columns.map { SQLType($0.type) }
@@ -296,7 +323,8 @@ extension Binder {
         let slots = Array(base..<base + types.count)
         node.items.append(FunctionScanNode.Item(call: .set(function, resolved.arguments), slots: slots))
         for (index, column) in function.columns.enumerated() {
-          let label = function.columns.count == 1 ? (single ?? column.name) : column.name
+          let isNamed = function.columns.count > 1 || !definitions.isEmpty
+          let label = isNamed ? column.name : (single ?? column.name)
           columns.append(ScopeColumn(name: label, expression: .column(slots[index], types[index])))
         }
       default:

@@ -4,8 +4,9 @@ extension Binder {
     _ call: Syntax.FunctionCall, _ scope: Scope, _ clause: Clause, at position: Int?
   ) throws(SQLError) -> TypedExpression {
     let name = try functionName(call.name)
+    var call = call
     if call.arguments.contains(where: { $0.name != nil }) {
-      throw SQLError(.featureNotSupported, "named arguments are not supported", position: position)
+      call.arguments = try NamedArguments.ordered(call.arguments, of: name, at: position)
     }
     if call.variadic { return try variadicCall(name, call, scope, clause, at: position) }
     if let ranking = WindowFunction(rawValue: name), call.over != nil {
@@ -17,10 +18,23 @@ extension Binder {
     if isAggregate, call.over == nil { try checkAggregate(clause, at: position) }
     var arguments: [TypedExpression] = []
     for argument in call.arguments {
-      if case .star = argument.value.kind, !call.isStar {
-        throw SQLError(.syntaxError, "row expansion via \"*\" is not supported here", position: position)
+      if case .star(let qualifier) = argument.value.kind, !call.isStar {
+        guard !qualifier.isEmpty else {
+          throw SQLError(.syntaxError, "row expansion via \"*\" is not supported here", position: position)
+        }
+        // `f(t.*)` is `f(t)`.
+        let row = Syntax.Expression(.column(qualifier), argument.value.position)
+        arguments.append(try bind(row, scope, inner))
+        continue
       }
       arguments.append(try bind(argument.value, scope, inner))
+    }
+    if JSONRecords.takingRows.contains(name) {
+      for index in arguments.indices { arguments[index] = try jsonObject(arguments[index]) ?? arguments[index] }
+      if name == "row_to_json", arguments.count == 1, arguments[0].type.id == .json { return arguments[0] }
+    }
+    if name == "pg_typeof", arguments.count == 1, arguments[0].type.id == .unknown {
+      return .constant(.int(Int64(TypeID.unknown.rawValue)), .regtype, at: position)
     }
     if call.withinGroup { return try orderedSet(name, call, arguments, scope, at: position) }
     if WindowFunction(rawValue: name) != nil, resolver.registry.scalars[name] == nil, !isAggregate {
@@ -240,10 +254,12 @@ extension Binder {
     if syntax.mode == .groups, order.isEmpty {
       throw SQLError(.windowingError, "GROUPS mode requires an ORDER BY clause", position: position)
     }
-    func offset(_ expression: Syntax.Expression) throws(SQLError) -> TypedExpression {
+    var key: TypedExpression?
+    func offset(_ expression: Syntax.Expression, isPreceding: Bool) throws(SQLError) -> TypedExpression {
       if syntax.mode == .range {
-        throw SQLError(
-          .featureNotSupported, "RANGE with offset PRECEDING/FOLLOWING is not supported", position: position)
+        let (own, bound) = try rangeBound(expression, order, isPreceding: isPreceding, scope, at: position)
+        key = own
+        return bound
       }
       let bound = try resolver.bigint(try bind(expression, scope, .limit), syntax.mode == .rows ? "ROWS" : "GROUPS")
       if bound.contains({ if case .column = $0.node { true } else { false } }) {
@@ -256,15 +272,61 @@ extension Binder {
     func bound(_ syntax: Syntax.WindowFrame.Bound) throws(SQLError) -> WindowNode.Frame.Bound {
       switch syntax {
       case .unboundedPreceding: .unboundedPreceding
-      case .preceding(let expression): .preceding(try offset(expression))
+      case .preceding(let expression): .preceding(try offset(expression, isPreceding: true))
       case .currentRow: .currentRow
-      case .following(let expression): .following(try offset(expression))
+      case .following(let expression): .following(try offset(expression, isPreceding: false))
       case .unboundedFollowing: .unboundedFollowing
       }
     }
-    return WindowNode.Frame(
-      mode: syntax.mode, start: try bound(syntax.start),
-      end: try syntax.end.map { (e) throws(SQLError) in try bound(e) } ?? .currentRow, exclusion: syntax.exclusion)
+    let start = try bound(syntax.start)
+    let end = try syntax.end.map { (e) throws(SQLError) in try bound(e) } ?? .currentRow
+    return WindowNode.Frame(mode: syntax.mode, key: key, start: start, end: end, exclusion: syntax.exclusion)
+  }
+
+  /// RANGE with an offset: the row's key, and the key at which its frame begins or ends.
+  private func rangeBound(
+    _ expression: Syntax.Expression, _ order: [SortKey], isPreceding: Bool, _ scope: Scope, at position: Int?
+  ) throws(SQLError) -> (key: TypedExpression, bound: TypedExpression) {
+    guard order.count == 1 else {
+      throw SQLError(
+        .windowingError, "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+        position: position)
+    }
+    var key = order[0].expression
+    let offset: SQLType
+    switch key.type.id {
+    case .int2, .int4, .int8:
+      key = try resolver.coerce(key, to: .int8, .implicit)
+      offset = .int8
+    case .float4, .float8:
+      key = try resolver.coerce(key, to: .float8, .implicit)
+      offset = .float8
+    case .numeric: offset = .numeric
+    case .date:
+      key = try resolver.coerce(key, to: .timestamp, .implicit)
+      offset = .interval
+    case .timestamp, .timestamptz, .interval: offset = .interval
+    default:
+      throw SQLError(
+        .featureNotSupported,
+        "RANGE with offset PRECEDING/FOLLOWING is not supported for column type \(key.type.description)",
+        position: position)
+    }
+    let bound = try bind(expression, scope, .limit)
+    guard bound.type.id == .unknown || resolver.canCoerce(bound.type.id, to: offset.id, .implicit) else {
+      throw SQLError(
+        .featureNotSupported,
+        "RANGE with offset PRECEDING/FOLLOWING is not supported for column type \(order[0].expression.type.description) and offset type \(bound.type.description)",
+        hint: "Cast the offset value to an appropriate type.", position: position)
+    }
+    guard !bound.contains({ if case .column = $0.node { true } else { false } }) else {
+      throw SQLError(
+        .invalidColumnReference, "argument of RANGE must not contain variables", position: position)
+    }
+    let distance = try resolver.coerce(bound, to: offset, .implicit)
+    // What precedes in descending order is greater.
+    let symbol = isPreceding != order[0].descending ? "-" : "+"
+    return (key, try resolver.operatorCall(symbol, key, distance, at: position))
   }
 
   private func orderedSet(
@@ -334,9 +396,10 @@ extension Binder {
       return try resolver.scalarCall(function, [name, value], at: position)
     case .substring(let substring):
       if let pattern = substring.similar {
-        var arguments = [try bound(substring.operand), try bound(pattern)]
-        if let escape = substring.escape { arguments.append(try bound(escape)) }
-        return try resolver.scalarCall("substring", arguments, at: position)
+        var escaped = [try bound(pattern)]
+        if let escape = substring.escape { escaped.append(try bound(escape)) }
+        let expression = try resolver.scalarCall("similar_to_escape", escaped, at: position)
+        return try resolver.scalarCall("substring", [try bound(substring.operand), expression], at: position)
       }
       var arguments = [try bound(substring.operand)]
       if let from = substring.from {

@@ -287,6 +287,57 @@ extension Binder {
 
   // MARK: UPDATE and DELETE
 
+  /// The value of a column of which an element or a slice is assigned.
+  private func element(
+    of base: TypedExpression, _ column: ColumnDescriptor, _ target: Syntax.ColumnTarget,
+    _ expression: Syntax.Expression, _ scope: Scope
+  ) throws(SQLError) -> TypedExpression {
+    let position = place(target.position)
+    guard let element = column.type.element, column.type.isArray else {
+      throw SQLError(
+        .datatypeMismatch,
+        "cannot subscript type \(column.type.description) because it does not support subscripting",
+        position: position)
+    }
+    var subscripts: [Syntax.Subscript] = []
+    for step in target.path {
+      guard case .subscripted(let item) = step else {
+        throw SQLError(
+          .featureNotSupported, "assignment to a field of column \"\(column.name)\" is not supported",
+          position: position)
+      }
+      subscripts.append(item)
+    }
+    func bound(_ syntax: Syntax.Expression) throws(SQLError) -> TypedExpression {
+      try resolver.coerce(try bind(syntax, scope, .update), to: .int4, .assignment)
+    }
+    let value = try bind(expression, scope, .update)
+    if let slice = subscripts.first(where: \.isSlice) {
+      guard subscripts.count == 1 else {
+        throw SQLError(
+          .featureNotSupported, "assignment to slices of multidimensional arrays is not supported", position: position)
+      }
+      let function = ArrayAssignment.slice(
+        column.type.id, element, hasLower: slice.lower != nil, hasUpper: slice.upper != nil)
+      var arguments = [base]
+      if let lower = slice.lower { arguments.append(try bound(lower)) }
+      if let upper = slice.upper { arguments.append(try bound(upper)) }
+      arguments.append(try resolver.assign(value, to: column.type, column: column.name))
+      return TypedExpression(.call(function, arguments), column.type, at: position)
+    }
+    var arguments = [base]
+    for item in subscripts {
+      guard let index = item.upper else {
+        throw SQLError(.syntaxError, "array subscript missing", position: position)
+      }
+      arguments.append(try bound(index))
+    }
+    let type = SQLType(element, modifier: column.type.modifier)
+    arguments.append(try resolver.assign(value, to: type, column: column.name))
+    let function = ArrayAssignment.element(column.type.id, element, subscripts: subscripts.count)
+    return TypedExpression(.call(function, arguments), column.type, at: position)
+  }
+
   private func assignments(
     _ list: [Syntax.Assignment], _ table: TableDescriptor, _ scope: Scope
   ) throws(SQLError) -> [(place: Int, value: TypedExpression)] {
@@ -301,6 +352,19 @@ extension Binder {
     }
     for assignment in list {
       switch assignment {
+      case .single(let target, let expression) where !target.path.isEmpty:
+        var whole = target
+        whole.path = []
+        let column = try self.column(whole, table)
+        let before = result.firstIndex { $0.place == column.place }
+        let base =
+          before.map { result[$0].value }
+          ?? scope.namespace.items.flatMap(\.columns).first {
+            $0.table == table.id && $0.number == column.number
+          }?.expression ?? .constant(.null, column.type)
+        let value = try element(of: base, column, target, expression, scope)
+        if let before { result.remove(at: before) }
+        try set(column, value, at: target.position)
       case .single(let target, let expression):
         let column = try self.column(target, table)
         let value = try self.value(expression, column, scope)

@@ -45,6 +45,21 @@ extension Binder {
     return found.value
   }
 
+  /// A record whose fields are known as a JSON object, records in it as well; nil for anything else.
+  func jsonObject(_ value: TypedExpression) throws(SQLError) -> TypedExpression? {
+    guard value.type == .record, let fields = fields(of: value) else { return nil }
+    var parts: [TypedExpression] = []
+    for field in fields {
+      if let object = try jsonObject(field.value) {
+        parts.append(object)
+      } else {
+        parts.append(try resolver.settle(field.value))
+      }
+    }
+    let function = JSONRecords.object(fields.map(\.name), parts.map(\.type.id))
+    return TypedExpression(.call(function, parts), .json, at: value.position)
+  }
+
   /// The fields of a record whose names are known.
   private func fields(of value: TypedExpression) -> [(name: String, value: TypedExpression)]? {
     switch value.node {

@@ -53,6 +53,9 @@ extension Binder {
 
   /// Notes that the statement reads a column.
   func note(_ column: ScopeColumn) {
+    if columnsUsed != nil, let table = column.table, let number = column.number {
+      columnsUsed?[table, default: []].insert(number)
+    }
     guard let rights, !rights.isSuperuser, let table = column.table, let number = column.number else { return }
     uses.select(number, of: table, rights.id)
   }

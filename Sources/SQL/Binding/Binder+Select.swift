@@ -86,7 +86,9 @@ extension Binder {
     var outputs: [OutputColumn] = []
     for target in targets {
       if case .star(let qualifier) = target.expression.kind {
-        for column in try star(qualifier, scope, at: target.expression.position) {
+        let columns = try star(qualifier, scope, at: target.expression.position)
+        if starNames != nil { starNames?[target.expression.position] = columns.map { name(of: $0, scope) } }
+        for column in columns {
           outputs.append(
             OutputColumn(
               name: column.name, expression: column.expression, table: column.table, columnNumber: column.number))
@@ -112,6 +114,18 @@ extension Binder {
       throw SQLError(.tooManyColumns, "target lists can have at most 1664 entries")
     }
     return outputs
+  }
+
+  /// A name by which the column can be found in the scope, with its table's where that says which it is.
+  private func name(of column: ScopeColumn, _ scope: Scope) -> [String] {
+    let items = scope.namespace.items
+    let item = items.first { item in
+      item.columns.contains { $0.name == column.name && $0.expression.isSame(as: column.expression) }
+    }
+    guard let item, !item.alias.isEmpty, items.count(where: { $0.alias == item.alias }) == 1 else {
+      return [column.name]
+    }
+    return [item.alias, column.name]
   }
 
   private func star(_ qualifier: [String], _ scope: Scope, at position: Int) throws(SQLError) -> [ScopeColumn] {

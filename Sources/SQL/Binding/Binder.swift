@@ -26,6 +26,10 @@ package final class Binder {
   var recordFields: [FrameSlot: [(name: String, value: TypedExpression)]] = [:]
   /// Relations that the statement names: for locks, and for the dependencies of views.
   var relationsUsed: Set<ObjectID> = []
+  /// If set, what `*` and `t.*` in lists stand for, by their positions in the text.
+  var starNames: [Int: [[String]]]?
+  /// If set, the columns that the statement names, by relation.
+  var columnsUsed: [ObjectID: Set<Int>]?
   /// Views being expanded, against endless recursion.
   var expanding: Set<ObjectID> = []
   /// Whose rights the statement needs; nil: nobody's.

@@ -95,10 +95,14 @@ package struct WindowNode: Sendable {
       case unboundedFollowing
     }
     package var mode: Syntax.WindowFrame.Mode
+    /// RANGE with an offset: the key of a row. The expressions of the bounds are then the keys at which the row's frame
+    /// begins and ends.
+    package var key: TypedExpression?
     package var start: Bound
     package var end: Bound
     package var exclusion: Syntax.WindowFrame.Exclusion?
-    package static let standard = Frame(mode: .range, start: .unboundedPreceding, end: .currentRow, exclusion: nil)
+    package static let standard = Frame(
+      mode: .range, key: nil, start: .unboundedPreceding, end: .currentRow, exclusion: nil)
   }
   package struct Item: Sendable {
     package var call: WindowCall
@@ -307,6 +311,6 @@ extension WindowNode.Frame {
       case .preceding(let offset), .following(let offset): offset
       default: nil
       }
-    }
+    } + (key.map { [$0] } ?? [])
   }
 }

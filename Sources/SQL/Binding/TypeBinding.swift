@@ -87,12 +87,10 @@ package enum TypeBinding {
       }
       return Int32(min(numbers[0], 6))
     case .interval:
-      if name.intervalFields != nil {
-        throw SQLError(.featureNotSupported, "interval fields are not supported", position: position)
-      }
-      if numbers.isEmpty { return -1 }
-      try limited(1...1)
-      return 0x7fff_0000 | Int32(min(max(numbers[0], 0), 6))
+      if numbers.isEmpty, name.intervalFields == nil { return -1 }
+      try limited(0...1)
+      let range = name.intervalFields.map(Interval.mask) ?? 0x7fff
+      return Int32(range) << 16 | (numbers.first.map { Int32(min(max($0, 0), 6)) } ?? 0xffff)
     default:
       guard numbers.isEmpty else {
         throw SQLError(

@@ -17,13 +17,18 @@ enum CatalogText {
   }
 
   /// pg_get_indexdef(index).
-  static func index(_ index: IndexDescriptor, _ catalog: CatalogSnapshot) -> String {
+  /// `pretty`: without the parentheses that nothing needs.
+  static func index(_ index: IndexDescriptor, _ catalog: CatalogSnapshot, pretty: Bool = false) -> String {
     guard let table = catalog.tables[index.table] else { return "" }
     let keys = index.keys.map { key($0, table, options: true) }.joined(separator: ", ")
     var text = "CREATE \(index.isUnique ? "UNIQUE " : "")INDEX \(SQLWriter.quoted(index.name)) ON "
     text += "\(qualified(table.name, table.schema, catalog)) USING btree (\(keys))"
     if index.nullsNotDistinct { text += " NULLS NOT DISTINCT" }
-    if let predicate = index.predicate {
+    if let predicate = index.predicate, pretty {
+      var writer = SQLWriter()
+      writer.expression(predicate.tree)
+      text += " WHERE \(writer.text)"
+    } else if let predicate = index.predicate {
       text += " WHERE \(predicate.text.hasPrefix("(") ? predicate.text : "(\(predicate.text))")"
     }
     return text

@@ -50,12 +50,9 @@ extension CatalogSnapshot {
     return definition
   }
 
-  /// The default of a serial column: the catalog keeps its sequence by number, which says nothing elsewhere.
-  private func ownDefault(_ column: ColumnDescriptor) -> String? {
-    guard let id = column.sequence, column.defaultValue?.text == "nextval(\(id.rawValue)::regclass)",
-      let sequence = sequences.first(where: { $0.id == id })
-    else { return nil }
-    return "nextval(\(SQLWriter.literal(qualified(sequence.name, in: sequence.schema))))"
+  /// A default with sequences by name: the catalog keeps them by number, which says nothing elsewhere.
+  private func portable(_ expression: StoredExpression) -> String {
+    expression.namingRelations { id in relation(id).map { qualified($0.name, in: $0.schema) } }
   }
 
   private func define(_ table: TableDescriptor) -> ObjectDefinition {
@@ -68,7 +65,7 @@ extension CatalogSnapshot {
         if let generated = column.generated {
           text += " GENERATED ALWAYS AS (\(generated.text)) STORED"
         } else if let value = column.defaultValue {
-          text += " DEFAULT \(ownDefault(column) ?? value.text)"
+          text += " DEFAULT \(portable(value))"
         }
       }
       let isKey = table.primaryKeyColumns.contains(column.number)

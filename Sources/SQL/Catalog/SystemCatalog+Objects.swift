@@ -314,6 +314,36 @@ extension SystemCatalog {
       "oid oid, evtname name, evtevent name, evtowner oid, evtfoid oid, evtenabled char, evttags text[]"
     ),
     (3602, "pg_ts_config", "oid oid, cfgname name, cfgnamespace oid, cfgowner oid, cfgparser oid"),
+    (3394, "pg_init_privs", "objoid oid, classoid oid, objsubid int4, privtype char, initprivs text[]"),
+    (3576, "pg_transform", "oid oid, trftype oid, trflang oid, trffromsql regproc, trftosql regproc"),
+    (
+      2602, "pg_amop",
+      "oid oid, amopfamily oid, amoplefttype oid, amoprighttype oid, amopstrategy int2, amoppurpose char, amopopr oid, amopmethod oid, amopsortfamily oid"
+    ),
+    (
+      2603, "pg_amproc",
+      "oid oid, amprocfamily oid, amproclefttype oid, amprocrighttype oid, amprocnum int2, amproc regproc"
+    ),
+    (
+      12060, "pg_seclabels",
+      "objoid oid, classoid oid, objsubid int4, objtype text, objnamespace oid, objname text, provider text, label text"
+    ),
+    (
+      12061, "pg_policies",
+      "schemaname name, tablename name, policyname name, permissive text, roles name[], cmd text, qual text, with_check text"
+    ),
+    (12062, "pg_available_extensions", "name name, default_version text, installed_version text, comment text"),
+    (
+      12063, "pg_available_extension_versions",
+      "name name, version text, installed bool, superuser bool, trusted bool, relocatable bool, schema name, requires name[], comment text"
+    ),
+    (12064, "pg_rules", "schemaname name, tablename name, rulename name, definition text"),
+    (12065, "pg_publication_tables", "pubname name, schemaname name, tablename name, attnames name[], rowfilter text"),
+    (
+      12066, "pg_stat_progress_vacuum",
+      "pid int4, datid oid, datname name, relid oid, phase text, heap_blks_total int8, heap_blks_scanned int8, heap_blks_vacuumed int8, index_vacuum_count int8, max_dead_tuples int8, num_dead_tuples int8"
+    ),
+    (3603, "pg_ts_config_map", "mapcfg oid, maptokentype int4, mapseqno int4, mapdict oid"),
   ].map { id, name, columns in make(UInt32(id), name, columns) { _ throws(SQLError) in [] } }
 }
 
@@ -326,7 +356,7 @@ extension SystemContext {
     return try SystemCatalog.array(list.entries.map { .text(accessItem($0)) }, .text)
   }
 
-  private func accessItem(_ entry: AccessEntry) -> String {
+  func accessItem(_ entry: AccessEntry) -> String {
     func name(_ id: ObjectID) -> String { SQLWriter.quoted(roleName(id) ?? "\(id)") }
     var text = entry.grantee.map(name) ?? ""
     text += "="

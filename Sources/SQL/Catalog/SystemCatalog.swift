@@ -7,7 +7,7 @@
 package enum SystemCatalog {
   package static let all: [SystemRelation] =
     relations + constraintsAndTypes + rolesAndDatabase + convenience + activity + conflicts + absent
-    + InformationSchema.all + InformationSchema.privileges
+    + InformationSchema.all + InformationSchema.others + InformationSchema.privileges
 
   typealias Row = [Datum]
   typealias Rows = @Sendable (SystemContext) throws(SQLError) -> [Row]
@@ -115,36 +115,36 @@ extension SystemContext {
 
   /// A stored default as it is shown: sequences by name.
   func shown(_ expression: StoredExpression) -> String {
-    var text = expression.text
-    for sequence in catalog.sequences where text.contains("\(sequence.id.rawValue)") {
-      let name = catalog.schema(sequence.schema).map { schema in
-        searchPath.contains(schema.name)
-          ? SQLWriter.quoted(sequence.name) : SQLWriter.quoted(schema.name) + "." + SQLWriter.quoted(sequence.name)
-      }
-      text = text.replacing("(\(sequence.id.rawValue))::regclass", "'\(name ?? sequence.name)'::regclass")
-      text = text.replacing("\(sequence.id.rawValue)::regclass", "'\(name ?? sequence.name)'::regclass")
+    expression.namingRelations { id in
+      guard let relation = catalog.relation(id), let schema = catalog.schema(relation.schema) else { return nil }
+      let name = SQLWriter.quoted(relation.name)
+      return searchPath.contains(schema.name) ? name : SQLWriter.quoted(schema.name) + "." + name
     }
-    return text
   }
 }
 
-extension String {
-  /// Every occurrence of `old` replaced by `new`.
-  func replacing(_ old: String, _ new: String) -> String {
-    guard !old.isEmpty else { return self }
-    let bytes = Array(utf8)
-    let wanted = Array(old.utf8)
-    var result: [UInt8] = []
-    var at = 0
-    while at < bytes.count {
-      if at + wanted.count <= bytes.count, bytes[at..<at + wanted.count].elementsEqual(wanted) {
-        result += Array(new.utf8)
-        at += wanted.count
-      } else {
-        result.append(bytes[at])
-        at += 1
-      }
+extension StoredExpression {
+  /// The text, with constants of type regclass (which the catalog keeps as numbers) by what `name` says.
+  func namingRelations(_ name: (ObjectID) -> String?) -> String {
+    guard text.contains("::regclass") else { return text }
+    let named = tree.mapped { node in
+      guard case .cast(let inner, let type, let form) = node.kind, type.name.name == "regclass",
+        case .number(let digits) = inner.kind, let number = UInt32(digits), let text = name(ObjectID(rawValue: number))
+      else { return node }
+      var copy = node
+      copy.kind = .cast(Syntax.Expression(.string(text)), type, form)
+      return copy
     }
-    return String(decoding: result, as: UTF8.self)
+    // A cast as an argument needs no parentheses of its own; tools look for `nextval('name'::regclass)`.
+    var result = StoredExpression(named).text
+    _ = tree.mapped { node in
+      guard case .cast(let inner, let type, _) = node.kind, type.name.name == "regclass",
+        case .number(let digits) = inner.kind, let number = UInt32(digits), let text = name(ObjectID(rawValue: number))
+      else { return node }
+      let cast = "\(SQLWriter.literal(text))::regclass"
+      result = result.replacing("(\(cast))", with: cast)
+      return node
+    }
+    return result
   }
 }

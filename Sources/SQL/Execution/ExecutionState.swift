@@ -73,6 +73,10 @@ final class ExecutionState: EvaluationHost {
   private(set) var subplans: [SubplanRunner] = []
   private(set) var commons: [CommonTable] = []
   @exclusivity(unchecked) var working: [Int: RowStore] = [:]
+  /// Whether a WITH query changes rows.
+  @exclusivity(unchecked) private(set) var hasModifyingParts = false
+  /// Where parts of the statement change rows: the keys of the rows that were changed. A row is changed by one part, once.
+  @exclusivity(unchecked) var touched: Set<[UInt8]> = []
   /// Executions so far: tells operators that are opened again whether it is the same one.
   @exclusivity(unchecked) private(set) var generation = 0
   /// The session's settings that `base` was made of.
@@ -98,6 +102,7 @@ final class ExecutionState: EvaluationHost {
   func prepare() throws(SQLError) {
     for subquery in plan.subqueries { subplans.append(try SubplanRunner(subquery, self)) }
     for table in plan.commonTables { commons.append(try CommonTable(table, self)) }
+    unsafe hasModifyingParts = commons.contains { $0.isModification }
   }
 
   /// Makes ready for an execution in the session's transaction.
@@ -119,6 +124,7 @@ final class ExecutionState: EvaluationHost {
     for subplan in subplans { subplan.forget() }
     for common in commons { common.forget() }
     if unsafe !working.isEmpty { unsafe working = [:] }
+    if unsafe !touched.isEmpty { unsafe touched = [] }
   }
 
   /// A base for operators that run inside the evaluation of an expression (subqueries, common tables): their expressions'

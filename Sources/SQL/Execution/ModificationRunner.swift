@@ -32,6 +32,8 @@ final class ModificationRunner {
   private let lockStrength: LockStrength
   @exclusivity(unchecked) private var key = ByteBuffer(capacity: 64)
   private let base: FrameSlot
+  /// Whether other parts of the statement change rows as well.
+  private var isPart = false
 
   init(_ planned: PlannedModification, _ state: ExecutionState) throws(SQLError) {
     self.planned = planned
@@ -84,6 +86,7 @@ final class ModificationRunner {
     _ row: (UnsafeBufferPointer<Value>) throws(SQLError) -> Void
   ) throws(SQLError) -> Int {
     evaluator.refresh()
+    isPart = unsafe state.hasModifyingParts
     writer.pending.removeAll()
     var count = 0
     try source.open()
@@ -113,9 +116,22 @@ final class ModificationRunner {
     let pending = writer.pending
     writer.pending = []
     state.services.statistics.changed(planned.bound.table.storage, by: writer.takeDelta())
-    if !pending.isEmpty { unsafe try state.services.check(pending, state.transaction) }
+    if !pending.isEmpty {
+      try writing { () throws(SQLError) in unsafe try state.services.check(pending, state.transaction) }
+    }
     return count
   }
+
+  /// Runs `body`, which writes. Under a WITH that changes rows all that the statement reads is what was before it
+  /// (`StatementRunner`); to write, and to find conflicts, is to see everything.
+  @inline(__always)
+  private func writing<T>(_ body: () throws(SQLError) -> T) throws(SQLError) -> T {
+    guard isPart else { return try body() }
+    return unsafe try state.transaction.outsideView(body)
+  }
+
+  /// Under a WITH that changes rows: notes that a row is changed; false if another part has changed it already.
+  private func claim(_ key: [UInt8]) -> Bool { unsafe state.touched.insert(key).inserted }
 
   private func give(_ row: (UnsafeBufferPointer<Value>) throws(SQLError) -> Void) throws(SQLError) {
     guard !returning.isEmpty else { return }
@@ -144,15 +160,20 @@ final class ModificationRunner {
   private func insert() throws(SQLError) -> Bool {
     for place in values.indices { new[place] = unsafe try values[place].value(state.frame, &evaluator.context) }
     guard let conflict else {
-      unsafe try writer.insert(new, state.transaction, &evaluator.context)
+      try writing { () throws(SQLError) in unsafe try writer.insert(new, state.transaction, &evaluator.context) }
       if !returning.isEmpty { show(new, at: base) }
       return true
     }
-    let existing = unsafe try writer.conflicting(
-      new, conflict.arbiters, lockRow: conflict.update != nil, state.transaction, &evaluator.context)
+    let existing = try writing { () throws(SQLError) in
+      unsafe try writer.conflicting(
+        new, conflict.arbiters, lockRow: conflict.update != nil, state.transaction, &evaluator.context)
+    }
     guard let existing else {
-      unsafe try writer.insert(new, state.transaction, &evaluator.context)
-      if conflict.update != nil { changed.insert(writer.lastKey.array) }
+      try writing { () throws(SQLError) in unsafe try writer.insert(new, state.transaction, &evaluator.context) }
+      if conflict.update != nil {
+        changed.insert(writer.lastKey.array)
+        if isPart { _ = claim(writer.lastKey.array) }
+      }
       show(new, at: base)
       return true
     }
@@ -160,7 +181,7 @@ final class ModificationRunner {
     unsafe key.removeAll()
     unsafe key.append(existing)
     // The row must be one that this statement has not touched: PostgreSQL refuses to change a row twice.
-    guard unsafe changed.insert(key.array).inserted else {
+    guard unsafe changed.insert(key.array).inserted, unsafe !isPart || claim(key.array) else {
       throw SQLError(
         .cardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time",
         hint: "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
@@ -176,7 +197,9 @@ final class ModificationRunner {
     show(new, at: conflict.excluded)
     if let conflictCondition, unsafe !(try conflictCondition.holds(state.frame, &evaluator.context)) { return false }
     try assign()
-    unsafe try writer.update(key.bytes, old: old, new: new, transaction, &evaluator.context)
+    try writing { () throws(SQLError) in
+      unsafe try writer.update(key.bytes, old: old, new: new, transaction, &evaluator.context)
+    }
     show(new, at: base)
     return true
   }
@@ -210,6 +233,7 @@ final class ModificationRunner {
     let outcome = try sqlErrors { () throws(TransactionError) in
       unsafe try transaction.lock(key.bytes.buffer, lockStrength, .wait)
     }
+    if isPart, unsafe !claim(key.array) { return false }
     if outcome == .unchanged {
       for place in 0..<old.count { old[place] = state.frame[base + place] }
       guard planned.mustMaterialize || isJoined else { return true }
@@ -239,14 +263,18 @@ final class ModificationRunner {
   private func update() throws(SQLError) -> Bool {
     guard try lockRow() else { return false }
     try assign()
-    unsafe try writer.update(key.bytes, old: old, new: new, state.transaction, &evaluator.context)
+    try writing { () throws(SQLError) in
+      unsafe try writer.update(key.bytes, old: old, new: new, state.transaction, &evaluator.context)
+    }
     show(new, at: base)
     return true
   }
 
   private func delete() throws(SQLError) -> Bool {
     guard try lockRow() else { return false }
-    unsafe try writer.delete(key.bytes, old: old, state.transaction, &evaluator.context)
+    try writing { () throws(SQLError) in
+      unsafe try writer.delete(key.bytes, old: old, state.transaction, &evaluator.context)
+    }
     return true
   }
 

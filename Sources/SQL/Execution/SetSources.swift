@@ -265,11 +265,9 @@ final class CommonTable {
       source.close()
     case .modification(let runner):
       runner.forget()
-      try unsafe state.transaction.outsideView { () throws(SQLError) in
-        _ = unsafe try runner.run { (values) throws(SQLError) in
-          let row = store.addRow()
-          for index in values.indices { store.set(row, index, unsafe values[index]) }
-        }
+      _ = unsafe try runner.run { (values) throws(SQLError) in
+        let row = store.addRow()
+        for index in values.indices { store.set(row, index, unsafe values[index]) }
       }
     }
     self.store = store

@@ -37,6 +37,10 @@ final class WindowSource: EvaluatingSource {
   private let calls: [Call]
   private let startOffset: CompiledExpression?
   private let endOffset: CompiledExpression?
+  /// RANGE with an offset: key, begin and end of a row's frame, in three columns from `rangeColumn` on.
+  private let range: [CompiledExpression?]
+  private let rangeOrder: KeyOrder?
+  private let rangeColumn: Int
   private var startDistance = 0
   private var endDistance = 0
   private let store: RowStore
@@ -70,6 +74,8 @@ final class WindowSource: EvaluatingSource {
       calls.append(call)
     }
     self.calls = calls
+    rangeColumn = column
+    if window.frame.key != nil { column += 3 }
     firstSaved = column
     func offset(_ bound: WindowNode.Frame.Bound) throws(SQLError) -> CompiledExpression? {
       switch bound {
@@ -77,8 +83,18 @@ final class WindowSource: EvaluatingSource {
       default: nil
       }
     }
-    startOffset = try offset(window.frame.start)
-    endOffset = try offset(window.frame.end)
+    let (start, end) = (try offset(window.frame.start), try offset(window.frame.end))
+    if let key = window.frame.key {
+      (startOffset, endOffset) = (nil, nil)
+      range = [try CompiledExpression(key), start, end]
+      var sort = window.order[0]
+      sort.expression = key
+      rangeOrder = KeyOrder(sort)
+    } else {
+      (startOffset, endOffset) = (start, end)
+      range = []
+      rangeOrder = nil
+    }
     let limit = state.services.workMemoryBytes
     store = RowStore(width: column + saved.count, limitBytes: limit)
     pending = RowStore(width: max(saved.count, 1), limitBytes: limit)
@@ -131,6 +147,9 @@ final class WindowSource: EvaluatingSource {
       if let filter = call.filter {
         unsafe store.set(row, call.firstColumn + call.arguments.count, try filter.value(frame, &context))
       }
+    }
+    for (index, expression) in range.enumerated() {
+      unsafe store.set(row, rangeColumn + index, try expression?.value(frame, &context) ?? .null)
     }
     for (index, slot) in saved.enumerated() { store.set(row, firstSaved + index, frame[slot]) }
     if row & 0xff == 0 {
@@ -209,6 +228,7 @@ final class WindowSource: EvaluatingSource {
       case (.unboundedFollowing, _): return count
       case (.currentRow, .rows): return isStart ? row : row + 1
       case (.currentRow, _): return Int(isStart ? peerStart[row] : peerEnd[row])
+      case (.preceding, .range), (.following, .range): return rangeBound(row, isStart: isStart)
       case (.preceding, .groups): return groupStart(Int(group[row]) - distance + (isStart ? 0 : 1))
       case (.following, .groups): return groupStart(Int(group[row]) + distance + (isStart ? 0 : 1))
       case (.preceding, _): return max(0, min(count, row - distance + (isStart ? 0 : 1)))
@@ -218,6 +238,23 @@ final class WindowSource: EvaluatingSource {
     let start = position(window.frame.start, startDistance, isStart: true)
     let end = position(window.frame.end, endDistance, isStart: false)
     return (min(start, count), max(min(start, count), end))
+  }
+
+  /// RANGE with an offset: the first row at or behind where the frame begins, or behind where it ends. Rows whose key is
+  /// null have each other for their frame, and are in no other's.
+  private func rangeBound(_ row: Int, isStart: Bool) -> Int {
+    guard let order = rangeOrder else { return 0 }
+    let wanted = store.value(row, rangeColumn + (isStart ? 1 : 2))
+    if wanted.isNull { return Int(isStart ? peerStart[row] : peerEnd[row]) }
+    var low = 0
+    var high = store.count
+    while low < high {
+      let middle = (low + high) / 2
+      let key = store.value(middle, rangeColumn)
+      let result = order.compare(key, wanted)
+      if isStart ? result < 0 : result <= 0 { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 
   private func isExcluded(_ other: Int, from row: Int) -> Bool {
@@ -302,6 +339,10 @@ final class WindowSource: EvaluatingSource {
       return call.arguments.count > 2 ? argument(2, of: row) : .null
     case .firstValue, .lastValue, .nthValue:
       let (start, end) = bounds(row)
+      if window.frame.exclusion == nil, function != .nthValue {
+        guard start < end else { return .null }
+        return argument(0, of: function == .firstValue ? start : end - 1)
+      }
       let rows = (start..<end).filter { !isExcluded($0, from: row) }
       switch function {
       case .firstValue: return rows.first.map { argument(0, of: $0) } ?? .null

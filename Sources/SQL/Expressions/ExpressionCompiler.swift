@@ -12,7 +12,10 @@ struct ExpressionCompiler {
   var positions: [Int32] = []
   var constants: [Datum] = []
   var tables = ProgramTables()
+  /// How many registers the program needs.
   var registerCount = 0
+  /// The next register to give out: those of parts whose values nobody needs any more are given out again.
+  private var freeRegister = 0
   private var caseOperands: [Operand] = []
   private var depth = 0
 
@@ -41,11 +44,12 @@ struct ExpressionCompiler {
   private mutating func patch(_ jumps: [Int]) { for jump in jumps { code[jump].c = UInt32(code.count) } }
 
   private mutating func register() throws(SQLError) -> UInt16 {
-    guard registerCount < Int(UInt16.max) else {
+    guard freeRegister < Int(UInt16.max) else {
       throw SQLError(.tooComplex, "expression is too complex", hint: "Split the expression over several queries.")
     }
-    registerCount += 1
-    return UInt16(registerCount - 1)
+    freeRegister += 1
+    registerCount = max(registerCount, freeRegister)
+    return UInt16(freeRegister - 1)
   }
   private func operand(_ register: UInt16) -> Operand { Operand(.register, Int(register)) }
 
@@ -80,7 +84,7 @@ struct ExpressionCompiler {
     {
       return UInt16(first.raw)
     }
-    let base = UInt16(registerCount)
+    let base = UInt16(freeRegister)
     for item in operands {
       let target = try register()
       emit(Instruction(op: .move, dst: target, a: item.raw), nil)
@@ -282,8 +286,10 @@ struct ExpressionCompiler {
     emit(Instruction(op: .move, dst: dst, a: constant(.bool(start)).raw), nil)
     var jumps: [Int] = []
     for part in parts {
+      let free = freeRegister
       let x = try value(part)
       jumps.append(emit(Instruction(op: op, dst: dst, a: x.raw), part.position))
+      freeRegister = free
     }
     patch(jumps)
   }
@@ -299,6 +305,8 @@ struct ExpressionCompiler {
     }
     var done: [Int] = []
     for item in branches {
+      let free = freeRegister
+      defer { freeRegister = free }
       let skip = try branch(item.condition, whenTrue: false)
       // The result must not see this CASE's operand replaced by an inner one; the stack keeps them apart.
       try value(item.result, into: dst)
@@ -333,6 +341,8 @@ struct ExpressionCompiler {
     emit(Instruction(op: .move, dst: dst, a: constant(.bool(false)).raw), nil)
     var jumps: [Int] = []
     for item in list {
+      let free = freeRegister
+      defer { freeRegister = free }
       let test = try register()
       let other = try value(item)
       if let op = comparison.intrinsic.flatMap(ExpressionCompiler.opcode) {
@@ -379,6 +389,8 @@ struct ExpressionCompiler {
 
   /// Code that jumps when `e is true` equals `whenTrue`, and falls through otherwise; the jumps to patch.
   private mutating func branch(_ e: TypedExpression, whenTrue: Bool) throws(SQLError) -> [Int] {
+    let free = freeRegister
+    defer { freeRegister = free }
     switch e.node {
     case .and(let parts) where !whenTrue, .or(let parts) where whenTrue:
       var jumps: [Int] = []

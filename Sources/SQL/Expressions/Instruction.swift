@@ -125,8 +125,9 @@ final class ValueSet: Sendable {
     var slots = [Int32](repeating: -1, count: size)
     for index in kept.indices {
       var at = Int(truncatingIfNeeded: order.hash(pool[index])) & (size - 1)
-      while slots[at] >= 0 { at = (at + 1) & (size - 1) }
-      slots[at] = Int32(index)
+      // What is there already is not there twice: the ways past equal values would become long.
+      while slots[at] >= 0, !order.equal(pool[Int(slots[at])], pool[index]) { at = (at + 1) & (size - 1) }
+      if slots[at] < 0 { slots[at] = Int32(index) }
     }
     self.slots = slots
     mask = size - 1

@@ -99,6 +99,22 @@ extension FunctionRegistry {
         try ArrayLibrary.concatenate(a[0], a[1], element, arena)
       }
     }
+    withElement("trim_array", [.anyarray, .int4], .anyarray, arrayAt: 0) { (a, element, arena) throws(SQLError) in
+      if a[0].isNull || a[1].isNull { return .null }
+      let view = try ArrayView(a[0].bytes)
+      let length = view.dimensions == 0 ? 0 : view.length(0)
+      guard a[1].int >= 0, a[1].int <= Int64(length) else {
+        throw SQLError(
+          SQLState(rawValue: "2202E"), "number of elements to trim must be between 0 and \(length)")
+      }
+      let kept = length - Int(a[1].int)
+      guard kept > 0 else { return try ArrayBuilder.make([], element: element, arena) }
+      var dimensions = (0..<view.dimensions).map { (length: view.length($0), lowerBound: 1) }
+      dimensions[0].length = kept
+      let count = dimensions.reduce(1) { $0 * $1.length }
+      return try ArrayBuilder.make(
+        Array(try view.values.prefix(count)), element: element, dimensions: dimensions, arena)
+    }
     withElement("array_remove", [.anycompatiblearray, .anycompatible], .anycompatiblearray, arrayAt: 0) {
       (a, element, arena) throws(SQLError) in
       if a[0].isNull { return .null }

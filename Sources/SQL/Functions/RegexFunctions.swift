@@ -98,6 +98,14 @@ extension FunctionRegistry {
       else { return Value(0) }
       return Value((a[4].int == 1 ? range.upperBound : range.lowerBound) + 1)
     }
+    // substring(text FROM pattern FOR escape): the standard's regular expression.
+    scalar("substring", [.text, .text, .text], .text) { (a, c) throws(SQLError) in
+      let pattern = c.arena.copy(try RegexFunctions.similar(a[1].string, escape: a[2].string))
+      let search = try RegexFunctions.Search(a[0].bytes, pattern, RegexFlags())
+      guard let match = try search.regex.find(search.text, from: 0) else { return .null }
+      guard search.regex.groupCount > 0 else { return Value(search.bytes(match.range)) }
+      return match.group(1).map { Value(search.bytes($0)) } ?? .null
+    }
     for name in ["substring", "substr"] where name == "substring" {
       scalar(name, [.text, .text], .text) { (a, _) throws(SQLError) in
         let search = try RegexFunctions.Search(a[0].bytes, a[1].bytes, RegexFlags())
@@ -261,8 +269,19 @@ enum RegexFunctions {
     var result = "^(?:"
     var inBracket = false
     var isEscaped = false
+    var separators = 0
     for scalar in pattern.unicodeScalars {
-      if isEscaped {
+      if isEscaped, scalar == "\"", !inBracket {
+        // `a#"b#"c`: the part between is what substring() gives; before it as little as possible is taken.
+        guard separators < 2 else {
+          throw SQLError(
+            SQLState(rawValue: "2200C"),
+            "SQL regular expression may not contain more than two escape-double-quote separators")
+        }
+        result += separators == 0 ? "){1,1}?((?:" : ")){1,1}(?:"
+        separators += 1
+        isEscaped = false
+      } else if isEscaped {
         result += "\\"
         result.unicodeScalars.append(scalar)
         isEscaped = false

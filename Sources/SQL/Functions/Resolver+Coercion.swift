@@ -11,6 +11,7 @@ extension Resolver {
     }
     if let cast = registry.cast(from: source, to: target) { return cast.context <= context }
     if let from = source.info.element, let to = target.info.element { return canCoerce(from, to: to, context) }
+    if source == .record, target.info.category == .string { return context >= .assignment }
     if source.info.isPseudo || target.info.isPseudo { return false }
     // Through text: to a string by assignment, from a string only explicitly.
     if target.info.category == .string, target != .name { return context >= .assignment }
@@ -29,6 +30,9 @@ extension Resolver {
     var result: TypedExpression
     if source == type.id {
       result = expression
+    } else if type.id == .int8, source == .int4 || source == .int2, let constant = expression.constantValue {
+      // Integers are kept in one form; lists of thousands of constants are common.
+      result = TypedExpression(.constant(constant), .int8, at: expression.position)
     } else if source == .unknown {
       return try coerceUnknown(expression, to: type, context, at: place)
     } else {
@@ -58,6 +62,7 @@ extension Resolver {
             bytes, SQLType(type.id, modifier: type.id == .interval ? type.modifier : -1), arena, format)
         }
         let value = try TypeModifier.apply(base, type, explicit: context == .explicit, arena)
+        if type.id == .regclass { relationsNamed.insert(ObjectID(rawValue: UInt32(truncatingIfNeeded: value.int))) }
         return .constant(Datum(value), type, at: expression.position)
       } catch {
         throw error.at(expression.position ?? place)

@@ -108,7 +108,16 @@ extension Resolver {
         let test = try operatorCall("=", parts[0], parts[1], at: position)
         if case .call(let function, let operands) = test.node, operands.count == 2 {
           var coerced: [TypedExpression] = []
-          for part in parts { coerced.append(try coerce(part, to: SQLType(entry.right), .implicit)) }
+          // Constants are cast now: a list of constants is looked up, one of casts compared.
+          var context = EvaluationContext(arena: arena, format: format)
+          for part in parts {
+            let item = try coerce(part, to: SQLType(entry.right), .implicit)
+            if case .cast(let inner, _) = item.node, inner.constantValue != nil {
+              coerced.append(item.folded(&context))
+            } else {
+              coerced.append(item)
+            }
+          }
           return TypedExpression(
             .inList(coerced[0], Array(coerced.dropFirst()), comparison: function, negated: negated), .bool, at: position
           )

@@ -19,6 +19,8 @@ package final class Resolver {
   package var allowsParameters = true
   /// Holds the values of literals while they are read.
   let arena = Arena()
+  /// The relations that constants of type regclass name.
+  var relationsNamed: Set<ObjectID> = []
 
   package init(registry: FunctionRegistry, format: TextFormat = TextFormat(), parameterTypes: [SQLType] = []) {
     self.registry = registry
@@ -196,6 +198,13 @@ package final class Resolver {
       if known == .unknown, r != .unknown { l = r } else if r == .unknown, known != .unknown { r = known }
     }
     if let exact = registry.exactOperator(name, l, r) { return exact }
+    // NULL || array and '{3}' || array join two arrays: PostgreSQL's last rule, which says that both are of one type.
+    if name == "||", let known = left, (known.id == .unknown) != (right.id == .unknown),
+      (known.id == .unknown ? right : known).id.info.element != nil,
+      let both = registry.exactOperator(name, .anycompatiblearray, .anycompatiblearray)
+    {
+      return both
+    }
     let actual = left.map { [$0.id, right.id] } ?? [right.id]
     var candidates: [Candidate] = []
     for entry in registry.operators[name] ?? [] {

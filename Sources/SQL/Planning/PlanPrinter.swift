@@ -4,13 +4,15 @@
 struct PlanPrinter {
   private let plan: PlannedStatement
   private let binder: Binder
-  private let costs: Bool
+  let costs: Bool
   private let verbose: Bool
   var timing = true
   /// The counters of EXPLAIN ANALYZE, in the order in which operators were made: inputs before what reads them.
   var instruments: [InstrumentedSource] = []
   private var output: [String] = []
-  private var nextInstrument = 0
+  /// What the lines say, for EXPLAIN (FORMAT JSON).
+  var records: [PlanRecord] = []
+  private var heading: String?
 
   init(_ plan: PlannedStatement, _ binder: Binder, costs: Bool, verbose: Bool) {
     self.plan = plan
@@ -34,13 +36,15 @@ struct PlanPrinter {
     }
     for (index, common) in plan.commonTables.enumerated() where common.references != 1 || isKept(index) {
       output.append("  CTE \(common.name)")
+      heading = "CTE \(common.name)"
       switch common.body {
       case .query(let node, _): emit(node, 2, "->  ")
       case .modification(let modification): emit(modification, 2)
       }
     }
     for (index, subquery) in plan.subqueries.enumerated() where printedSubqueries.contains(index) {
-      output.append("  \(subquery.isConstant ? "InitPlan" : "SubPlan") \(index + 1)")
+      heading = "\(subquery.isConstant ? "InitPlan" : "SubPlan") \(index + 1)"
+      output.append("  \(heading!)")
       emit(subquery.plan, 2, "->  ")
     }
     return output
@@ -82,6 +86,8 @@ struct PlanPrinter {
   private mutating func line(
     _ depth: Int, _ arrow: String, _ text: String, _ node: PlanNode, _ measured: InstrumentedSource?
   ) {
+    records.append(PlanRecord(depth: depth, title: text, heading: heading, node: node, measured: measured))
+    heading = nil
     var text = indent(depth, arrow) + text
     if costs {
       text += "  (cost=\(fixed(node.startup))..\(fixed(node.cost)) rows=\(Int(max(1, node.rows.rounded()))))"
@@ -101,7 +107,7 @@ struct PlanPrinter {
     output.append(text)
   }
 
-  private func fixed(_ x: Double) -> String {
+  func fixed(_ x: Double) -> String {
     let hundredths = Int64(min(max(x, 0), 1e15) * 100)
     return "\(hundredths / 100).\(String(100 + hundredths % 100).dropFirst())"
   }
@@ -110,6 +116,7 @@ struct PlanPrinter {
     depth == 0 ? "" : String(repeating: " ", count: 6 * depth - 4) + arrow
   }
   private mutating func detail(_ depth: Int, _ label: String, _ text: String) {
+    if !records.isEmpty { records[records.count - 1].details.append((label, text)) }
     output.append(String(repeating: " ", count: depth == 0 ? 2 : 6 * depth + 2) + "\(label): \(text)")
   }
 

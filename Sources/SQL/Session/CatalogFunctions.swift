@@ -26,7 +26,8 @@ extension FunctionRegistry {
           }
           return Value(c.arena.copy(CatalogText.key(index.keys[Int(a[1].int) - 1], table, options: false)))
         }
-        return Value(c.arena.copy(CatalogText.index(index, system.catalog)))
+        let isPretty = a.count == 3 && a[2].bool
+        return Value(c.arena.copy(CatalogText.index(index, system.catalog, pretty: isPretty)))
       }
     }
     for arguments in [[TypeID.oid], [.oid, .bool]] {
@@ -122,6 +123,55 @@ extension FunctionRegistry {
     define("pg_relation_is_publishable", [.regclass], .bool, .stable) { _, _ throws(SQLError) in Value(true) }
     define("pg_my_temp_schema", [], .oid, .stable) { _, _ throws(SQLError) in Value(0) }
     define("pg_is_other_temp_schema", [.oid], .bool, .stable) { _, _ throws(SQLError) in Value(false) }
+    // What an object's access list is while none is written: pg_dump compares with it.
+    for kind in [TypeID.text, TypeID(18)] {
+      define("acldefault", [kind, .oid], TypeID.text.info.array ?? .text, .stable, again: true) {
+        a, c throws(SQLError) in
+        let system = try CatalogCall.context(c)
+        let letter = a[0].string.first
+        let owner = CatalogCall.id(a[1])
+        var items: [String] = []
+        if let letter, let secured = SecuredKind(rawValue: letter == "s" ? "S" : letter) {
+          items = AccessList.initial(secured, owner: owner, object: ObjectID(0)).entries.map(system.accessItem)
+        } else if let name = system.roleName(owner).map(SQLWriter.quoted) {
+          switch letter {
+          case "f": items = ["=X/\(name)", "\(name)=X/\(name)"]
+          case "T", "l": items = ["=U/\(name)", "\(name)=U/\(name)"]
+          default: items = ["\(name)=C/\(name)"]
+          }
+        }
+        let values = items.map { Value(c.arena.copy($0)) }
+        let dimensions = items.isEmpty ? [] : [(length: items.count, lowerBound: 1)]
+        return try ArrayBuilder.make(values, element: .text, dimensions: dimensions, c.arena)
+      }
+    }
+    for name in ["pg_get_functiondef", "pg_get_partkeydef", "pg_get_ruledef", "pg_get_triggerdef"] {
+      if !hasFunction(name) { define(name, [.oid], .text, .stable) { _, _ throws(SQLError) in .null } }
+    }
+    for name in ["pg_stat_get_numscans", "pg_stat_get_live_tuples", "pg_stat_get_dead_tuples"] {
+      if !hasFunction(name) { define(name, [.oid], .int8, .stable) { _, _ throws(SQLError) in Value(0) } }
+    }
+    add(
+      SetFunction(
+        "pg_options_to_table", [TypeID.text.info.array ?? .text],
+        columns: [(name: "option_name", type: .text), (name: "option_value", type: .text)], .stable
+      ) { a, c throws(SQLError) in
+        var rows: [[Value]] = []
+        for value in try ArrayView(a[0].bytes).values where !value.isNull {
+          let parts = value.string.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+          let name = Value(c.stateArena.copy(String(parts[0])))
+          rows.append([name, parts.count > 1 ? Value(c.stateArena.copy(String(parts[1]))) : .null])
+        }
+        return RowsIterator(rows)
+      })
+    add(
+      SetFunction(
+        "pg_get_keywords", [],
+        columns: [
+          (name: "word", type: .text), (name: "catcode", type: TypeID(18)), (name: "barelabel", type: .bool),
+          (name: "catdesc", type: .text), (name: "baredesc", type: .text),
+        ], .stable
+      ) { _, c throws(SQLError) in RowsIterator(CatalogCall.keywords(c.stateArena)) })
     define("pg_relation_filenode", [.regclass], .oid, .stable) { a, _ throws(SQLError) in a[0] }
   }
 
@@ -175,6 +225,15 @@ extension FunctionRegistry {
       return Value(c.arena.copy("\(size) \(units[unit])"))
     }
     define("pg_postmaster_start_time", [], .timestamptz, .stable) { _, c throws(SQLError) in Value(c.statementTime) }
+    // Addresses are text: there is no type inet.
+    define("inet_client_addr", [], .text, .stable) { _, c throws(SQLError) in
+      guard let own = try CatalogCall.activity(c), !own.clientAddress.isEmpty else { return .null }
+      return Value(c.arena.copy(own.clientAddress))
+    }
+    define("inet_client_port", [], .int4, .stable) { _, c throws(SQLError) in
+      guard let own = try CatalogCall.activity(c), !own.clientAddress.isEmpty else { return .null }
+      return Value(own.clientPort)
+    }
     define("inet_server_addr", [], .text, .stable) { _, _ throws(SQLError) in .null }
     define("inet_server_port", [], .int4, .stable) { _, _ throws(SQLError) in .null }
     define("pg_conf_load_time", [], .timestamptz, .stable) { _, c throws(SQLError) in Value(c.statementTime) }
@@ -182,6 +241,28 @@ extension FunctionRegistry {
 }
 
 enum CatalogCall {
+  /// What the server knows of the calling session; nil without a server.
+  static func activity(_ context: EvaluationContext) throws(SQLError) -> SessionActivity? {
+    let services = try ExecutionState.of(context).services
+    let own = Int64(services.sessionID)
+    return services.systemContext().server?.activities().first { $0.process == own }
+  }
+  /// The rows of pg_get_keywords().
+  static func keywords(_ arena: Arena) -> [[Value]] {
+    Keyword.allCases.map { keyword in
+      let (code, text) =
+        switch keyword.category {
+        case .unreserved: ("U", "unreserved")
+        case .columnName: ("C", "unreserved (cannot be function or type name)")
+        case .typeFunction: ("T", "reserved (can be function or type name)")
+        case .reserved: ("R", "reserved")
+        }
+      return [
+        Value(arena.copy(keyword.text)), Value(arena.copy(code)), Value(keyword.isBareLabel), Value(arena.copy(text)),
+        Value(arena.copy(keyword.isBareLabel ? "can be bare label" : "requires AS")),
+      ]
+    }
+  }
   static func context(_ context: EvaluationContext) throws(SQLError) -> SystemContext {
     try ExecutionState.of(context).services.systemContext()
   }

@@ -10,6 +10,7 @@ extension SQLSession {
     var verbose = false
     var timing = true
     var summary: Bool?
+    var isJSON = false
     for option in explain.options {
       func flag() throws(SQLError) -> Bool {
         switch option.value {
@@ -28,9 +29,13 @@ extension SQLSession {
       case "summary": summary = try flag()
       case "buffers", "wal", "settings": _ = try flag()
       case "format":
-        guard case .word("text")? = option.value else {
+        switch option.value {
+        case .word("text")?, .string("text")?: isJSON = false
+        case .word("json")?, .string("json")?: isJSON = true
+        default:
           throw SQLError(
-            .featureNotSupported, "EXPLAIN formats other than TEXT are not supported", position: place(option.position))
+            .featureNotSupported, "EXPLAIN formats other than TEXT and JSON are not supported",
+            position: place(option.position))
         }
       default:
         throw SQLError(
@@ -67,6 +72,17 @@ extension SQLSession {
       printer.instruments = runner.state.instruments
       printer.timing = timing
     }
+    if isJSON {
+      var around: [(name: String, value: String)] = []
+      if summary ?? analyze {
+        around.append(("Planning Time", PlanPrinter.milliseconds(planned - start)))
+        if analyze {
+          around.append(("Triggers", "[]"))
+          around.append(("Execution Time", PlanPrinter.milliseconds(monotonicNanoseconds() - planned)))
+        }
+      }
+      return try give([printer.json(around)], .json, sink)
+    }
     var lines = printer.lines()
     if summary ?? analyze {
       lines.append("Planning Time: \(PlanPrinter.milliseconds(planned - start)) ms")
@@ -75,7 +91,11 @@ extension SQLSession {
         lines += try commitExplained()
       }
     }
-    try sink.columns([ColumnDescription(name: "QUERY PLAN", type: .text)])
+    return try give(lines, .text, sink)
+  }
+
+  private func give(_ lines: [String], _ type: SQLType, _ sink: any ResultSink) throws(SQLError) -> String {
+    try sink.columns([ColumnDescription(name: "QUERY PLAN", type: type)])
     let arena = Arena()
     defer { withExtendedLifetime(arena) {} }
     let row = ValueBuffer(1)

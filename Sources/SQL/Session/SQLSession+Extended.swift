@@ -81,7 +81,11 @@ extension SQLSession {
         return ["name", "setting", "description"].map { ColumnDescription(name: $0, type: .text) }
       }
       return [ColumnDescription(name: Settings.byName[show.name]?.name ?? show.name, type: .text)]
-    case .explain: return [ColumnDescription(name: "QUERY PLAN", type: .text)]
+    case .explain(let explain):
+      let isJSON = explain.options.contains {
+        $0.name == "format" && [.word("json"), .string("json")].contains($0.value)
+      }
+      return [ColumnDescription(name: "QUERY PLAN", type: isJSON ? .json : .text)]
     case .execute(let execute): return prepared[execute.name.text]?.columns
     case .fetch(let fetch):
       let name = fetch.cursor.text

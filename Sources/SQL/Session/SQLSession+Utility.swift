@@ -9,7 +9,7 @@ extension SQLSession {
     _ statement: Syntax.Statement, _ prepared: PreparedStatement, _ parameters: [Datum], _ sink: any ResultSink
   ) throws(SQLError) -> String {
     switch statement {
-    case .set(let set): return try self.set(set)
+    case .set(let set): return try self.set(set, sink)
     case .show(let show): return try self.show(show.name, at: show.position, sink)
     case .reset(let reset):
       if let name = reset.name {
@@ -45,7 +45,7 @@ extension SQLSession {
       }
       return "CLOSE CURSOR"
     case .explain(let explain): return try self.explain(explain, prepared, parameters, sink)
-    case .vacuum(let vacuum): return try self.vacuum(vacuum)
+    case .vacuum(let vacuum): return try self.vacuum(vacuum, sink)
     case .checkpoint:
       guard try rights().isSuperuser else {
         throw SQLError(
@@ -74,8 +74,11 @@ extension SQLSession {
 
   // MARK: Settings
 
-  private func set(_ set: Syntax.SetSetting) throws(SQLError) -> String {
+  private func set(_ set: Syntax.SetSetting, _ sink: any ResultSink) throws(SQLError) -> String {
     let position = place(set.position)
+    if set.scope == .local, block == .none {
+      warn(sink, SQLState(rawValue: "25P01"), "SET LOCAL can only be used in transaction blocks")
+    }
     do throws(SQLError) {
       switch set.value {
       case .defaultValue: try change(set.name, to: nil, local: set.scope == .local)
@@ -392,7 +395,7 @@ extension SQLSession {
 
   // MARK: Statistics
 
-  private func vacuum(_ vacuum: Syntax.Vacuum) throws(SQLError) -> String {
+  private func vacuum(_ vacuum: Syntax.Vacuum, _ sink: any ResultSink) throws(SQLError) -> String {
     let tag = vacuum.isVacuum ? "VACUUM" : "ANALYZE"
     let analyzes = !vacuum.isVacuum || vacuum.options.contains { $0.name == "analyze" }
     if vacuum.isVacuum, block == .explicit {
@@ -402,6 +405,15 @@ extension SQLSession {
     var tables: [TableDescriptor] = []
     for target in vacuum.tables { tables.append(try binder.table(target.name, for: "analyze")) }
     if vacuum.tables.isEmpty { tables = try catalog().allTables }
+    // Another's table is passed over, as in PostgreSQL.
+    let rights = try rights()
+    tables.removeAll { table in
+      guard !rights.owns(table.owner) else { return false }
+      let verb = vacuum.isVacuum ? "vacuum" : "analyze"
+      warn(
+        sink, SQLState(rawValue: "01000"), "skipping \"\(table.name)\" --- only table or database owner can \(verb) it")
+      return true
+    }
     guard analyzes else { return tag }
     for table in tables { try analyze(table) }
     return tag

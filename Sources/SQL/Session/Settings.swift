@@ -146,7 +146,7 @@ struct Settings: Sendable {
       make(
         "xmloption", .choice(["content", "document"]), "content",
         "Sets whether XML data is to be considered as documents or content fragments."),
-    ]
+    ] + PassiveSettings.all
   }()
   static let byName: [String: SettingDefinition] = Dictionary(
     uniqueKeysWithValues: definitions.map { ($0.name.lowercased(), $0) })

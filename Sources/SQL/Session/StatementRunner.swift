@@ -55,15 +55,14 @@ final class StatementRunner {
     isBusy = true
     defer { isBusy = false }
     begin(session, parameters)
+    // All parts of a statement with INSERT, UPDATE or DELETE in WITH read what was before the statement; what the others
+    // did they know from their RETURNING alone.
+    let viewer: Transaction? = unsafe state.hasModifyingParts ? state.transaction : nil
+    if let viewer { try sqlErrors { () throws(TransactionError) in try viewer.beginView() } }
+    defer { viewer?.endView() }
     switch body {
     case .query(let source):
       var count = 0
-      // The query of WITH … INSERT, UPDATE or DELETE reads what was before the statement; what they did it knows from
-      // their RETURNING alone.
-      let modifies = state.commons.contains { $0.isModification }
-      let viewer: Transaction? = modifies ? unsafe state.transaction : nil
-      if let viewer { try sqlErrors { () throws(TransactionError) in try viewer.beginView() } }
-      defer { viewer?.endView() }
       do throws(SQLError) {
         try source.open()
         while try next(source) {

@@ -272,7 +272,8 @@ extension SQLParser {
       switch token.keyword {
       case .tables: kind = .table
       case .sequences: kind = .sequence
-      case .functions, .procedures, .routines: throw unsupported("privileges on functions")
+      // There are no functions in schemas, so that the right on all of them is given at once.
+      case .functions, .procedures, .routines: kind = .function
       default: throw unexpected()
       }
       advance()

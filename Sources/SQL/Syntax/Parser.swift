@@ -1,3 +1,5 @@
+internal import Platform
+
 /// PostgreSQL's grammar as a recursive descent, with precedence climbing for expressions.
 ///
 /// 1. One token is current; the parser decides by it, and looks further ahead only where PostgreSQL's own grammar needs
@@ -323,7 +325,7 @@ package struct SQLParser {
   @inline(__always)
   mutating func nested<Result>(_ body: (inout SQLParser) throws(SyntaxError) -> Result) throws(SyntaxError) -> Result {
     depth += 1
-    if depth > Syntax.Limits.depth { throw tooDeep() }
+    if depth > Syntax.Limits.depth || (depth & 7 == 0 && StackGuard.isLow) { throw tooDeep() }
     let outer = height
     height = 0
     let result = try body(&self)

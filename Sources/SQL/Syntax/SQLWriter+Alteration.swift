@@ -261,7 +261,7 @@ extension SQLWriter {
       word(kind.rawValue.uppercased() + " ")
       list(names) { $0.name($1) }
     case .allIn(let kind, let schemas):
-      word("ALL \(kind == .table ? "TABLES" : "SEQUENCES") IN SCHEMA ")
+      word("ALL \(kind == .table ? "TABLES" : kind == .function ? "FUNCTIONS" : "SEQUENCES") IN SCHEMA ")
       list(schemas) { $0.name($1) }
     }
     word(grant.isGrant ? "TO" : "FROM")

@@ -18,7 +18,7 @@ package enum Syntax {
   /// What the parser takes at most.
   package enum Limits {
     /// The deepest tree that the parser builds; beyond it, `54001 statement too complex`.
-    package static let depth = 500
+    package static let depth = 2000
     /// The longest text, in bytes; beyond it, `54000`. As PostgreSQL: a gibibyte less one.
     package static let textBytes = 0x3FFF_FFFF
     /// The most parameters, as in PostgreSQL's protocol.

@@ -90,6 +90,17 @@ package struct Interval: Hashable, Sendable {
     static let month = 1 << 1, year = 1 << 2, day = 1 << 3, hour = 1 << 10, minute = 1 << 11, second = 1 << 12
   }
 
+  /// The fields that a type such as `INTERVAL DAY TO SECOND` has, and its name for them.
+  private static let masks: [(fields: Syntax.IntervalFields, mask: Int)] = [
+    (.year, Field.year), (.month, Field.month), (.day, Field.day), (.hour, Field.hour), (.minute, Field.minute),
+    (.second, Field.second), (.yearToMonth, Field.year | Field.month), (.dayToHour, Field.day | Field.hour),
+    (.dayToMinute, Field.day | Field.hour | Field.minute),
+    (.dayToSecond, Field.day | Field.hour | Field.minute | Field.second), (.hourToMinute, Field.hour | Field.minute),
+    (.hourToSecond, Field.hour | Field.minute | Field.second), (.minuteToSecond, Field.minute | Field.second),
+  ]
+  static func mask(_ fields: Syntax.IntervalFields) -> Int { masks.first { $0.fields == fields }?.mask ?? 0x7fff }
+  static func fieldsName(_ mask: Int) -> String? { masks.first { $0.mask == mask }?.fields.rawValue }
+
   private mutating func keep(_ range: Int) {
     let lowest = Interval.lowestField(range)
     switch lowest {

@@ -145,7 +145,9 @@ package struct SQLType: Hashable, Sendable {
     case .time: return "time(\(modifier)) without time zone"
     case .timestamp: return "timestamp(\(modifier)) without time zone"
     case .timestamptz: return "timestamp(\(modifier)) with time zone"
-    case .interval where modifier & 0xffff != 0xffff: return "interval(\(modifier & 0xffff))"
+    case .interval:
+      let fields = Interval.fieldsName(Int(modifier >> 16)).map { " " + $0 } ?? ""
+      return "interval\(fields)" + (modifier & 0xffff != 0xffff ? "(\(modifier & 0xffff))" : "")
     default: return base
     }
   }

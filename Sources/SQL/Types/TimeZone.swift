@@ -43,8 +43,12 @@ package struct TimeZone: Sendable, Hashable {
       return TimeZone(name: lower == "gmt" ? "GMT" : "UTC", fixedOffset: 0, rules: nil)
     }
     if let seconds = abbreviations[lower] { return TimeZone(name: name.uppercased(), fixedOffset: seconds, rules: nil) }
-    guard let (canonical, rules) = ZoneRules.named(name) else { return nil }
-    return TimeZone(name: canonical, fixedOffset: 0, rules: rules)
+    if let (canonical, rules) = ZoneRules.named(name) {
+      return TimeZone(name: canonical, fixedOffset: 0, rules: rules)
+    }
+    // A fixed offset in POSIX's manner, west of Greenwich being positive: `UTC+3`, `<+02>-02`.
+    guard let rule = PosixZone(name), rule.daylight == nil, abs(rule.standard.offset) < 168 * 3600 else { return nil }
+    return TimeZone(name: name, fixedOffset: rule.standard.offset, rules: nil)
   }
 
   /// The abbreviations of PostgreSQL's default set that are in wide use; seconds east.
@@ -240,6 +244,7 @@ struct PosixZone: Sendable {
     guard let name = scanner.name(), let offset = scanner.offset() else { return nil }
     standard = ZoneRules.LocalType(offset: -offset, isDaylight: false, abbreviation: name)
     guard let summer = scanner.name() else {
+      guard scanner.peek == nil else { return nil }
       daylight = nil
       start = nil
       end = nil

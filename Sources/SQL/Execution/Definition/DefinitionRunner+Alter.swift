@@ -68,11 +68,10 @@ extension DefinitionRunner {
         Syntax.AlterOwner(kind: .table, name: Syntax.QualifiedName([schema, table.name]), owner: role))
     case .setOptions, .resetOptions, .setStatistics, .clusterOn, .setLogged: break
     case .dropExpression(let name, _): try change(name, table) { $0.generated = nil }
-    case .addIdentity, .setIdentity, .dropIdentity:
-      throw SQLError(
-        .featureNotSupported, "changing an identity column is not supported", position: place(action.position))
-    case .alterConstraint:
-      throw SQLError(.featureNotSupported, "ALTER CONSTRAINT is not supported", position: place(action.position))
+    case .addIdentity(let name, let identity): try addIdentity(name, identity, table)
+    case .setIdentity(let name, let always, let options): try setIdentity(name, always, options, table)
+    case .dropIdentity(let name, let ifExists): try dropIdentity(name, ifExists: ifExists, table)
+    case .alterConstraint(let name, let deferral): try alterConstraint(name, deferral, table)
     }
   }
 
@@ -166,14 +165,13 @@ extension DefinitionRunner {
         position: place(name.position))
     }
     let catalog = try catalog()
-    let views = catalog.views.filter { $0.dependencies.contains(table.id) }
+    let views = try self.views(reading: column, of: table)
     if let view = views.first {
-      // Which columns a view reads is not recorded: any view of the table stands in the way.
       guard cascade else {
         throw SQLError(
           .dependentObjects,
           "cannot drop column \(column.name) of table \(table.name) because other objects depend on it",
-          detail: "view \(view.name) depends on table \(table.name)",
+          detail: "view \(view.name) depends on column \(column.name) of table \(table.name)",
           hint: "Use DROP ... CASCADE to drop the dependent objects too.")
       }
       try dropAll(views.map { .view($0) }, cascade: true)
@@ -264,12 +262,12 @@ extension DefinitionRunner {
     _ name: Syntax.Name, _ table: TableDescriptor, _ type: SQLType, _ using: Syntax.Expression?
   ) throws(SQLError) {
     let column = try column(name, table)
-    if let view = try catalog().views.first(where: { $0.dependencies.contains(table.id) }) {
+    if let view = try views(reading: column, of: table).first {
       throw SQLError(
         .featureNotSupported, "cannot alter type of a column used by a view or rule",
-        detail: "view \(view.name) depends on table \(table.name)")
+        detail: "rule _RETURN on view \(view.name) depends on column \"\(column.name)\"")
     }
-    if column.type == type { return }
+    if column.type == type, using == nil { return }
     let binder = try session.makeBinder()
     let value: TypedExpression
     if let using {
@@ -291,15 +289,9 @@ extension DefinitionRunner {
     }
     var record = table.record
     record.columns[column.place].type = type
-    if let stored = column.defaultValue {
-      let bound = try binder.bind(stored.tree, Scope(parent: nil), .defaultValue)
-      guard bound.type.id == .unknown || binder.resolver.canCoerce(bound.type.id, to: type.id, .assignment) else {
-        throw SQLError(
-          .datatypeMismatch,
-          "default for column \"\(column.name)\" cannot be cast automatically to type \(type.description)")
-      }
-    }
+    record.columns[column.place].defaultValue = try defaultRetyped(column, to: type, binder)
     try checkOrderableKeys(table, column, type)
+    try checkForeignKeys(table, column, type)
     record.columns[column.place].missing = .null
     var primary: IndexDescriptor?? = nil
     func retyped(_ index: IndexDescriptor) -> IndexDescriptor {
@@ -317,6 +309,37 @@ extension DefinitionRunner {
     try rewrite(source.descriptor, into: record, primary: primary) { (old, new, context) throws(SQLError) in
       new[place] = try compiled.value(old.frame, &context)
     }
+  }
+
+  /// The column's default for its new type: what it was in the old one, cast.
+  private func defaultRetyped(
+    _ column: ColumnDescriptor, to type: SQLType, _ binder: Binder
+  ) throws(SQLError) -> StoredExpression? {
+    guard let stored = column.defaultValue else { return nil }
+    let bound = try binder.bind(stored.tree, Scope(parent: nil), .defaultValue)
+    // A constant without a type of its own has the column's.
+    let isLiteral = bound.type.id == .unknown
+    let source = isLiteral ? column.type.id : bound.type.id
+    guard binder.resolver.canCoerce(source, to: type.id, .assignment) else {
+      throw SQLError(
+        .datatypeMismatch,
+        "default for column \"\(column.name)\" cannot be cast automatically to type \(type.description)")
+    }
+    let changes = isLiteral && (source.info.category != .string || type.id.info.category != .string)
+    return changes ? try StoredExpression(text: "(\(stored.text))::\(column.type.description)") : stored
+  }
+
+  /// The views whose queries name the column, themselves or through other views.
+  func views(reading column: ColumnDescriptor, of table: TableDescriptor) throws(SQLError) -> [ViewDescriptor] {
+    var found: [ViewDescriptor] = []
+    for view in try catalog().views where view.dependencies.contains(table.id) {
+      let binder = try session.makeBinder()
+      binder.searchPath = view.searchPath
+      binder.columnsUsed = [:]
+      _ = try binder.bind(view.query, parent: nil)
+      if binder.columnsUsed?[table.id]?.contains(column.number) ?? false { found.append(view) }
+    }
+    return found
   }
 
   /// The table as its rows are stored, with the indexes as they will be.

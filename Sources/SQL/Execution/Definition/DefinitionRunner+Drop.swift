@@ -71,6 +71,10 @@ extension DefinitionRunner {
           cascaded.append("constraint \(reference.key.name) on table \(child)")
           lostKeys.append((reference.table, reference.key))
         }
+        for sequence in catalog.sequences where sequence.ownerTable == table.id && isDoomed.insert(sequence.id).inserted
+        {
+          doomed.append(.sequence(sequence))
+        }
       case .index(let index):
         if index.constraint != nil {
           let owner = catalog.tables[index.table]?.name ?? "?"
@@ -122,6 +126,8 @@ extension DefinitionRunner {
             detail: cascaded.map { "drop cascades to \($0)" }.joined(separator: "\n"))))
     }
     for lost in lostKeys where !isDoomed.contains(lost.table) { try removeForeignKey(lost.key, lost.table) }
+    // Sequences first: the defaults that take numbers from them lose them.
+    for relation in doomed { if case .sequence = relation { try remove(relation) } }
     for relation in doomed { try remove(relation) }
   }
 
@@ -315,20 +321,24 @@ extension ColumnDescriptor {
   /// Whether the column's default takes numbers from the sequence.
   func uses(_ id: ObjectID) -> Bool {
     if sequence == id { return true }
-    guard let tree = defaultValue?.tree else { return false }
-    return tree.namesSequence(id)
+    guard let defaultValue, defaultValue.text.contains("\(id.rawValue)") else { return false }
+    return defaultValue.tree.namesRelation(id)
   }
 }
 
 extension Syntax.Expression {
-  fileprivate func namesSequence(_ id: ObjectID) -> Bool {
-    switch kind {
-    case .function(let call): call.arguments.contains { $0.value.namesSequence(id) }
-    case .cast(let inner, _, _):
-      if case .number(let text) = inner.kind { text == "\(id.rawValue)" } else { inner.namesSequence(id) }
-    case .binary(_, let a, let b): a.namesSequence(id) || b.namesSequence(id)
-    default: false
+  /// Whether a constant of the tree names the relation by its number: `16400::regclass`.
+  func namesRelation(_ id: ObjectID) -> Bool {
+    var found = false
+    _ = mapped { node in
+      if case .cast(let inner, let type, _) = node.kind, type.name.name == "regclass",
+        case .number("\(id.rawValue)") = inner.kind
+      {
+        found = true
+      }
+      return node
     }
+    return found
   }
 }
 

@@ -63,6 +63,7 @@ extension DefinitionRunner {
         guard let schema = catalog.schema(named: name.text) else {
           throw SQLError(.invalidSchema, "schema \"\(name.text)\" does not exist", position: place(name.position))
         }
+        if kind == .function { continue }
         if kind == .sequence {
           found += catalog.sequences.filter { $0.schema == schema.id }.map { target(.sequence($0)) }
         } else {

@@ -30,7 +30,10 @@ extension DefinitionRunner {
       query = Syntax.Query(with: Syntax.With(recursive: true, tables: [table]), body: .select(select))
     }
     let binder = try session.makeBinder()
+    binder.starNames = [:]
     let bound = try binder.bind(query, parent: nil)
+    // Columns that come later are not the view's.
+    query = query.expandingStars(binder.starNames ?? [:])
     guard create.columns.count <= bound.columns.count else {
       throw SQLError(.syntaxError, "CREATE VIEW specifies more column names than columns")
     }
@@ -65,7 +68,8 @@ extension DefinitionRunner {
     if let id { final = id } else { final = try newID() }
     let view = ViewDescriptor(
       id: final, name: create.name.name, schema: schema.id, owner: owner, columns: columns, text: writer.text,
-      query: query, searchPath: session.searchPath, dependencies: binder.relationsUsed.sorted())
+      query: query, searchPath: session.searchPath,
+      dependencies: binder.relationsUsed.union(binder.resolver.relationsNamed).sorted())
     try apply { changes throws(SQLError) in
       changes.put(.view(view))
       if id == nil { try applyDefaultAccess(.table, final, owner: owner, schema: schema.id, &changes) }
@@ -321,5 +325,28 @@ extension DefinitionRunner {
     }
     try apply { $0.comment(key, comment.text) }
     return "COMMENT"
+  }
+}
+
+extension Syntax.Query {
+  /// The query with the stars of its lists written out: `names` says by position what they stand for.
+  fileprivate func expandingStars(_ names: [Int: [[String]]]) -> Syntax.Query {
+    var copy = self
+    switch body {
+    case .select(var select):
+      select.targets = select.targets.flatMap { target -> [Syntax.Target] in
+        guard case .star = target.expression.kind, let columns = names[target.expression.position] else {
+          return [target]
+        }
+        return columns.map { Syntax.Target(expression: Syntax.Expression(.column($0)), position: target.position) }
+      }
+      copy.body = .select(select)
+    case .setOperation(var operation):
+      operation.left = operation.left.expandingStars(names)
+      operation.right = operation.right.expandingStars(names)
+      copy.body = .setOperation(operation)
+    case .values, .table: break
+    }
+    return copy
   }
 }

@@ -84,7 +84,13 @@ extension DefinitionRunner {
     guard table.column(named: new) == nil else {
       throw SQLError(.duplicateColumn, "column \"\(new)\" of relation \"\(table.name)\" already exists")
     }
-    try refuseViews(of: relation, "a column of a table")
+    if let view = try views(reading: column, of: table).first {
+      // A view keeps its query as text, in which the old name stands.
+      throw SQLError(
+        .featureNotSupported, "cannot rename a column that a view reads",
+        detail: "view \(view.name) depends on column \(column.name) of table \(table.name)",
+        hint: "Drop the view, rename, and create the view again.")
+    }
     var record = table.record
     record.columns[column.place].name = new
     for index in record.checks.indices {
@@ -186,68 +192,11 @@ extension StoredExpression {
 extension Syntax.Expression {
   /// The tree with column `old` called `new`; the table's name may stand before it.
   func renaming(_ old: String, _ new: String) -> Syntax.Expression {
-    var copy = self
-    func all(_ list: [Syntax.Expression]) -> [Syntax.Expression] { list.map { $0.renaming(old, new) } }
-    switch kind {
-    case .column(let parts):
-      if parts.last == old { copy.kind = .column(Array(parts.dropLast()) + [new]) }
-    case .unary(let op, let a): copy.kind = .unary(op, a.renaming(old, new))
-    case .binary(let op, let a, let b): copy.kind = .binary(op, a.renaming(old, new), b.renaming(old, new))
-    case .and(let list): copy.kind = .and(all(list))
-    case .or(let list): copy.kind = .or(all(list))
-    case .not(let a): copy.kind = .not(a.renaming(old, new))
-    case .like(var like):
-      like.operand = like.operand.renaming(old, new)
-      like.pattern = like.pattern.renaming(old, new)
-      copy.kind = .like(like)
-    case .between(var between):
-      between.operand = between.operand.renaming(old, new)
-      between.low = between.low.renaming(old, new)
-      between.high = between.high.renaming(old, new)
-      copy.kind = .between(between)
-    case .isTest(let a, let test, let negated): copy.kind = .isTest(a.renaming(old, new), test, negated: negated)
-    case .isDistinct(let a, let b, let negated):
-      copy.kind = .isDistinct(a.renaming(old, new), b.renaming(old, new), negated: negated)
-    case .inList(let a, let list, let negated): copy.kind = .inList(a.renaming(old, new), all(list), negated: negated)
-    case .array(let list): copy.kind = .array(all(list))
-    case .row(let list, let explicit): copy.kind = .row(all(list), explicit: explicit)
-    case .cast(let a, let type, let form): copy.kind = .cast(a.renaming(old, new), type, form)
-    case .collate(let a, let name): copy.kind = .collate(a.renaming(old, new), name)
-    case .atTimeZone(let a, let b): copy.kind = .atTimeZone(a.renaming(old, new), b.renaming(old, new))
-    case .caseWhen(var syntax):
-      syntax.operand = syntax.operand?.renaming(old, new)
-      for index in syntax.branches.indices {
-        syntax.branches[index].condition = syntax.branches[index].condition.renaming(old, new)
-        syntax.branches[index].result = syntax.branches[index].result.renaming(old, new)
-      }
-      syntax.otherwise = syntax.otherwise?.renaming(old, new)
-      copy.kind = .caseWhen(syntax)
-    case .function(var call):
-      for index in call.arguments.indices {
-        call.arguments[index].value = call.arguments[index].value.renaming(old, new)
-      }
-      copy.kind = .function(call)
-    case .coalesce(let list): copy.kind = .coalesce(all(list))
-    case .greatest(let list): copy.kind = .greatest(all(list))
-    case .least(let list): copy.kind = .least(all(list))
-    case .nullif(let a, let b): copy.kind = .nullif(a.renaming(old, new), b.renaming(old, new))
-    case .extract(let field, let a): copy.kind = .extract(field, a.renaming(old, new))
-    case .substring(var substring):
-      substring.operand = substring.operand.renaming(old, new)
-      substring.from = substring.from?.renaming(old, new)
-      substring.count = substring.count?.renaming(old, new)
-      copy.kind = .substring(substring)
-    case .position(let a, let b): copy.kind = .position(a.renaming(old, new), in: b.renaming(old, new))
-    case .trim(var trim):
-      trim.arguments = all(trim.arguments)
-      copy.kind = .trim(trim)
-    case .quantified(var quantified):
-      quantified.left = quantified.left.renaming(old, new)
-      if case .array(let array) = quantified.source { quantified.source = .array(array.renaming(old, new)) }
-      copy.kind = .quantified(quantified)
-    case .subscripted(let a, let list): copy.kind = .subscripted(a.renaming(old, new), list)
-    default: break
+    mapped { node in
+      guard case .column(let parts) = node.kind, parts.last == old else { return node }
+      var copy = node
+      copy.kind = .column(Array(parts.dropLast()) + [new])
+      return copy
     }
-    return copy
   }
 }

@@ -146,10 +146,37 @@ extension DefinitionRunner {
     }
     let bound = try binder.bind(expression, Scope(parent: nil), .defaultValue)
     _ = try binder.resolver.assign(bound, to: column.type, column: column.name)
-    return StoredExpression(expression)
+    return StoredExpression(try numberingRelations(in: expression))
   }
 
-  private func addSequence(
+  /// The expression with relations by their numbers where it names them in constants of type regclass, the argument of
+  /// nextval() above all: what the default depends on is then known, and a new name changes nothing.
+  func numberingRelations(in expression: Syntax.Expression) throws(SQLError) -> Syntax.Expression {
+    let catalog = try catalog()
+    let searchPath = session.searchPath
+    func number(_ constant: Syntax.Expression) throws(SQLError) -> Syntax.Expression? {
+      guard case .string(let text) = constant.kind else { return nil }
+      guard
+        let relation = try catalog.relation(try SQLParser.parseQualifiedName(text), searchPath: searchPath),
+        catalog.records[relation.id] != nil
+      else { return nil }
+      return try SQLParser.parseExpression("\(relation.id.rawValue)::regclass")
+    }
+    return try expression.mapped { (node) throws(SQLError) in
+      switch node.kind {
+      case .cast(let inner, let type, _) where type.name.name == "regclass": return try number(inner) ?? node
+      case .function(var call) where ["nextval", "currval", "setval"].contains(call.name.name):
+        guard let first = call.arguments.first, let constant = try number(first.value) else { return node }
+        call.arguments[0].value = constant
+        var copy = node
+        copy.kind = .function(call)
+        return copy
+      default: return node
+      }
+    }
+  }
+
+  func addSequence(
     _ column: inout ColumnDescriptor, _ record: TableRecord, _ identity: Syntax.Identity, isIdentity: Bool,
     _ sequences: inout [SequenceDescriptor]
   ) throws(SQLError) {
