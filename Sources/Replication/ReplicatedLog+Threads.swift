@@ -247,7 +247,11 @@ extension ReplicatedLog {
   }
 
   private func fail(_ error: LogError) {
-    failure.withLock { if $0 == nil { $0 = error.description } }
+    let isFirst = failure.withLock { failure in
+      defer { if failure == nil { failure = error.description } }
+      return failure == nil
+    }
+    if isFirst { options.note("this node takes no part any more: \(error)") }
     enter { core in core.replica.diskFailed(now: self.now, into: &core.front) }
     durableWord.increment()
     durableWord.wake()

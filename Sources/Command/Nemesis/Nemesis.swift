@@ -36,6 +36,8 @@ final class Nemesis {
   /// The node whose disk was lost, and the id that went with it.
   private var wiped: (index: Int, id: String)?
   private static let replacementSeconds = 60.0
+  /// Nodes whose disks refused a write at some time: they may stop for good, and be started again.
+  private var disturbed: Set<Int> = []
 
   init(_ cluster: ClusterProcesses, seed: UInt64) {
     self.cluster = cluster
@@ -79,6 +81,7 @@ final class Nemesis {
         cluster.signal(index, SIGKILL)
       }
     }
+    try restartStopped()
     for node in cluster.nodes where !cluster.isRunning(node.index) {
       if node.process != nil, !disks.contains(node.index) {
         throw CommandFailure("node \(node.index) ended by itself: \(cluster.directory)/node\(node.index).log")
@@ -87,6 +90,18 @@ final class Nemesis {
     }
     if let wiped { try replace(wiped.index, wiped.id) }
     wiped = nil
+  }
+
+  /// Does what an operator does about a node that says that it stopped after a failed write; it may say so late.
+  func restartStopped() throws {
+    for node in cluster.nodes where disturbed.contains(node.index) && cluster.isRunning(node.index) {
+      guard let answer = ClusterProcesses.ask(node, "/readyz"), answer.status != 200,
+        answer.body.contains("this node stopped") || answer.body.contains("disk failed")
+      else { continue }
+      counts["restarts after a failed disk", default: 0] += 1
+      cluster.signal(node.index, SIGKILL)
+      try cluster.start(node.index)
+    }
   }
 
   // MARK: Lost disks
@@ -109,6 +124,8 @@ final class Nemesis {
     let end = Date().addingTimeInterval(Self.replacementSeconds)
     var last = "no leader"
     while Date() < end {
+      // A second node whose disk failed would leave no quorum.
+      try restartStopped()
       if let leader = cluster.leader(), let id = newIdentity(index), id != lost {
         do {
           let client = try PlainClient(host: "127.0.0.1", port: leader.sqlPort)
@@ -290,9 +307,11 @@ final class Nemesis {
       for node in 1...count { try change(node) { $0.diskDelayMicroseconds = 5_000 } }
       return "slow disks: all, 5 ms"
     case 4:
+      disturbed.insert(index)
       try change(index) { $0.isDiskFull = true }
       return "full disk: node \(index)"
     default:
+      disturbed.insert(index)
       try change(index) { $0.failsWrites = true }
       return "failing disk: node \(index)"
     }
