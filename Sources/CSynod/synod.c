@@ -109,6 +109,14 @@ const int synod_o_dsync = O_DSYNC;
 
 int synod_open(const char *path, int flags, unsigned mode) { return open(path, flags, (mode_t)mode); }
 
+int synod_write_out(int fd, int64_t offset, int64_t count) {
+  const unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  int result;
+  do result = sync_file_range(fd, offset, count, how);
+  while (result < 0 && errno == EINTR);
+  return result < 0 ? errno : 0;
+}
+
 int synod_fallocate(int fd, int64_t offset, int64_t count) {
   int result;
   do result = fallocate(fd, 0, offset, count);
@@ -132,6 +140,8 @@ static uint64_t nanoseconds(clockid_t clock) {
 uint64_t synod_boot_nanoseconds(void) { return nanoseconds(CLOCK_BOOTTIME); }
 uint64_t synod_wall_nanoseconds(void) { return nanoseconds(CLOCK_REALTIME); }
 uint64_t synod_cpu_nanoseconds(void) { return nanoseconds(CLOCK_PROCESS_CPUTIME_ID); }
+
+void synod_name_thread(const char *name) { (void)pthread_setname_np(pthread_self(), name); }
 
 int synod_futex_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_nanoseconds) {
   struct timespec timeout = {.tv_sec = (time_t)(timeout_nanoseconds / 1000000000u),

@@ -11,7 +11,7 @@ extension Log {
   func startMaintenance() {
     guard options.background else { return }
     maintenance.withLock { slot in
-      slot = BackgroundThread { [weak self, wanted] in
+      slot = BackgroundThread("segments") { [weak self, wanted] in
         while true {
           let seen = wanted.load()
           guard let log = self, !log.isStopping.load(ordering: .acquiring) else { return }

@@ -219,17 +219,25 @@ final class SegmentFiles: Sendable {
 
   private static let zeros = AlignedBuffer(sizeBytes: 1 << 20)
 
-  /// Zeros a new file. Syncs every MiB, and ahead of need rests three times as long as that took, so that the log's own
-  /// writes are seldom behind it in the device's queue. False where it was given up, because somebody came to wait for it.
+  /// What is handed to the device at a time, and what is synced at a time.
+  private static let zeroStepSizeBytes = 128 << 10
+  private static let zeroSyncSizeBytes: UInt64 = 4 << 20
+
+  /// Zeros a new file in small steps, and ahead of need rests three times as long after each as it took, so that the log's
+  /// own writes are seldom behind it in the device's queue, and never behind much
+  /// (docs/decisions/0118-background-writes-are-paced.md). False where it was given up, because somebody came to wait for it.
   private func writeZeros(_ file: any DiskFile, _ size: UInt64, isAhead: Bool) throws(DiskError) -> Bool {
+    let step = isAhead ? Self.zeroStepSizeBytes : 1 << 20
     var offset: UInt64 = 0
     while offset < size {
       let start = LinuxClock().bootNanoseconds
-      let count = Int(min(UInt64(1 << 20), size - offset))
+      let count = Int(min(UInt64(step), size - offset))
       unsafe try file.write(UnsafeRawBufferPointer(rebasing: Self.zeros.bytes[0..<count]), at: offset)
+      try file.writeOut(offset..<offset + UInt64(count))
+      let isSyncDue = offset / Self.zeroSyncSizeBytes != (offset + UInt64(count)) / Self.zeroSyncSizeBytes
       offset += UInt64(count)
       guard offset < size else { return true }
-      try file.sync()
+      if isSyncDue { try file.sync() }
       guard isAhead else { continue }
       let seen = rest.load()
       if waiting.load(ordering: .acquiring) > 0 { return false }

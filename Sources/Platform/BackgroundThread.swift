@@ -1,5 +1,11 @@
+internal import CSynod
 internal import Glibc
 internal import Synchronization
+
+/// Names the calling thread for `ps -L`, `top -H` and `perf`: ASCII, at most 15 bytes.
+package func nameThread(_ name: StaticString) {
+  unsafe synod_name_thread(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self))
+}
 
 /// A thread, joined before its owner goes away.
 ///
@@ -10,17 +16,23 @@ package final class BackgroundThread: @unchecked Sendable {
   private let isJoined = Atomic(false)
 
   private final class Start {
+    let name: StaticString
     let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    init(_ name: StaticString, _ body: @escaping @Sendable () -> Void) {
+      self.name = name
+      self.body = body
+    }
   }
 
-  /// Starts `body` on a new thread.
-  package init(_ body: @escaping @Sendable () -> Void) {
-    let start = unsafe Unmanaged.passRetained(Start(body))
+  /// Starts `body` on a new thread, which `ps -L`, `top -H` and `perf` show by `name` (ASCII, at most 15 bytes).
+  package init(_ name: StaticString = "synod", _ body: @escaping @Sendable () -> Void) {
+    let start = unsafe Unmanaged.passRetained(Start(name, body))
     let code = unsafe pthread_create(
       &handle, nil,
       { argument in
-        unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue().body()
+        let start = unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        nameThread(start.name)
+        start.body()
         return nil
       }, start.toOpaque())
     precondition(code == 0, "the system cannot start a thread (errno \(code))")
@@ -45,8 +57,8 @@ package final class RepeatingThread: Sendable {
 
   /// Starts it. `work` returns the nanoseconds after which it wants to be called even if nobody wakes it (0 = never), or
   /// nil to end.
-  package func start(_ work: @escaping @Sendable () -> UInt64?) {
-    thread.withLock { $0 = BackgroundThread { self.loop(work) } }
+  package func start(_ name: StaticString = "synod", _ work: @escaping @Sendable () -> UInt64?) {
+    thread.withLock { $0 = BackgroundThread(name) { self.loop(work) } }
   }
 
   private func loop(_ work: () -> UInt64?) {

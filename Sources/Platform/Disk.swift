@@ -69,6 +69,9 @@ package protocol DiskFile: AnyObject, Sendable {
   func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(DiskError)
   /// Writes all of `bytes` at `offset` and returns when they are durable: one direct write, or write and fdatasync.
   func writeDurably(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(DiskError)
+  /// Hands what was written in `range` to the device, and returns when it has it: not durable, but a sync, of this file or of
+  /// another, has that much less to do. A failure counts as one of `sync`.
+  func writeOut(_ range: Range<UInt64>) throws(DiskError)
   /// fdatasync: everything written so far is durable, and so is the size.
   func sync() throws(DiskError)
   func truncate(to sizeBytes: UInt64) throws(DiskError)
@@ -81,6 +84,8 @@ package protocol DiskFile: AnyObject, Sendable {
 }
 
 extension DiskFile {
+  package func writeOut(_ range: Range<UInt64>) throws(DiskError) {}
+
   /// Reads exactly `count` bytes at `offset`, or as many as there are.
   package func readBytes(_ count: Int, at offset: UInt64) throws(DiskError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)

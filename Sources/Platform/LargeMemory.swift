@@ -19,7 +19,7 @@ package enum LargeMemory {
 
   /// Zeroed memory of its own mapping, at a page's boundary; given back by `unmap`. Stops the process when there is none, as
   /// every allocation does; callers bound what others ask for.
-  static func map(_ count: Int) -> UnsafeMutableRawPointer {
+  package static func map(_ count: Int) -> UnsafeMutableRawPointer {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS
     let memory = unsafe mmap(nil, count, PROT_READ | PROT_WRITE, flags, -1, 0)
     guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { fatalError("out of memory: \(count) bytes") }
@@ -27,5 +27,46 @@ package enum LargeMemory {
     return unsafe memory
   }
 
-  static func unmap(_ memory: UnsafeMutableRawPointer, _ count: Int) { unsafe munmap(memory, count) }
+  package static func unmap(_ memory: UnsafeMutableRawPointer, _ count: Int) { unsafe munmap(memory, count) }
+}
+
+/// A transaction's batch of several MiB in memory of its own, which is passed on where a small one is copied: for a bulk
+/// load a copy is a hundred MiB and as many milliseconds. Before it there is room for its length, so that it can become a
+/// group's payload as it is. Given back to the system with the object.
+///
+/// `@unchecked Sendable`: whoever makes it fills it before it shares it; then it is only read.
+@safe
+package final class LargeBatch: @unchecked Sendable {
+  /// Smaller batches are copied.
+  package static let smallestSizeBytes = 4 << 20
+  private static let prefixSizeBytes = 4
+
+  private let memory: UnsafeMutableRawBufferPointer
+  private var count = 0
+
+  /// Room for a batch of `capacityBytes`.
+  package init(capacityBytes: Int) {
+    precondition(capacityBytes > 0 && capacityBytes <= Int(UInt32.max))
+    let size = capacityBytes + Self.prefixSizeBytes
+    unsafe memory = UnsafeMutableRawBufferPointer(start: LargeMemory.map(size), count: size)
+  }
+
+  deinit { if let start = unsafe memory.baseAddress { unsafe LargeMemory.unmap(start, memory.count) } }
+
+  /// Has `body` write the batch, and notes its length, which `body` returns.
+  package func fill(_ body: (UnsafeMutableRawBufferPointer) -> Int) {
+    count = unsafe body(UnsafeMutableRawBufferPointer(rebasing: memory[Self.prefixSizeBytes...]))
+    precondition(unsafe count >= 0 && count <= memory.count - Self.prefixSizeBytes)
+    unsafe memory.storeBytes(of: UInt32(count).littleEndian, as: UInt32.self)
+  }
+
+  /// The batch; valid as long as the object.
+  package var bytes: UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(rebasing: memory[Self.prefixSizeBytes..<Self.prefixSizeBytes + count])
+  }
+
+  /// The batch behind its length, 32 bits, little endian; valid as long as the object.
+  package var payload: UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(rebasing: memory[..<(Self.prefixSizeBytes + count)])
+  }
 }

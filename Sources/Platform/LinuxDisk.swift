@@ -159,6 +159,15 @@ final class LinuxFile: DiskFile {
     if !isDirect { try sync() }
   }
 
+  func writeOut(_ range: Range<UInt64>) throws(DiskError) {
+    guard !range.isEmpty else { return }
+    let code = synod_write_out(number, Int64(range.lowerBound), Int64(range.count))
+    // File systems that cannot do it leave it to the sync.
+    guard code == 0 || code == ENOSYS || code == EINVAL || code == ESPIPE else {
+      throw DiskError(errno: code, operation: "sync", path: path)
+    }
+  }
+
   func sync() throws(DiskError) {
     while fdatasync(number) != 0 {
       guard errno == EINTR else { throw failure("sync") }

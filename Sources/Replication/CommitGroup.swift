@@ -8,6 +8,8 @@ internal import Platform
 @safe
 final class CommitGroup: @unchecked Sendable {
   private var memory: UnsafeMutableRawBufferPointer
+  /// The whole content, where that is one large batch: then there is nothing in `memory`.
+  private var large: LargeBatch?
   private(set) var count = 0
   private(set) var transactionCount = 0
   private(set) var firstVersion = Version.zero
@@ -39,7 +41,10 @@ final class CommitGroup: @unchecked Sendable {
 
   var isEmpty: Bool { transactionCount == 0 }
   var lastVersion: Version { Version(firstVersion.rawValue + UInt64(transactionCount) - 1) }
-  var payload: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(rebasing: memory[0..<count]) }
+  var payload: UnsafeRawBufferPointer {
+    if let large { return unsafe large.payload }
+    return unsafe UnsafeRawBufferPointer(rebasing: memory[0..<count])
+  }
 
   /// What a frame with a record of `count` payload bytes takes at most, with control records beside it.
   static func reservedSizeBytes(_ count: Int) -> Int {
@@ -47,16 +52,26 @@ final class CommitGroup: @unchecked Sendable {
       / logBlockSizeBytes * logBlockSizeBytes
   }
 
+  /// Adds a batch without copying it, if it is the group's first.
+  func append(_ batch: LargeBatch, version: Version) {
+    guard isEmpty else { return unsafe append(batch.bytes, version: version) }
+    firstVersion = version
+    large = batch
+    count = unsafe batch.payload.count
+    transactionCount = 1
+  }
+
   func append(_ batch: UnsafeRawBufferPointer, version: Version) {
     if transactionCount == 0 { firstVersion = version }
     let needed = count + 4 + batch.count
-    if unsafe needed > memory.count {
+    if unsafe needed > memory.count || large != nil {
       let larger = unsafe UnsafeMutableRawBufferPointer.allocate(
         byteCount: max(needed, memory.count * 2), alignment: 16)
       if let start = larger.baseAddress { unsafe LargeMemory.prepare(start, count: larger.count) }
-      unsafe larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[0..<count]))
+      unsafe larger.copyMemory(from: payload)
       unsafe memory.deallocate()
       unsafe memory = larger
+      large = nil
     }
     unsafe memory.storeBytes(of: UInt32(batch.count).littleEndian, toByteOffset: count, as: UInt32.self)
     if batch.count > 0 {
@@ -75,6 +90,7 @@ final class CommitGroup: @unchecked Sendable {
   /// Empties it for its next use.
   func reset() {
     count = 0
+    large = nil
     transactionCount = 0
     isAsked = false
     needsDurability = false

@@ -8,7 +8,7 @@ extension CommitPipeline {
   func startThread() {
     thread.withLock { slot in
       // Keeps the pipeline alive until `close`.
-      slot = BackgroundThread { self.threadLoop() }
+      slot = BackgroundThread("log") { self.threadLoop() }
     }
   }
 

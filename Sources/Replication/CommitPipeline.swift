@@ -133,17 +133,27 @@ package final class CommitPipeline: Sendable {
   /// - Throws: `.noSpace` where the file system has no room for it, and then nothing happened: the version can be given to
   ///   another transaction, later. `.poisoned` after a failed write.
   package func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(LogError) {
-    precondition(batch.count <= WriteBatch.maximumSizeBytes)
+    try append(count: batch.count, version) { group in unsafe group.append(batch, version: version) }
+  }
+
+  /// The same, keeping the batch instead of copying it.
+  package func append(_ batch: LargeBatch, version: Version) throws(LogError) {
+    unsafe try append(count: batch.bytes.count, version) { group in group.append(batch, version: version) }
+  }
+
+  @inline(__always)
+  private func append(count: Int, _ version: Version, _ add: (CommitGroup) -> Void) throws(LogError) {
+    precondition(count <= WriteBatch.maximumSizeBytes)
     // Also at most two more frames: what starts a leadership, and a SEAL.
-    let more = CommitGroup.reservedSizeBytes(batch.count + 4) + 2 * logBlockSizeBytes
+    let more = CommitGroup.reservedSizeBytes(count + 4) + 2 * logBlockSizeBytes
     while true {
       let missing = try state.withLock { (state) throws(LogError) -> Int in
         if let failure = state.failure { throw failure }
         precondition(version == state.nextVersion, "versions are appended in order")
         guard log.hasRoom(state.reservedSizeBytes + more) else { return state.reservedSizeBytes + more }
-        let group = openGroup(&state, batch.count)
+        let group = openGroup(&state, count)
         let before = group.isEmpty ? 0 : CommitGroup.reservedSizeBytes(group.count)
-        unsafe group.append(batch, version: version)
+        add(group)
         state.reservedSizeBytes += CommitGroup.reservedSizeBytes(group.count) - before
         state.nextVersion = version.advanced(by: 1)
         return 0

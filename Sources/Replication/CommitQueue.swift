@@ -93,15 +93,24 @@ struct CommitQueue: Sendable {
   }
 
   mutating func append(_ batch: UnsafeRawBufferPointer, version: Version, limitBytes: Int) {
+    unsafe openGroup(batch.count, version, limitBytes).append(batch, version: version)
+  }
+
+  /// The same, keeping the batch instead of copying it.
+  mutating func append(_ batch: LargeBatch, version: Version, limitBytes: Int) {
+    unsafe openGroup(batch.bytes.count, version, limitBytes).append(batch, version: version)
+  }
+
+  /// Where the next version's batch of `count` bytes goes.
+  private mutating func openGroup(_ count: Int, _ version: Version, _ limitBytes: Int) -> CommitGroup {
     precondition(version == nextVersion, "versions are appended in order")
-    if let open = waiting.last, open.batches.isEmpty || open.batches.count + batch.count + 4 <= limitBytes {
-      unsafe open.batches.append(batch, version: version)
-    } else {
-      let group = ReplicatedGroup()
-      unsafe group.batches.append(batch, version: version)
-      waiting.append(group)
-    }
     nextVersion = version.advanced(by: 1)
+    if let open = waiting.last, open.batches.isEmpty || open.batches.count + count + 4 <= limitBytes {
+      return open.batches
+    }
+    let group = ReplicatedGroup()
+    waiting.append(group)
+    return group.batches
   }
 
   /// The group of a version that was appended, if it is not over; asks for it, and for all before it.

@@ -1,7 +1,7 @@
 package import Encoding
 package import Log
 internal import Paxos
-internal import Platform
+package import Platform
 internal import Synchronization
 
 // Commits: what the leader takes, proposes and answers.
@@ -12,9 +12,19 @@ extension ReplicatedLog {
 
   /// Takes a transaction's batch; under the sequencer's latch, with dense versions, in order. Copies; does not write.
   package func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(ReplicationFailure) {
+    try append { queue in unsafe queue.append(batch, version: version, limitBytes: options.groupSizeBytes) }
+  }
+
+  /// The same, keeping the batch instead of copying it.
+  package func append(_ batch: LargeBatch, version: Version) throws(ReplicationFailure) {
+    try append { queue in queue.append(batch, version: version, limitBytes: options.groupSizeBytes) }
+  }
+
+  @inline(__always)
+  private func append(_ add: (inout CommitQueue) -> Void) throws(ReplicationFailure) {
     let isTaken = commits.withLock { queue in
       guard queue.isOpen else { return false }
-      unsafe queue.append(batch, version: version, limitBytes: options.groupSizeBytes)
+      add(&queue)
       return true
     }
     guard isTaken else { throw .restarted("this node does not lead any more") }

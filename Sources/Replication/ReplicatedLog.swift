@@ -323,13 +323,13 @@ package final class ReplicatedLog: Sendable {
   /// Starts the threads; messages may come from now on.
   package func start() {
     threads.withLock { threads in
-      threads.append(BackgroundThread { self.diskLoop() })
-      threads.append(BackgroundThread { self.deliveryLoop() })
-      threads.append(BackgroundThread { self.clockLoop() })
-      threads.append(BackgroundThread { self.serviceLoop() })
-      threads.append(BackgroundThread { self.sendingLoop() })
-      threads.append(BackgroundThread { self.receivingLoop() })
-      threads.append(BackgroundThread { self.digestLoop() })
+      threads.append(BackgroundThread("disk") { self.diskLoop() })
+      threads.append(BackgroundThread("delivery") { self.deliveryLoop() })
+      threads.append(BackgroundThread("clock") { self.clockLoop() })
+      threads.append(BackgroundThread("service") { self.serviceLoop() })
+      threads.append(BackgroundThread("sending") { self.sendingLoop() })
+      threads.append(BackgroundThread("receiving") { self.receivingLoop() })
+      threads.append(BackgroundThread("digest") { self.digestLoop() })
     }
   }
 

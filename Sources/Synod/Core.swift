@@ -158,6 +158,12 @@ private final class LogAdapter: CommitLog {
     }
   }
 
+  func append(_ batch: LargeBatch, version: Version) throws(CommitError) {
+    do throws(LogError) { try pipeline.append(batch, version: version) } catch {
+      throw CommitError(error, isAppended: false)
+    }
+  }
+
   func commit(through version: Version, durable: Bool) throws(CommitError) {
     do throws(LogError) { try pipeline.commit(through: version, durable: durable) } catch {
       throw CommitError(error, isAppended: true)

@@ -4,14 +4,15 @@ internal import Platform
 /// Memory that is handed out byte by byte and given back all at once: a transaction's keys and values.
 ///
 /// The first chunk is small enough for the allocator's per-thread cache, later ones grow to 1 MiB, and to 8 MiB in an arena
-/// of more than that; what is larger than a quarter of a chunk gets a chunk of its own. Nothing moves until `free()`.
+/// of more than that; what is larger than a quarter of a chunk gets a chunk of its own. Nothing moves until `free()`, which
+/// returns chunks of 1 MiB and more to the system: the allocator would keep those of the last bulk load for the next.
 @unsafe
 struct Arena {
   private static let firstChunkSizeBytes = 1000
   private static let largestChunkSizeBytes = 1 << 20
   private static let hugeChunkSizeBytes = 8 << 20
-  /// At the start of each chunk: the previous chunk.
-  private static let headerSizeBytes = unsafe MemoryLayout<UnsafeMutableRawPointer?>.size
+  /// At the start of each chunk: the previous chunk, and the size of this one.
+  private static let headerSizeBytes = 16
 
   private var cursor: UnsafeMutableRawPointer?
   private var left = 0
@@ -73,9 +74,15 @@ struct Arena {
   }
 
   private mutating func newChunk(_ size: Int) -> UnsafeMutableRawPointer {
-    guard let chunk = unsafe malloc(size) else { fatalError("out of memory: \(size) bytes for a transaction") }
-    unsafe LargeMemory.prepare(chunk, count: size)
     unsafe sizeBytes += size
+    let chunk: UnsafeMutableRawPointer
+    if unsafe size >= Arena.largestChunkSizeBytes {
+      unsafe chunk = LargeMemory.map(size)
+    } else {
+      guard let memory = unsafe malloc(size) else { fatalError("out of memory: \(size) bytes for a transaction") }
+      unsafe chunk = unsafe memory
+    }
+    unsafe chunk.storeBytes(of: size, toByteOffset: 8, as: Int.self)
     return unsafe chunk
   }
 
@@ -84,7 +91,12 @@ struct Arena {
     var chunk = unsafe newest
     while let current = unsafe chunk {
       unsafe chunk = unsafe current.load(as: UnsafeMutableRawPointer?.self)
-      unsafe Glibc.free(current)
+      let size = unsafe current.load(fromByteOffset: 8, as: Int.self)
+      if unsafe size >= Arena.largestChunkSizeBytes {
+        unsafe LargeMemory.unmap(current, size)
+      } else {
+        unsafe Glibc.free(current)
+      }
     }
     unsafe self = unsafe Arena()
   }

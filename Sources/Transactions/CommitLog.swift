@@ -1,4 +1,5 @@
 package import Encoding
+package import Platform
 
 /// The log as transactions know it: propose a batch, learn that it is chosen. One node's group commit and a replicated
 /// log both implement it; tests have one under their control.
@@ -10,6 +11,8 @@ package import Encoding
 /// 3. `commit` and `whenDelivered` report success only after `deliver` of that version has returned.
 package protocol CommitLog: AnyObject, Sendable {
   func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(CommitError)
+  /// The same, for a batch that can be kept instead of copied.
+  func append(_ batch: LargeBatch, version: Version) throws(CommitError)
   /// Blocks until everything up to the version is delivered; `durable == false` does not wait for the disk.
   func commit(through version: Version, durable: Bool) throws(CommitError)
   /// Calls `body` once, on any thread, when the version is delivered or never will be.
@@ -49,6 +52,9 @@ package struct CommitTrace: Hashable, Sendable {
 }
 
 extension CommitLog {
+  package func append(_ batch: LargeBatch, version: Version) throws(CommitError) {
+    unsafe try append(batch.bytes, version: version)
+  }
   package func trace(of version: Version) -> CommitTrace? { nil }
   package func whenDelivered(
     _ version: Version, durable: Bool, _ body: @escaping @Sendable (Result<Void, CommitError>) -> Void

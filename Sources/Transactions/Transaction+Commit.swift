@@ -1,5 +1,6 @@
 package import Encoding
 internal import Glibc
+internal import Platform
 internal import Storage
 
 // Ending a transaction: see `TransactionManager+Commit.swift` for the order of a commit.
@@ -88,23 +89,44 @@ extension Transaction {
     manager.end(self, as: .rolledBack)
   }
 
-  /// The batch, in the transaction's arena.
-  func encodeBatch() throws(TransactionError) -> UnsafeRawBufferPointer {
+  /// The batch: in the transaction's arena, or, if it is large, in memory that can be passed on. Nobody asks for the values
+  /// of the transaction's own writes any more.
+  func encodeBatch() throws(TransactionError) -> EncodedBatch {
     let operations = unsafe writes.writeCount + writes.ranges.count
     let bound = unsafe 32 + metadata.count + writes.writeSizeBytes + operations * 11
     guard bound <= WriteBatch.maximumSizeBytes else {
       throw .tooLarge(what: "the transaction", sizeBytes: bound, limitSizeBytes: WriteBatch.maximumSizeBytes)
     }
+    guard bound < LargeBatch.smallestSizeBytes else {
+      let batch = LargeBatch(capacityBytes: bound)
+      unsafe batch.fill { room in unsafe room.baseAddress.map { unsafe encode(operations, at: $0) } ?? 0 }
+      unsafe values.free()
+      return unsafe .large(batch)
+    }
     let start = unsafe arena.allocate(bound)
+    let count = unsafe encode(operations, at: start)
+    assert(count <= bound)
+    return unsafe .small(UnsafeRawBufferPointer(start: start, count: count))
+  }
+
+  /// Writes the batch, and returns its length.
+  private func encode(_ operations: Int, at start: UnsafeMutableRawPointer) -> Int {
     var output = unsafe RawWriter(start)
     unsafe output.append(WriteBatch.format)
     unsafe withBytes(metadata) { unsafe output.append(lengthPrefixed: $0) }
     unsafe output.append(varint: UInt64(operations))
     unsafe writes.encode(into: &output)
-    let count = unsafe output.count(from: start)
-    assert(count <= bound)
-    return unsafe UnsafeRawBufferPointer(start: start, count: count)
+    return unsafe output.count(from: start)
   }
+}
+
+/// What a transaction hands to the log.
+@unsafe
+enum EncodedBatch {
+  /// To be copied.
+  case small(UnsafeRawBufferPointer)
+  /// To be kept.
+  case large(LargeBatch)
 }
 
 /// Writes to memory that is known to be large enough.

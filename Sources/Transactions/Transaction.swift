@@ -25,6 +25,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   var isDeposed = false
 
   @exclusivity(unchecked) var arena = unsafe Arena()
+  /// The values of a transaction that has outgrown one chunk: unlike the keys, nobody needs them once the batch is made.
+  @exclusivity(unchecked) var values = unsafe Arena()
   @exclusivity(unchecked) var writes = unsafe WriteSet()
   @exclusivity(unchecked) var footprint = unsafe Footprint()
   @exclusivity(unchecked) var hold: SnapshotHold?
@@ -269,7 +271,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   package func put(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws(TransactionError) {
     unsafe try checkWritable(key, value.count)
     let entry = unsafe try lockForWriting(key)
-    unsafe writes.put(entry, value, &arena)
+    unsafe put(entry, value)
   }
 
   /// Puts `value` under `key` if the key does not exist, and returns whether it did so. Does what `lock` for updating,
@@ -290,7 +292,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       if isolation == .repeatableRead && !savepoints.isEmpty { lockedReads.append(UInt32(truncatingIfNeeded: entry)) }
       if unsafe try getNewest(key) != nil { return false }
     }
-    unsafe writes.put(entry, value, &arena)
+    unsafe put(entry, value)
     return true
   }
 
@@ -303,7 +305,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     _ = try currentSnapshot()
     prepareWriting()
     let entry = unsafe entry(of: key)
-    unsafe writes.put(entry, value, &arena)
+    unsafe put(entry, value)
   }
 
   /// Like `putUnshared`, for a key that nobody but this transaction has ever written: false if this transaction has put it
@@ -316,7 +318,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     prepareWriting()
     let entry = unsafe entry(of: key)
     if case .value = unsafe writes.own(entry, key) { return false }
-    unsafe writes.put(entry, value, &arena)
+    unsafe put(entry, value)
     return true
   }
 
@@ -372,6 +374,18 @@ package final class Transaction: LockOwner, @unchecked Sendable {
       throw .tooLarge(what: "a value", sizeBytes: valueCount, limitSizeBytes: WriteBatch.maximumValueSizeBytes)
     }
   }
+
+  /// Notes a value.
+  @inline(__always)
+  private func put(_ entry: Int, _ value: UnsafeRawBufferPointer) {
+    if unsafe arena.sizeBytes < Self.largeArenaSizeBytes {
+      unsafe writes.put(entry, value, &arena)
+    } else {
+      unsafe writes.put(entry, value, &values)
+    }
+  }
+
+  private static let largeArenaSizeBytes = 1 << 20
 
   /// The key's entry in the write set. Others look into a write set that has a claim.
   @inline(__always)
@@ -496,6 +510,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
 
   func freeMemory() {
     unsafe arena.free()
+    unsafe values.free()
     unsafe writes.free()
     unsafe footprint.free()
   }

@@ -171,7 +171,7 @@ extension TransactionManager {
 
   /// Steps 2 to 7.
   private func enterSequencer(
-    _ transaction: Transaction, _ batch: UnsafeRawBufferPointer
+    _ transaction: Transaction, _ batch: EncodedBatch
   ) throws(TransactionError) -> Version {
     sequencer.latch.lock()
     while mustGiveWay(transaction) {
@@ -185,7 +185,12 @@ extension TransactionManager {
     if unsafe transaction.isTracked, let failure = certify(transaction) { throw .serializationFailure(failure) }
     let certified = unsafe start == 0 ? 0 : CertificationTiming.now
     let version = unsafe sequencer.nextVersion
-    do throws(CommitError) { unsafe try log.append(batch, version: version) } catch { throw TransactionError(error) }
+    do throws(CommitError) {
+      switch unsafe batch {
+      case .small(let bytes): unsafe try log.append(bytes, version: version)
+      case .large(let batch): try log.append(batch, version: version)
+      }
+    } catch { throw TransactionError(error) }
     sequencer.addInFlight(transaction, version)
     let entering = unsafe start == 0 ? 0 : CertificationTiming.now
     if unsafe transaction.isTracked { enterGraph(transaction, version.rawValue) }

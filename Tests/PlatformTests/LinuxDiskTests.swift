@@ -43,6 +43,21 @@ import Testing
     }
   }
 
+  /// Handing pages to the device changes nothing that can be read, whatever the range.
+  @Test func whatIsWrittenOutStaysWritable() throws {
+    try withDirectory { directory in
+      let file = try disk.open(directory + "/a", .create)
+      try file.write([UInt8](repeating: 7, count: 10_000), at: 0)
+      for range in [0..<8192, 100..<200, 0..<0, 5000..<1_000_000] as [Range<UInt64>] { try file.writeOut(range) }
+      try file.write([8], at: 8191)
+      try file.sync()
+      #expect(try file.readBytes(3, at: 8190) == [7, 8, 7])
+      #expect(try file.sizeBytes() == 10_000)
+      file.close()
+      #expect(throws: DiskError.self) { try file.writeOut(0..<4096) }
+    }
+  }
+
   @Test func namesAndDirectories() throws {
     try withDirectory { directory in
       try disk.createDirectory(directory + "/d")

@@ -123,6 +123,40 @@ func logged(_ log: Log) throws -> [[UInt8]] {
     try again.close()
   }
 
+  /// Batches that are passed on, alone in their group and behind another, beside batches that are copied.
+  @Test func largeBatchesAreKeptOrCopied() throws {
+    let disk = SimulatedDisk(seed: 1)
+    let deliveries = Deliveries()
+    let log = try Log.open("/db", disk: disk, options: smallLog())
+    var options = withoutThread()
+    options.groupSizeBytes = 8 << 20
+    let pipeline = CommitPipeline(log: log, clock: LinuxClock(), options: options) { deliveries.deliver($0) }
+    var all: [[UInt8]] = []
+    // 1: large. 2: small behind it. 3: large behind a small one. And a small one behind nothing, to end with.
+    for plan in [[true], [true, false], [false, true, false], [false]] {
+      var last = Version.zero
+      for isLarge in plan {
+        all.append(batch(all.count, isLarge ? 5000 : 10))
+        guard isLarge else {
+          last = try pipeline.append(all.last!)
+          continue
+        }
+        let large = LargeBatch(capacityBytes: 6000)
+        large.fill { room in
+          room.copyBytes(from: all.last!)
+          return all.last!.count
+        }
+        last = pipeline.nextVersion
+        try pipeline.append(large, version: last)
+      }
+      try pipeline.commit(through: last)
+      #expect(deliveries.batches() == all)
+    }
+    try pipeline.close()
+    try log.close()
+    #expect(try logged(Log.open("/db", disk: disk, options: smallLog())) == all)
+  }
+
   /// Two in one group, of which the one that does not ask for durability asks first: the other is told when it is durable,
   /// not when it is delivered.
   @Test(arguments: [false, true])

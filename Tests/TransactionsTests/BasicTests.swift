@@ -28,6 +28,38 @@ import Transactions
     database.expectEmpty()
   }
 
+  /// So much that values lie apart from keys and the batch is passed on: overwritten, deleted and undone as in a small one.
+  @Test func largeTransactions() throws {
+    let database = try TestDatabase()
+    let transaction = try database.begin()
+    func value(_ index: Int, _ round: Int) -> [UInt8] {
+      [UInt8](repeating: UInt8(truncatingIfNeeded: index &* 31 &+ round), count: 700 + index % 50)
+    }
+    func key(_ index: Int) -> [UInt8] { Array("key \(100_000 + index)".utf8) }
+    var expected: [[UInt8]?] = []
+    for index in 0..<8_000 {
+      try transaction.put(key(index), value(index, 0))
+      expected.append(value(index, 0))
+    }
+    for index in stride(from: 0, to: 8_000, by: 3) {
+      try transaction.put(key(index), value(index, 1))
+      expected[index] = value(index, 1)
+    }
+    let savepoint = transaction.savepoint()
+    for index in stride(from: 1, to: 8_000, by: 2) { try transaction.put(key(index), value(index, 2)) }
+    transaction.rollback(to: savepoint)
+    for index in stride(from: 0, to: 8_000, by: 7) {
+      try transaction.delete(key(index))
+      expected[index] = nil
+    }
+    for index in expected.indices { #expect(try transaction.get(key(index)) == expected[index]) }
+    #expect(try transaction.commit() == Version(1))
+    let reader = try database.begin()
+    for index in expected.indices { #expect(try reader.get(key(index)) == expected[index]) }
+    reader.rollback()
+    database.expectEmpty()
+  }
+
   @Test func snapshotsStay() throws {
     let database = try TestDatabase()
     try database.write(["x": "1"])

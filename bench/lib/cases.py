@@ -203,6 +203,13 @@ def growth(options):
             "growth", "Reads and opening as the data grows", label, rows, ["synod", "rocksdb"],
             lambda world, system, rows=rows: grown(world, system, rows),
             "point reads by 4 threads of values of 100 bytes; open is the time to open the database and answer one question"))
+    for rows in options.sizes:
+        label = f"{rows:,} rows".replace(",", " ")
+        cases.append(Case(
+            "growth", "Writes as the data grows", label, rows, ["synod", "rocksdb"],
+            lambda world, system, rows=rows: written(world, system, rows),
+            "keys spread over what is there, 100 bytes, one thread, not durable at once, with what flushes and merges meanwhile; "
+            "open is the time to open the database afterwards, its log included"))
     return cases
 
 
@@ -222,6 +229,31 @@ def grown(world, system, rows):
     start = time.monotonic()
     machine.output([world.synod, database, "SELECT 1"])
     figures["open_ms"] = (time.monotonic() - start) * 1000
+    return figures
+
+
+def written(world, system, rows):
+    """Into the database that the reads of this size have left."""
+    directory = os.path.join(world.work, f"growth-{system}-{rows}")
+    if not os.path.exists(directory):
+        grown(world, system, rows)
+    seconds = max(1, round(world.options.seconds * (1 if world.options.small else 2)))
+    before = machine.device_bytes(world.work)
+    if system == "rocksdb":
+        figures = db_bench(world, directory, "overwrite", 1, f"--num={rows}", f"--duration={seconds}", "--use_existing_db=1")
+        done = figures["operations"]
+    else:
+        found = json.loads(machine.output(
+            [world.synod, "bench", "commit", "--path", f"{directory}/db", "--clients", "1", "--seconds", str(seconds), "--no-sync",
+             "--json"]))
+        figures, done = flat(found), found["commits"]
+        figures.pop("ratio_to_floor", None)
+        start = time.monotonic()
+        machine.output([world.synod, f"{directory}/db", "SELECT 1"])
+        figures["open_ms"] = (time.monotonic() - start) * 1000
+    if before is not None and done:
+        figures["bytes"] = (machine.device_bytes(world.work) - before) / done
+        figures["amplification"] = figures["bytes"] / 116
     return figures
 
 

@@ -18,10 +18,14 @@ def costs(options):
             lambda world, system, size=size, longer=longer: stalls(world, system, size, longer),
             f"pgbench -M prepared -c 8 -R {RATE}; latency counts from when a transaction was due, so a stall is felt by all that "
             "it holds up; the first row is the baseline of the second"))
-    found.append(cases.Case(
-        "costs", "Memory of a server", "32 clients of TPC-B", 0, cases.SQL, memory,
-        "proportional set size of all its processes: freshly started, the most while 32 clients ran, and 2 s after; PostgreSQL "
-        "does not count what the kernel caches for it, and has 128 MB of buffers; SynodDB's cache may grow to 256 MB"))
+    note = (
+        "proportional set size of all its processes: freshly started, the most meanwhile, and 2 s after; PostgreSQL does not "
+        "count what the kernel caches for it, and has 128 MB of buffers; SynodDB's cache may grow to 256 MB")
+    for position, (label, load) in enumerate((
+            ("32 clients of TPC-B", transactions), ("pgbench -i, whose COPY is one transaction", initialisation))):
+        found.append(cases.Case(
+            "costs", "Memory of a server", label, position, cases.SQL,
+            lambda world, system, load=load: memory(world, system, load), note))
     return found
 
 
@@ -34,26 +38,38 @@ def stalls(world, system, size, longer):
     return figures
 
 
-def memory(world, system):
+def transactions(world, server):
+    """Its tables are there before the memory is watched."""
+    cases.prepared(server, "pgbench", cases.make_pgbench(world))
+    return lambda: cases.pgbench(world, server, ["-b", "tpcb-like"], 4 if world.options.small else 32)
+
+
+def initialisation(world, server):
+    return lambda: cases.prepared(server, "pgbench", cases.make_pgbench(world))
+
+
+def memory(world, system, load):
     server = getattr(world, "start_" + system)(system + "-memory")
     try:
         time.sleep(0.5)
         rest = server.memory_bytes()
-        most, done = [rest], threading.Event()
+        run = load(world, server)
+        most, done = [], threading.Event()
 
         def watch():
-            while not done.wait(0.2):
+            while not done.wait(0.1):
                 most.append(server.memory_bytes())
 
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            cases.pgbench(world, server, ["-b", "tpcb-like"], 4 if world.options.small else 32)
+            run()
         finally:
             done.set()
             watcher.join()
         time.sleep(0 if world.options.small else 2)
+        after = server.memory_bytes()
         megabyte = 1 << 20
-        return {"rest_mb": rest / megabyte, "load_mb": max(most) / megabyte, "after_mb": server.memory_bytes() / megabyte}
+        return {"rest_mb": rest / megabyte, "load_mb": max([after, *most]) / megabyte, "after_mb": after / megabyte}
     finally:
         server.stop()

@@ -28,6 +28,8 @@ synod_hash128 synod_xxh3_128(const void *bytes, size_t count, uint64_t seed);
 int synod_open(const char *path, int flags, unsigned mode);
 /// O_DIRECT and O_DSYNC as the headers define them (macros that depend on _GNU_SOURCE).
 extern const int synod_o_direct, synod_o_dsync;
+/// sync_file_range(2): writes out what is dirty in the range and waits for it; 0 or errno.
+int synod_write_out(int fd, int64_t offset, int64_t count);
 /// fallocate(2) with the keep-size flag off; 0 or errno.
 int synod_fallocate(int fd, int64_t offset, int64_t count);
 /// An exclusive, non-blocking lock of the whole file that belongs to the open file description
@@ -40,6 +42,8 @@ uint64_t synod_cpu_nanoseconds(void);
 /// futex(2) wait (relative timeout in nanoseconds; 0 = none) and wake; 0 or errno.
 int synod_futex_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_nanoseconds);
 int synod_futex_wake(const uint32_t *word, int count);
+/// Names the calling thread, for ps, top and perf; what is longer than 15 bytes is not taken.
+void synod_name_thread(const char *name);
 /// Asks the processor for the cache line at `address`, which need not be readable.
 static inline void synod_prefetch(const void *address) { __builtin_prefetch(address); }
 /// The lowest address and the size in bytes of the calling thread's stack; 0 or an error number.

@@ -55,6 +55,7 @@ final class LoopMonitor: Sendable {
       &handle, nil,
       { argument in
         let start = unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        nameThread("loop monitor")
         start.monitor.run(start.group, start.loops)
         return nil
       }, start.toOpaque())

@@ -147,6 +147,7 @@ extension EventLoopGroup {
       &handle, nil,
       { argument in
         let start = unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        nameThread("loop")
         start.group.run(start.loop)
         return nil
       }, start.toOpaque())

@@ -66,6 +66,7 @@ final class CompactionControl: @unchecked Sendable {
       &created, nil,
       { argument in
         let start = unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        nameThread("compact")
         start.control.loop { start.store }
         return nil
       }, start.toOpaque())

@@ -30,6 +30,8 @@ extension Engine {
       }
       progress.increment()
       progress.wake()
+      // Its memory is given back here, and not under the writer's lock: milliseconds, in which nothing could be applied.
+      withExtendedLifetime(waiting) {}
       return waiting.position
     }
     guard let flushed else { return false }
@@ -76,7 +78,7 @@ extension Engine {
   // MARK: In the background
 
   func startFlushing() {
-    flusher.start { [weak self] in
+    flusher.start("flush") { [weak self] in
       // nil ends the thread: the engine is gone.
       guard let engine = self else { return nil }
       return engine.flushInBackground()

@@ -26,8 +26,7 @@ package final class Engine: Sendable {
   /// Held by the flush that runs.
   let flushing = Mutex<Void>(())
   let flusher = RepeatingThread()
-  /// See `writePressure`.
-  private let pressure = Atomic<UInt64>(0)
+  private let pressure: WritePressure
   /// Changes when a flush succeeds or fails.
   let progress = FutexWord()
 
@@ -65,8 +64,16 @@ package final class Engine: Sendable {
     func tablesChanged() { reference.withLock { $0.engine }?.refreshTables() }
   }
 
-  private init(_ options: EngineOptions, _ store: TableStore, _ snapshots: SnapshotRegistry) {
+  /// See `writePressure()`; those who write tables look at it, too, and must not keep the engine alive.
+  private final class WritePressure: Sendable {
+    let nanoseconds = Atomic<UInt64>(0)
+  }
+
+  private init(
+    _ options: EngineOptions, _ store: TableStore, _ snapshots: SnapshotRegistry, _ pressure: WritePressure
+  ) {
     self.options = options
+    self.pressure = pressure
     self.store = store
     self.snapshots = snapshots
     let flushed = store.flushed
@@ -92,8 +99,14 @@ package final class Engine: Sendable {
     tables.background = options.background
     tables.horizon = { snapshots.collect() }
     tables.onInstall = { link.tablesChanged() }
+    let pressure = WritePressure()
+    if options.background {
+      tables.pace = Pace(progress: { snapshots.visible.load(ordering: .relaxed) }) {
+        pressure.nanoseconds.load(ordering: .relaxed) > 0
+      }
+    }
     let store = try TableStore.open(directory, disk: disk, options: tables)
-    let engine = Engine(options, store, snapshots)
+    let engine = Engine(options, store, snapshots, pressure)
     link.reference.withLock { $0.engine = engine }
     // A compaction may have been faster than the link.
     engine.refreshTables()
@@ -138,6 +151,8 @@ package final class Engine: Sendable {
           while let (version, batch) = unsafe try group.next() { unsafe try writer.active.insert(batch, version) }
         } catch { throw stop(&writer, .malformedGroup(slot: slot, error)) }
         writer.position = (slot, firstVersion.advanced(by: UInt64(transactionCount - 1)))
+        // Not only when the next group comes: after a bulk load that may be long, and its memory is held until then.
+        if writer.active.isFull && mayRotate(writer) { rotate(&writer) }
         return true
       }
       if isDone { return }
@@ -164,7 +179,7 @@ package final class Engine: Sendable {
       // One that waits already will shorten the log.
       guard writer.waiting.isEmpty, isLogLong(writer, slot) else { return true }
     }
-    if options.background && writer.waiting.count >= 2 * max(1, options.waitingMemtables) {
+    if !mayRotate(writer) {
       if case .disk(let reason) = writer.flushFailure { throw .full(reason: reason) }
       return false
     }
@@ -184,6 +199,11 @@ package final class Engine: Sendable {
     return grown >= options.flushAfterPaddedLogBytes && grown / 4 >= UInt64(writer.active.usedBytes)
   }
 
+  /// Whether one more memtable may wait for the flush.
+  private func mayRotate(_ writer: borrowing Writer) -> Bool {
+    !options.background || writer.waiting.count < 2 * max(1, options.waitingMemtables)
+  }
+
   func rotate(_ writer: inout Writer, groupSizeBytes: Int = 0, always: Bool = false) {
     if always || !writer.active.isEmpty {
       writer.waiting.append(WaitingMemtable(memtable: writer.active, position: writer.position))
@@ -199,7 +219,7 @@ package final class Engine: Sendable {
     states.install(ReadState(memtables: memtables, tables: tables))
     let late = max(0, writer.waiting.count - options.waitingMemtables + 1)
     let deep = max(0, tables.sublevels.count - 3 * options.compaction.level0Sublevels)
-    pressure.store(UInt64(late * late) * 500_000 + UInt64(deep) * 250_000, ordering: .relaxed)
+    pressure.nanoseconds.store(UInt64(late * late) * 500_000 + UInt64(deep) * 250_000, ordering: .relaxed)
   }
 
   /// Makes everything up to `version` visible (release); whole groups only, versions never go back.
@@ -299,7 +319,7 @@ package final class Engine: Sendable {
   ///
   /// Worked out when memtables or tables change, because every commit asks, and must not wait for the group that is being
   /// applied.
-  package func writePressure() -> UInt64 { options.background ? pressure.load(ordering: .relaxed) : 0 }
+  package func writePressure() -> UInt64 { options.background ? pressure.nanoseconds.load(ordering: .relaxed) : 0 }
 
   /// See `TableStore.mendManifest`.
   package func mendManifest() throws(StorageError) -> Damage? { try store.mendManifest() }

@@ -200,7 +200,7 @@ package final class TableStore: @unchecked Sendable {
   package func makeOutput(deletions: RangeDeletions = .empty, limits: TableOutput.Limits = .init()) -> TableOutput {
     TableOutput(
       disk: disk, directory: tablesDirectory, options: options.table, deletions: deletions, limits: limits,
-      nextNumber: { [self] in takeTableNumber() })
+      pace: options.pace, nextNumber: { [self] in takeTableNumber() })
   }
 
   /// Adds the tables of one flush to level 0, newer than all that are there, and moves the flushed position, in one edit.

@@ -13,6 +13,8 @@ package struct TableStoreOptions: Sendable {
   package var horizon: @Sendable () -> Version = { .zero }
   /// Called after every change of the set, on the thread that made it, without a lock.
   package var onInstall: @Sendable () -> Void = {}
+  /// How those who write tables make way for those who commit; nil: not at all.
+  package var pace: Pace?
   /// Compact on a thread of the store; otherwise only when asked.
   package var background = false
   /// A bug put in on purpose; nil outside tests.

@@ -6,14 +6,17 @@ package import Platform
 /// One thread. After `finish` the file's bytes are durable; its name is so only after `syncDirectory`, which is the
 /// caller's. After an error the file is worthless: `abandon`.
 ///
-/// The file is synced in steps. A commit's own sync waits for whatever the device has to make durable at that moment: a
-/// whole table at once was a stall of up to 0.8 s (docs/decisions/0111-tables-are-synced-in-steps.md).
+/// The file goes to the device in small steps, with rests between them while others commit, and is synced every few. A commit
+/// waits for whatever the device is doing at that moment, and its own sync for all that the device has to make durable: a
+/// whole table at once was a stall of up to 0.8 s (docs/decisions/0111-tables-are-synced-in-steps.md,
+/// 0118-background-writes-are-paced.md).
 package final class TableBuilder {
   package let path: String
   package let number: UInt64
   private let disk: any Disk
   private let file: any DiskFile
   private let options: TableOptions
+  private let pace: Pace?
 
   private var data: BlockBuilder
   private var leaf = BlockBuilder(restartInterval: 1)
@@ -47,11 +50,14 @@ package final class TableBuilder {
   }
 
   /// Creates the file.
-  package init(disk: any Disk, path: String, number: UInt64, options: TableOptions) throws(StorageError) {
+  package init(
+    disk: any Disk, path: String, number: UInt64, options: TableOptions, pace: Pace? = nil
+  ) throws(StorageError) {
     self.disk = disk
     self.path = path
     self.number = number
     self.options = options
+    self.pace = pace
     data = BlockBuilder(restartInterval: options.restartInterval)
     do throws(DiskError) { file = try disk.open(path, .create) } catch { throw .disk(error) }
     metadata.number = number
@@ -290,19 +296,42 @@ package final class TableBuilder {
     blockHashes.append(integer: hash)
     let handle = BlockHandle(
       offset: written + UInt64(start), sizeBytes: UInt32(output.count - start), hash: hash)
-    if output.count >= 1 << 20 { try writeOutput() }
+    if output.count >= options.writeStepSizeBytes { try writeOutput() }
     return handle
   }
 
   private func writeOutput() throws(StorageError) {
-    do throws(DiskError) { try file.write(output.bytes, at: written) } catch { throw .disk(error) }
-    written += UInt64(output.count)
-    unsyncedSizeBytes += output.count
+    do throws(DiskError) {
+      // In steps: one block may be as long as the longest value.
+      var start = 0
+      while start < output.count {
+        let began = LinuxClock().bootNanoseconds
+        let end = min(output.count, start + options.writeStepSizeBytes)
+        try write(start..<end)
+        start = end
+        pace?.rest(after: LinuxClock().bootNanoseconds &- began)
+      }
+    } catch { throw .disk(error) }
     output.removeAll()
-    if unsyncedSizeBytes >= options.syncStepSizeBytes {
-      do throws(DiskError) { try file.sync() } catch { throw .disk(error) }
-      unsyncedSizeBytes = 0
-    }
     if output.bytes.capacity > 16 << 20 { output = ByteWriter() }
+  }
+
+  /// Writes one step.
+  private func write(_ part: Range<Int>) throws(DiskError) {
+    var failure: DiskError?
+    unsafe output.bytes.withUnsafeBytes { bytes in
+      do throws(DiskError) {
+        unsafe try file.write(UnsafeRawBufferPointer(rebasing: bytes[part]), at: written)
+      } catch { failure = error }
+    }
+    if let failure { throw failure }
+    let end = written + UInt64(part.count)
+    // Whole pages: what follows goes into the last one.
+    try file.writeOut(written & ~4095..<end & ~4095)
+    written = end
+    unsyncedSizeBytes += part.count
+    guard unsyncedSizeBytes >= options.syncStepSizeBytes else { return }
+    try file.sync()
+    unsyncedSizeBytes = 0
   }
 }

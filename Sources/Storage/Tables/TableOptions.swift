@@ -11,6 +11,8 @@ package struct TableOptions: Hashable, Sendable {
   package var compresses = true
   /// A flush or compaction begins a new table at this many bytes on disk.
   package var tableSizeBytes = 64 << 20
+  /// What is handed to the device at a time.
+  package var writeStepSizeBytes = 256 << 10
   /// A table that is being written is synced whenever this much of it is not.
   package var syncStepSizeBytes = 2 << 20
 

@@ -28,6 +28,7 @@ package final class TableOutput {
   private let directory: String
   private let options: TableOptions
   private let limits: Limits
+  private let pace: Pace?
   private let nextNumber: () -> UInt64
   private var deletions: [RangeDeletionBuilder.OwnedFragment]
   private var nextDeletion = 0
@@ -44,15 +45,17 @@ package final class TableOutput {
   /// - Parameters:
   ///   - directory: the folder of tables.
   ///   - deletions: all range deletions of the output.
+  ///   - pace: asked after every step of writing.
   ///   - nextNumber: hands out table numbers.
   package init(
     disk: any Disk, directory: String, options: TableOptions, deletions: RangeDeletions = .empty,
-    limits: Limits = Limits(), nextNumber: @escaping () -> UInt64
+    limits: Limits = Limits(), pace: Pace? = nil, nextNumber: @escaping () -> UInt64
   ) {
     self.disk = disk
     self.directory = directory
     self.options = options
     self.limits = limits
+    self.pace = pace
     self.nextNumber = nextNumber
     self.deletions = (0..<deletions.count).map { index in
       let fragment = unsafe deletions[index]
@@ -90,7 +93,7 @@ package final class TableOutput {
     if let builder { return builder }
     let number = nextNumber()
     let path = "\(directory)/\(TableFormat.fileName(number))"
-    let new = try TableBuilder(disk: disk, path: path, number: number, options: options)
+    let new = try TableBuilder(disk: disk, path: path, number: number, options: options, pace: pace)
     paths.append(path)
     builder = new
     return new

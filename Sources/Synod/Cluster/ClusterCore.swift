@@ -1,5 +1,6 @@
 internal import Encoding
 internal import Log
+internal import Platform
 package import Replication
 internal import SQL
 internal import Storage
@@ -39,6 +40,10 @@ final class ReplicatedLogAdapter: CommitLog, SnapshotGate {
 
   func append(_ batch: UnsafeRawBufferPointer, version: Version) throws(CommitError) {
     do throws(ReplicationFailure) { unsafe try log.append(batch, version: version) } catch { throw CommitError(error) }
+  }
+
+  func append(_ batch: LargeBatch, version: Version) throws(CommitError) {
+    do throws(ReplicationFailure) { try log.append(batch, version: version) } catch { throw CommitError(error) }
   }
 
   /// Nothing is visible before a quorum has it, so a commit that need not be durable waits as long as any other.

@@ -121,7 +121,7 @@ package final class ClusterMember: Sendable {
       network.stop()
       throw error
     }
-    duty.withLock { $0 = BackgroundThread { [self] in attend() } }
+    duty.withLock { $0 = BackgroundThread("membership") { [self] in attend() } }
   }
 
   /// What a node is it stays: what the cluster knows of it counts more than what it is started as.

@@ -18,7 +18,7 @@ final class Scrubber: Sendable {
   /// - Parameter engine: nil for a witness, which has no tables.
   init(_ engine: Engine?, _ log: ReplicatedLog, _ disk: any Disk, pauseNanoseconds: UInt64) {
     thread.withLock { slot in
-      slot = BackgroundThread { [self] in
+      slot = BackgroundThread("scrub") { [self] in
         rest(min(pauseNanoseconds, Self.firstPauseNanoseconds))
         while !isStopping.load(ordering: .acquiring) {
           log.mendControlFiles()
