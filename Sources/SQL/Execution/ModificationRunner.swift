@@ -161,6 +161,7 @@ final class ModificationRunner {
     for place in values.indices { new[place] = unsafe try values[place].value(state.frame, &evaluator.context) }
     guard let conflict else {
       try writing { () throws(SQLError) in unsafe try writer.insert(new, state.transaction, &evaluator.context) }
+      if isPart { _ = claim(writer.lastKey.array) }
       if !returning.isEmpty { show(new, at: base) }
       return true
     }

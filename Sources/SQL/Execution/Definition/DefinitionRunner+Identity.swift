@@ -8,6 +8,9 @@ extension DefinitionRunner {
   ) throws(SQLError) {
     var column = try column(name, table)
     let what = "column \"\(column.name)\" of relation \"\(table.name)\""
+    guard [.int2, .int4, .int8].contains(column.type.id) else {
+      throw SQLError(.invalidParameterValue, "identity column type must be smallint, integer, or bigint")
+    }
     guard column.notNull else {
       throw SQLError(.objectNotInState, "\(what) must be declared NOT NULL before identity can be added")
     }
@@ -16,9 +19,6 @@ extension DefinitionRunner {
     }
     guard column.defaultValue == nil, column.generated == nil else {
       throw SQLError(.objectNotInState, "\(what) already has a default value")
-    }
-    guard [.int2, .int4, .int8].contains(column.type.id) else {
-      throw SQLError(.invalidParameterValue, "identity column type must be smallint, integer, or bigint")
     }
     var record = table.record
     var sequences: [SequenceDescriptor] = []
