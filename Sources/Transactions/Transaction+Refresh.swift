@@ -63,6 +63,7 @@ extension Transaction {
   /// asked. False if the transaction has no use for it, or a statement is open: then `closeStatement` is not called.
   package func openStatement() -> Bool {
     guard isolation != .readCommitted, !isReadOnly, unsafe statement == nil, state == .active else { return false }
+    settle()
     unsafe statement = unsafe StatementMark(
       writes: writes.openSavepoint(), reads: footprint.openMark(), metadataCount: metadata.count,
       savepointCount: savepoints.count, cursorCount: openCursors.count)
@@ -86,6 +87,7 @@ extension Transaction {
   /// - Parameter hasAnswered: part of its answer has been given, so that it cannot.
   package func repeatStatement(hasAnswered: Bool) throws(TransactionError) -> StatementRepetition {
     guard var failure = conflict, let mark = unsafe statement, state == .failed else { return .unrelated }
+    settle()
     while unsafe openCursors.count > mark.cursorCount {
       unsafe openCursors[openCursors.count - 1].takeUnretainedValue().close()
     }
@@ -142,7 +144,9 @@ extension Transaction {
     let isOpen = unsafe statement != nil
     // Where a statement is open and has read the key, it must be repeated: no use to look at everything before.
     let mustRepeat =
-      unsafe isOpen && (!openCursors.isEmpty || !remembersReads || key.map { unsafe footprint.hasPoint($0) } ?? false)
+      unsafe isOpen
+      && (!openCursors.isEmpty || openViews > 0 || !remembersReads
+        || key.map { unsafe footprint.hasPoint($0) } ?? false)
     if canContinue && !mustRepeat {
       failure.obstacle = try moveSnapshot(keeping: unsafe footprint.mark, isFirstStatement: false)
       if failure.obstacle == nil { return }
@@ -176,7 +180,7 @@ extension Transaction {
   private func moveSnapshot(
     keeping reads: Footprint.Mark, isFirstStatement: Bool, ignoresCursors: Bool = false
   ) throws(TransactionError) -> SerializationFailure.Obstacle? {
-    guard unsafe openCursors.isEmpty || ignoresCursors else { return .openCursor }
+    guard unsafe (openCursors.isEmpty && openViews == 0) || ignoresCursors else { return .openCursor }
     guard unsafe footprint.isValid(reads) && (remembersReads || isFirstStatement), let old = unsafe hold else {
       return .tooMuchRead
     }

@@ -50,6 +50,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// The entry whose lock was granted after a wait that `whenGranted` was told of, and not yet asked for again.
   var pendingEntry: UInt32?
   var openCursors: [Unmanaged<TransactionCursor>] = unsafe []
+  /// See ReadView.swift.
+  var openViews = 0
   /// Whether the certifier will want to know what was read and written.
   @exclusivity(unchecked) private(set) var isTracked = false
   /// Whether reads go to the footprint: for the certifier, or so that the snapshot can be moved.
@@ -156,6 +158,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   package func get(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
     try checkActive()
     if unsafe !writes.isUntouched {
+      if unsafe writes.isDeferred(key) { settle() }
       let own = if let view = unsafe view { unsafe writes.get(key, asOf: view) } else { unsafe writes.get(key) }
       switch unsafe own {
       case .nothing: break
@@ -172,6 +175,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// now: a statement that reads and writes reads what was before it.
   package func beginView() throws(TransactionError) {
     try checkActive()
+    settle()
     unsafe view = writes.openCursor()
   }
   package func endView() {
@@ -179,6 +183,23 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe view = nil
     if state == .active { unsafe writes.closeCursor() }
   }
+  /// What reads showed before a `ReadView` took their place.
+  struct OutsideView {
+    var hold: SnapshotHold?
+    var view: UInt64?
+  }
+
+  func exchange(_ hold: SnapshotHold, view: UInt64) -> OutsideView {
+    let outside = unsafe OutsideView(hold: self.hold, view: self.view)
+    unsafe self.hold = hold
+    unsafe self.view = view
+    return outside
+  }
+  func restore(_ outside: OutsideView) {
+    unsafe hold = outside.hold
+    unsafe view = outside.view
+  }
+
   /// Runs `body`, which writes, and reads all that was written.
   package func outsideView<T, E>(_ body: () throws(E) -> T) throws(E) -> T {
     let kept = unsafe view
@@ -206,6 +227,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   package func getLatest(_ key: UnsafeRawBufferPointer) throws(TransactionError) -> UnsafeRawBufferPointer? {
     try checkActive()
     if unsafe !writes.isUntouched {
+      if unsafe writes.isDeferred(key) { settle() }
       switch unsafe writes.get(key) {
       case .nothing: break
       case .deleted: return nil
@@ -241,6 +263,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   ) throws(TransactionError) -> Bool {
     try checkActive()
     if unsafe !writes.isUntouched {
+      if unsafe writes.isDeferred(key) { settle() }
       guard case .nothing = unsafe writes.get(key) else { return false }
     }
     let snapshot = try currentSnapshot()
@@ -304,6 +327,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe try checkWritable(key, value.count)
     _ = try currentSnapshot()
     prepareWriting()
+    if unsafe writes.defer(key, value, .put, &arena, from: manager.options.deferringThreshold) { return }
     let entry = unsafe entry(of: key)
     unsafe put(entry, value)
   }
@@ -334,6 +358,8 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe try checkWritable(key, 0)
     _ = try currentSnapshot()
     prepareWriting()
+    let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+    if unsafe writes.defer(key, none, .delete, &arena, from: manager.options.deferringThreshold) { return }
     let entry = unsafe entry(of: key)
     unsafe writes.delete(entry)
   }
@@ -352,6 +378,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     } catch { throw failed(error) }
     try dependOnReleasedRanges()
     if isolation != .readCommitted { try checkUnchanged(range, since: snapshot) }
+    settle()
     unsafe writes.deleteRange(start, end, &arena)
   }
 
@@ -373,6 +400,11 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     guard valueCount <= WriteBatch.maximumValueSizeBytes else {
       throw .tooLarge(what: "a value", sizeBytes: valueCount, limitSizeBytes: WriteBatch.maximumValueSizeBytes)
     }
+    let size = unsafe arena.sizeBytes &+ writes.overheadSizeBytes
+    guard size <= manager.options.transactionSizeBytes else {
+      throw .tooLarge(
+        what: "what the transaction has written", sizeBytes: size, limitSizeBytes: manager.options.transactionSizeBytes)
+    }
   }
 
   /// Notes a value.
@@ -390,10 +422,26 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// The key's entry in the write set. Others look into a write set that has a claim.
   @inline(__always)
   func entry(of key: UnsafeRawBufferPointer) -> Int {
+    // A key is locked, and then written: the entry is there already.
+    if let recent = unsafe writes.recentEntry(key) { return recent }
+    if unsafe writes.isDeferred(key) { settle() }
     guard let claim else { return unsafe writes.findOrAdd(key, &arena) }
     claim.latch.lock()
     defer { claim.latch.unlock() }
     return unsafe writes.findOrAdd(key, &arena)
+  }
+
+  /// Takes in the writes that are deferred (DeferredWrites.swift).
+  @inline(__always)
+  func settle() {
+    if unsafe writes.hasDeferred { settleSlowly() }
+  }
+  @inline(never)
+  private func settleSlowly() {
+    // Others look into a write set that has a claim.
+    claim?.latch.lock()
+    unsafe writes.settle()
+    claim?.latch.unlock()
   }
 
   @inline(__always)
@@ -411,6 +459,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
 
   /// A place to return to.
   package func savepoint() -> Savepoint {
+    settle()
     savepointSerial += 1
     unsafe savepoints.append(
       SavepointState(
@@ -424,6 +473,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
   /// remembered: the program has seen it. Revives a transaction that a call has failed.
   package func rollback(to savepoint: Savepoint) {
     guard state == .active || state == .failed, isCurrent(savepoint) else { return }
+    settle()
     let mark = savepoints[savepoint.depth]
     while savepoints.count > savepoint.depth + 1 {
       savepoints.removeLast()

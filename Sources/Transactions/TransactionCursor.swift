@@ -53,6 +53,7 @@ package final class TransactionCursor {
       transaction.manager.engine.release(hold)
       throw .storage(error)
     }
+    transaction.settle()
     mergesOwn = unsafe transaction.writes.touches(range)
     let newest = unsafe mergesOwn ? transaction.writes.openCursor() : 0
     sequence = unsafe min(newest, transaction.view ?? newest)

@@ -148,6 +148,7 @@ extension TransactionManager {
   /// Steps 1 to 7. Returns the version, or nil when nothing was written: then the transaction is over.
   func sequence(_ transaction: Transaction) throws(TransactionError) -> Version? {
     try transaction.checkActive()
+    transaction.settle()
     if unsafe transaction.isTracked {
       transaction.noteOpenCursors()
       seal(transaction)

@@ -72,6 +72,11 @@ package struct TransactionManagerOptions: Sendable {
   package var cycleSearchBudget = 4096
   /// A transaction with this many row locks notes further ones in its write set alone (LockTable+Claims.swift).
   package var claimThreshold = 1024
+  /// From so many written keys on, writes that need no lock are sorted before they are taken in (DeferredWrites.swift).
+  package var deferringThreshold = 1024
+  /// The memory that one transaction's writes may take. A batch may have 1 GiB (`WriteBatch`), of which keys alone take
+  /// several times as much here.
+  package var transactionSizeBytes = 4 << 30
   /// Serializable transactions also come in the order of time: whoever has another's commit in its snapshot, or could have
   /// it, comes after it (strict serializability). Some are then aborted that have a serial order, but none in that order.
   package var isStrict = false

@@ -76,6 +76,8 @@ struct WriteSet {
   private(set) var index = unsafe KeyIndex()
   private(set) var ranges = unsafe RawList<RangeDeletion>()
   private var undo = unsafe RawList<UndoRecord>()
+  /// Writes that the index does not have yet; see DeferredWrites.swift.
+  private var deferred = unsafe DeferredWrites()
   /// The identifier of the first record of `undo`; earlier ones are gone. Identifiers begin at 1.
   private var undoBase: UInt64 = 1
   /// The number of the last operation.
@@ -114,7 +116,53 @@ struct WriteSet {
     return unsafe range.contains(entries.key(index.identifier(at: first)))
   }
   /// Something to commit.
-  var hasWrites: Bool { unsafe writeCount > 0 || !ranges.isEmpty }
+  var hasWrites: Bool { unsafe writeCount > 0 || !ranges.isEmpty || !deferred.isEmpty }
+  /// About the memory that is taken beside keys and values.
+  var overheadSizeBytes: Int {
+    unsafe entries.count * (MemoryLayout<WriteEntry>.stride + 32)
+      + deferred.count * (MemoryLayout<DeferredWrite>.stride + 32) + undo.count * MemoryLayout<UndoRecord>.stride
+  }
+
+  // MARK: Deferred writes
+
+  /// So many, which are 400 MB, are taken in.
+  private static let mostDeferred = 8 << 20
+
+  var hasDeferred: Bool { unsafe !deferred.isEmpty }
+  /// Whether the key's state may be among the deferred writes.
+  @inline(__always)
+  func isDeferred(_ key: UnsafeRawBufferPointer) -> Bool { unsafe deferred.covers(key) }
+
+  /// Notes a write that is taken in later; false if it must be made now: there are fewer than `threshold` entries.
+  mutating func `defer`(
+    _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ kind: WriteBatch.Kind, _ arena: inout Arena,
+    from threshold: Int
+  ) -> Bool {
+    guard unsafe entries.count >= threshold, unsafe deferred.count < WriteSet.mostDeferred else {
+      return false
+    }
+    guard unsafe deferred.add(key, value, kind: kind.rawValue, sequence: sequence &+ 1, &arena) else { return false }
+    unsafe sequence &+= 1
+    return true
+  }
+
+  /// Takes in what is deferred. Changes the index.
+  mutating func settle() {
+    guard unsafe !deferred.isEmpty else { return }
+    var taken = unsafe deferred
+    unsafe deferred = unsafe DeferredWrites()
+    unsafe taken.take { write, head in
+      let identifier = unsafe UInt32(truncatingIfNeeded: entries.count)
+      let place: Int
+      if let found = unsafe index.find(write.key, head, orAdd: identifier, in: entries) {
+        place = Int(found)
+      } else {
+        unsafe entries.append(WriteEntry(key: write.bytes, value: nil, keyCount: write.keyCount, valueCount: 0))
+        place = Int(identifier)
+      }
+      unsafe set(place, write.kind, write.value, write.sequence)
+    }
+  }
 
   // MARK: Entries
 
@@ -124,21 +172,27 @@ struct WriteSet {
     return Int(identifier)
   }
 
+  /// The entry that `findOrAdd` came to last, if it is that of `key`.
+  @inline(__always)
+  func recentEntry(_ key: UnsafeRawBufferPointer) -> Int? {
+    guard unsafe recent < entries.count else { return nil }
+    let entry = unsafe entries.pointer(recent)
+    guard unsafe Int(entry.pointee.keyCount) == key.count else { return nil }
+    return unsafe order(entry.pointee.keyBytes, key) == 0 ? recent : nil
+  }
+
   /// The entry of `key`, which is added when it is missing.
   @inline(__always)
   mutating func findOrAdd(_ key: UnsafeRawBufferPointer, _ arena: inout Arena) -> Int {
-    // A key is locked, and then written.
-    if unsafe recent < entries.count, unsafe order(entries.key(UInt32(recent)), key) == 0 { return unsafe recent }
-    if let found = unsafe find(key) {
-      unsafe recent = found
-      return found
+    let identifier = unsafe UInt32(truncatingIfNeeded: entries.count)
+    if let found = unsafe index.find(key, orAdd: identifier, in: entries) {
+      unsafe recent = Int(found)
+      return Int(found)
     }
     unsafe recent = unsafe entries.count
     let copy = unsafe arena.copy(key)
-    let identifier = unsafe UInt32(truncatingIfNeeded: entries.count)
     unsafe entries.append(
       WriteEntry(key: copy.baseAddress, value: nil, keyCount: UInt32(truncatingIfNeeded: copy.count), valueCount: 0))
-    unsafe index.insert(copy, identifier: identifier, in: entries)
     return Int(identifier)
   }
 
@@ -288,6 +342,7 @@ struct WriteSet {
   }
 
   mutating func openSavepoint() -> Mark {
+    unsafe assert(deferred.isEmpty)
     unsafe openSavepoints += 1
     unsafe barrier = unsafe sequence
     return unsafe Mark(sequence: sequence, undoIdentifier: undoBase + UInt64(undo.count), rangeCount: ranges.count)
@@ -299,6 +354,7 @@ struct WriteSet {
   }
 
   mutating func rollback(to mark: Mark) {
+    unsafe assert(deferred.isEmpty)
     while unsafe undoBase + UInt64(undo.count) > mark.undoIdentifier {
       let record = unsafe undo.removeLast()
       let entry = unsafe entries.pointer(Int(record.entry))
@@ -320,6 +376,7 @@ struct WriteSet {
 
   /// A cursor that shows the states up to the operation that is returned.
   mutating func openCursor() -> UInt64 {
+    unsafe assert(deferred.isEmpty)
     unsafe openCursors += 1
     unsafe barrier = unsafe sequence
     return unsafe sequence
@@ -360,6 +417,7 @@ struct WriteSet {
 
   /// Appends the operations of a batch, and returns how many: range deletions first, then the entries in key order.
   func encode(into output: inout RawWriter) {
+    unsafe assert(deferred.isEmpty)
     for index in 0..<(unsafe ranges.count) {
       let range = unsafe ranges.pointer(index)
       unsafe output.append(WriteBatch.Kind.deleteRange.rawValue)
@@ -381,6 +439,7 @@ struct WriteSet {
   }
 
   mutating func free() {
+    unsafe deferred.free()
     unsafe entries.free()
     unsafe index.free()
     unsafe ranges.free()

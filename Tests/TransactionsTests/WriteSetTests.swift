@@ -29,8 +29,22 @@ import Transactions
 
   @Test(arguments: [(UInt64(1), 5, 300), (2, 40, 300), (3, 600, 500), (4, 3000, 600)])
   func matchesTheModel(seed: UInt64, spread: Int, steps: Int) throws {
+    try Self.match(seed, spread, steps, .init())
+  }
+
+  /// The same where every write that needs no lock is deferred until something is looked up.
+  @Test(arguments: [(UInt64(5), 5, 300), (6, 40, 300), (7, 600, 500), (8, 3000, 600)])
+  func deferredWritesMatchTheModel(seed: UInt64, spread: Int, steps: Int) throws {
+    var options = TransactionManagerOptions()
+    options.deferringThreshold = 0
+    try Self.match(seed, spread, steps, options)
+  }
+
+  private static func match(
+    _ seed: UInt64, _ spread: Int, _ steps: Int, _ options: TransactionManagerOptions
+  ) throws {
     var random = SeededRandomness(seed: seed)
-    let database = try TestDatabase()
+    let database = try TestDatabase(options: options)
     var committed = Model()
     let setup = try database.begin()
     for _ in 0..<spread / 2 {
@@ -72,9 +86,17 @@ import Transactions
       #expect(try transaction.insert(key, value) == (model.state[key] == nil))
       model.state[key] = model.state[key] ?? value
     case 7:
-      let key = key(&random, spread)
-      try transaction.putUnshared(key, value)
-      model.state[key] = value
+      // A run of them, some twice.
+      for _ in 0...random.below(12) {
+        let key = key(&random, spread)
+        if random.oneIn(3) {
+          try key.withUnsafeBytes { try transaction.deleteUnshared($0) }
+          model.state[key] = nil
+        } else {
+          try transaction.putUnshared(key, value)
+          model.state[key] = value
+        }
+      }
     case 8..<11:
       let key = key(&random, spread)
       try transaction.delete(key)
@@ -144,6 +166,47 @@ import Transactions
       try #require(Array(cursor.key) == row.0 && Array(cursor.value) == row.1, "\(trace)")
     }
     try #require(expected.isEmpty)
+  }
+
+  /// Keys of two spaces in turn, the second in no order: whole leaves, leaves that are split, and equal keys.
+  @Test(arguments: [1, 3, 1000])
+  func rowsAndTheirEntries(spread: Int) throws {
+    var random = SeededRandomness(seed: UInt64(spread))
+    let database = try TestDatabase(memtableSizeBytes: 64 << 20)
+    let transaction = try database.begin(.readCommitted)
+    var expected: [[UInt8]: [UInt8]] = [:]
+    for number in 0..<6000 {
+      let row: [UInt8] = [3, 0, 0, 0, 7, UInt8(number >> 8), UInt8(truncatingIfNeeded: number)]
+      try transaction.put(row, [1])
+      expected[row] = [1]
+      let value = random.below(spread * 50)
+      let entry: [UInt8] = [3, 0, 0, 0, 9, UInt8(truncatingIfNeeded: value >> 8), UInt8(truncatingIfNeeded: value)]
+      let told: [UInt8] = random.oneIn(2) ? [2] : []
+      try transaction.putUnshared(entry, told)
+      expected[entry] = told
+      if number % 1999 == 0 { try #require(try transaction.get(entry) == told) }
+    }
+    try transaction.commit()
+    let reader = try database.begin()
+    let model = Model(state: expected)
+    try Self.compare(reader, model, .all, reverse: false, seeks: 0, &random, 5)
+    reader.rollback()
+    database.expectEmpty()
+  }
+
+  @Test func aTransactionThatIsTooLargeFailsBeforeItsCommit() throws {
+    var options = TransactionManagerOptions()
+    options.transactionSizeBytes = 1 << 20
+    let database = try TestDatabase(options: options)
+    let transaction = try database.begin(.readCommitted)
+    #expect(throws: TransactionError.self) {
+      for number in 0..<100_000 { try transaction.put([3, UInt8(number >> 8 & 255), UInt8(number & 255)], [1]) }
+      for number in 0..<100_000 {
+        try transaction.putUnshared([4, UInt8(number >> 16), UInt8(number >> 8 & 255), UInt8(number & 255), 0], [1])
+      }
+    }
+    transaction.rollback()
+    database.expectEmpty()
   }
 
   @Test func aMillionRowsInOneTransaction() throws {

@@ -83,6 +83,8 @@ package struct AggregateNode: Sendable {
   package var aggregates: [AggregateItem]
   /// GROUPING(): the slot gets the bit mask of these keys in the set at hand.
   package var groupings: [(keys: [Int], slot: FrameSlot)] = []
+  /// Planned: the slots of the input that keys and aggregates read.
+  package var saved: [FrameSlot] = []
 }
 
 package struct WindowNode: Sendable {

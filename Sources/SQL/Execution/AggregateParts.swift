@@ -27,17 +27,26 @@ final class GroupStates {
     }
   }
   func removeAll() { count = 0 }
-  var reservedBytes: Int { unsafe chunks.count * GroupStates.perChunk * sizeBytes }
+  var usedBytes: Int { count * sizeBytes }
 }
 
-/// The rows of one group that wait for the group's end, for an aggregate with DISTINCT or ORDER BY.
+/// The rows of one group that wait for the group's end, for an aggregate with DISTINCT or ORDER BY. When they need too much
+/// memory they go to disk, in sorted runs; duplicates of rows that went are left out at the end.
 final class BufferedRows {
-  let store: RowStore
+  fileprivate(set) var store: RowStore
+  fileprivate var runs: SpilledRuns?
   /// Of the rows so far, where duplicates are to be left out: open addressing, row + 1.
   private var table: [Int32] = []
   private var hashes: [UInt32] = []
 
-  init(width: Int, limitBytes: Int) { store = RowStore(width: width, limitBytes: limitBytes) }
+  init(width: Int) { store = RowStore(width: width, limitBytes: .max) }
+
+  /// Forgets the rows in memory.
+  fileprivate func removeAll() {
+    store = RowStore(width: store.width, limitBytes: .max)
+    table = []
+    hashes = []
+  }
 
   /// Whether `values` are no row's yet; if so, they must be added as the next row.
   func isNew(_ values: ValueBuffer, _ orders: [KeyOrder]) -> Bool {
@@ -105,6 +114,9 @@ final class AggregateRunner {
   let orderKeys: [CompiledExpression]
   let orders: [KeyOrder]
   var buffers: [BufferedRows] = []
+  /// About what the rows in `buffers` take.
+  var bufferedBytes = 0
+  private var file: TemporaryFile?
 
   init(_ item: AggregateItem, stateOffset: Int) throws(SQLError) {
     let call = item.call
@@ -130,5 +142,84 @@ final class AggregateRunner {
       }
     }
     self.orders = orders
+  }
+
+  // MARK: Rows that wait
+
+  func removeBuffers() {
+    buffers.removeAll()
+    bufferedBytes = 0
+    file = nil
+  }
+
+  private func compare(_ store: RowStore, _ a: Int, _ b: Int) -> Int {
+    let first = orderKeys.isEmpty ? 0 : arguments.count
+    for (index, order) in orders.enumerated() {
+      let result = order.compare(store.value(a, first + index), store.value(b, first + index))
+      if result != 0 { return result }
+    }
+    return 0
+  }
+
+  private func sorted(_ store: RowStore) -> [Int32] {
+    var rows = (0..<store.count).map { Int32(truncatingIfNeeded: $0) }
+    rows.sort { a, b in
+      let result = compare(store, Int(a), Int(b))
+      return result == 0 ? a < b : result < 0
+    }
+    return rows
+  }
+
+  /// Moves the rows of groups that have many to disk.
+  func spillBuffers(_ makeFile: () throws(SQLError) -> TemporaryFile) throws(SQLError) {
+    let least = min(1024, max(64, buffers.reduce(0) { max($0, $1.store.count) } / 2))
+    for buffer in buffers where buffer.store.count >= least { try spill(buffer, makeFile) }
+    bufferedBytes = buffers.reduce(0) { $0 + $1.store.count * 24 * (arguments.count + orderKeys.count) }
+  }
+
+  private func spill(_ buffer: BufferedRows, _ makeFile: () throws(SQLError) -> TemporaryFile) throws(SQLError) {
+    let file: TemporaryFile
+    if let known = self.file { file = known } else { file = try makeFile() }
+    self.file = file
+    let first = orderKeys.isEmpty ? 0 : arguments.count
+    let runs =
+      buffer.runs
+      ?? SpilledRuns(file, orders, columns: orders.indices.map { first + $0 }, width: buffer.store.width)
+    buffer.runs = runs
+    try runs.add(buffer.store, sorted(buffer.store))
+    buffer.removeAll()
+  }
+
+  /// Gives the rows of a group in order, without duplicates where they are not wanted; they are forgotten.
+  func drain(_ group: Int, _ give: (Arguments) throws(SQLError) -> Void) throws(SQLError) {
+    let buffer = buffers[group]
+    let first = orderKeys.isEmpty ? 0 : arguments.count
+    guard let runs = buffer.runs, let file else {
+      let store = buffer.store
+      var last = -1
+      for row in sorted(store).map({ Int($0) }) {
+        if isDistinct, last >= 0, compare(store, last, row) == 0 { continue }
+        last = row
+        try give(store.arguments(row, from: 0, count: arguments.count))
+      }
+      return
+    }
+    if buffer.store.count > 0 { try spill(buffer) { () throws(SQLError) in file } }
+    let row = ValueBuffer(buffer.store.width)
+    let last = RowStore(width: buffer.store.width, limitBytes: .max)
+    try runs.begin()
+    while try runs.next(row.frame, Array(0..<row.count), from: 0) {
+      if isDistinct {
+        if last.count > 0,
+          orders.indices.allSatisfy({ orders[$0].compare(last.value(0, first + $0), row[first + $0]) == 0 })
+        {
+          continue
+        }
+        last.removeAll()
+        last.append(row.frame, Array(0..<row.count))
+      }
+      try give(unsafe Arguments(row.pointer, count: arguments.count))
+    }
+    buffer.runs = nil
   }
 }

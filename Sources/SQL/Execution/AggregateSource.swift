@@ -3,6 +3,11 @@
 // A group is a row of the key store (its keys, and with several grouping sets the set's number) and a block of states,
 // one for each aggregate, 16-byte aligned, in chunks that never move. DISTINCT and ORDER BY inside an aggregate keep the
 // group's arguments and feed them to the state when the group is done.
+//
+// When groups need more than work_mem, no new ones are added: rows of keys that are not there yet are set aside in partitions
+// by the keys' hash (PartitionedRows.swift). When the input is over, the groups are given, and each partition is grouped like
+// an input of its own. Rows of a group are either all in its states, or all in one partition. What the arguments of DISTINCT
+// and ORDER BY need beyond work_mem is sorted on disk (AggregateParts.swift).
 
 /// GROUP BY and aggregates.
 @safe
@@ -26,6 +31,12 @@ final class AggregateSource: EvaluatingSource {
   @exclusivity(unchecked) private var hashes: [UInt32] = []
   private var emitted = 0
   private var isFilled = false
+  /// Rows of groups that found no room: the slots that are read of them, and the grouping set's number.
+  private var spill: PartitionedRows?
+  private var parts: [(rows: PartitionedRows, place: Int)] = []
+  private var level = 0
+  private lazy var spilledRow = ValueBuffer(node.saved.count + 1)
+  private var report = (batches: 0, disk: UInt64(0), memory: 0)
   /// Sorted: whether the input's next row is in the frame already.
   private var hasPending = false
   @exclusivity(unchecked) private var counter = 0
@@ -66,6 +77,10 @@ final class AggregateSource: EvaluatingSource {
     isFilled = false
     hasPending = false
     emitted = 0
+    spill = nil
+    parts = []
+    level = 0
+    report = (0, 0, 0)
     try input.open()
   }
 
@@ -74,7 +89,7 @@ final class AggregateSource: EvaluatingSource {
     states.removeAll()
     stateArena.reset()
     unsafe hashes.removeAll(keepingCapacity: true)
-    for runner in runners { runner.buffers.removeAll() }
+    for runner in runners { runner.removeBuffers() }
   }
 
   // MARK: Groups
@@ -87,15 +102,13 @@ final class AggregateSource: EvaluatingSource {
     for runner in runners {
       unsafe runner.function.initialize(states[group] + runner.stateOffset)
       if runner.isBuffered {
-        runner.buffers.append(
-          BufferedRows(
-            width: runner.arguments.count + runner.orderKeys.count,
-            limitBytes: state.services.workMemoryBytes))
+        runner.buffers.append(BufferedRows(width: runner.arguments.count + runner.orderKeys.count))
       }
     }
     return group
   }
 
+  /// The group of the keys in `keyValues`, which is added if there is room; -1: the row was set aside.
   private func find(_ set: Int) throws(SQLError) -> Int {
     var hash: UInt64 = UInt64(set)
     for index in keyOrders.indices { hash = ValueOrder.mix(hash ^ keyOrders[index].hashWithNull(keyValues[index])) }
@@ -106,6 +119,10 @@ final class AggregateSource: EvaluatingSource {
       let group = Int(entry) &- 1
       if unsafe hashes[group] == short, isEqual(group, set) { return group }
       place = (place &+ 1) & mask
+    }
+    if spill != nil {
+      try setAside(set, short)
+      return -1
     }
     if unsafe (states.count + 1) * 2 > table.count {
       rehash()
@@ -120,13 +137,87 @@ final class AggregateSource: EvaluatingSource {
     return group
   }
 
+  // MARK: More than fits
+
+  private var usedBytes: Int {
+    var bytes =
+      unsafe keyStore.usedBytes + states.usedBytes + stateArena.reservedBytes + (table.count + hashes.count) * 4
+    for runner in runners where runner.isBuffered { bytes += runner.bufferedBytes }
+    return bytes
+  }
+
   private func checkMemory() throws(SQLError) {
     let limit = state.services.workMemoryBytes
-    if unsafe keyStore.sizeBytes + states.reservedBytes + stateArena.reservedBytes > limit {
-      throw SQLError(
-        .outOfMemory, "grouping needs more than work_mem (\(limit >> 20) MiB)",
-        hint: "Raise work_mem for this session, or group fewer rows.")
+    guard usedBytes > limit else { return }
+    for runner in runners where runner.isBuffered {
+      try runner.spillBuffers { () throws(SQLError) in try self.state.services.temporaryFile() }
     }
+    if spill == nil, strategy == .hashed, level < PartitionedRows.mostLevels, states.count > 0 {
+      spill = PartitionedRows(
+        width: node.saved.count + 1, level: level, limitBytes: limit, try state.services.temporaryFile())
+      return
+    }
+    // One group alone can need more: an array, or a text, of very many rows.
+    guard usedBytes <= max(limit, AggregateSource.mostBytes) else {
+      throw SQLError(
+        .outOfMemory,
+        "the groups that are in memory need more than \(max(limit, AggregateSource.mostBytes) >> 20) MiB",
+        hint: "An array or a text is being made of very many rows. Raise work_mem for this session, or aggregate fewer."
+      )
+    }
+  }
+  /// What the states of groups may grow to that cannot be set aside any more.
+  private static let mostBytes = 1 << 30
+
+  private func setAside(_ set: Int, _ hash: UInt32) throws(SQLError) {
+    guard let spill else { return }
+    for (index, slot) in node.saved.enumerated() { spilledRow[index] = frame[slot] }
+    spilledRow[node.saved.count] = Value(set)
+    try spill.add(spill.partition(hash), spilledRow)
+  }
+
+  /// The input, or a partition, is over.
+  private func endPart() throws(SQLError) {
+    if state.isInstrumented { report.memory = max(report.memory, usedBytes) }
+    guard let spill else { return }
+    try spill.finish()
+    self.spill = nil
+    report.batches += PartitionedRows.partitionCount
+    report.disk += spill.sizeBytes
+    for place in 0..<PartitionedRows.partitionCount where spill.counts[place] > 0 { parts.append((spill, place)) }
+  }
+
+  /// Groups the next partition; false after the last.
+  private func nextPart() throws(SQLError) -> Bool {
+    guard let part = parts.popLast() else { return false }
+    reset()
+    emitted = 0
+    level = part.rows.level + 1
+    unsafe table = Array(repeating: 0, count: 64)
+    let reader = part.rows.reader(part.place)
+    while try reader.advance() {
+      try tick()
+      for (index, slot) in node.saved.enumerated() { frame[slot] = reader.values[index] }
+      let number = Int(reader.values[node.saved.count].int)
+      try evaluateKeys()
+      if hasSets { mask(node.sets[number]) }
+      let group = try find(number)
+      if group >= 0 { try accumulate(group) }
+    }
+    try endPart()
+    return true
+  }
+
+  /// Makes the keys null that are not in the grouping set.
+  private func mask(_ set: [Int]) {
+    for index in keyOrders.indices where !set.contains(index) { keyValues[index] = .null }
+  }
+
+  override var told: [String] {
+    guard strategy == .hashed, report.memory > 0 else { return [] }
+    let memory = "Memory Usage: \(max(1, report.memory >> 10))kB"
+    guard report.disk > 0 else { return ["Batches: 1  \(memory)"] }
+    return ["Batches: \(report.batches + 1)  \(memory)  Disk Usage: \(report.disk >> 10)kB"]
   }
 
   private func rehash() {
@@ -219,38 +310,22 @@ final class AggregateSource: EvaluatingSource {
     if runner.isDistinct, runner.orderKeys.isEmpty, !buffer.isNew(runner.values, runner.orders) { return }
     let store = buffer.store
     let row = store.addRow()
-    for index in runner.arguments.indices { store.set(row, index, runner.values[index]) }
-    for (index, key) in runner.orderKeys.enumerated() {
-      unsafe store.set(row, runner.arguments.count + index, try key.value(frame, &context))
+    for index in runner.arguments.indices {
+      store.set(row, index, runner.values[index])
+      runner.bufferedBytes += 24 + runner.values[index].bytes.count
     }
-    if row & 0xff == 0 { try store.checkLimit("an aggregate with DISTINCT or ORDER BY") }
+    for (index, key) in runner.orderKeys.enumerated() {
+      let value = unsafe try key.value(frame, &context)
+      store.set(row, runner.arguments.count + index, value)
+      runner.bufferedBytes += 24 + value.bytes.count
+    }
+    if row & 0xfff == 0xfff { try checkMemory() }
   }
 
   private func drain(_ runner: AggregateRunner, _ group: Int) throws(SQLError) {
-    let store = runner.buffers[group].store
-    let count = runner.arguments.count
-    let first = runner.orderKeys.isEmpty ? 0 : count
-    var rows = Array(0..<store.count)
-    let orders = runner.orders
-    rows.sort { a, b in
-      for (index, order) in orders.enumerated() {
-        let result = order.compare(store.value(a, first + index), store.value(b, first + index))
-        if result != 0 { return result < 0 }
-      }
-      return a < b
-    }
     let start = unsafe states[group] + runner.stateOffset
-    var last = -1
-    for row in rows {
-      if runner.isDistinct, last >= 0,
-        (0..<orders.count).allSatisfy({
-          orders[$0].compare(store.value(last, first + $0), store.value(row, first + $0)) == 0
-        })
-      {
-        continue
-      }
-      last = row
-      try unsafe runner.function.accumulate(start, store.arguments(row, from: 0, count: count), &context)
+    try runner.drain(group) { (arguments) throws(SQLError) in
+      try unsafe runner.function.accumulate(start, arguments, &self.context)
     }
   }
 
@@ -268,7 +343,9 @@ final class AggregateSource: EvaluatingSource {
   override func next() throws(SQLError) -> Bool {
     if strategy == .sorted { return try nextSorted() }
     if !isFilled { try fill() }
-    guard emitted < states.count else { return false }
+    while emitted >= states.count {
+      guard try nextPart() else { return false }
+    }
     let group = emitted
     emitted += 1
     try emit(group)
@@ -291,13 +368,15 @@ final class AggregateSource: EvaluatingSource {
         try tick()
         try evaluateKeys()
         if !hasSets {
-          try accumulate(try find(0))
+          let group = try find(0)
+          if group >= 0 { try accumulate(group) }
           continue
         }
         let all = keyValues.array
         for (number, set) in node.sets.enumerated() {
           for index in keyOrders.indices { keyValues[index] = set.contains(index) ? all[index] : .null }
-          try accumulate(try find(number))
+          let group = try find(number)
+          if group >= 0 { try accumulate(group) }
         }
       }
       // An empty grouping set is there even without rows.
@@ -309,6 +388,7 @@ final class AggregateSource: EvaluatingSource {
       }
     }
     input.close()
+    try endPart()
   }
 
   /// Where nothing but count(*) is asked of a table without a condition: no row needs to be looked at.
@@ -388,6 +468,8 @@ final class AggregateSource: EvaluatingSource {
   override func close() {
     input.close()
     reset()
+    spill = nil
+    parts = []
   }
 }
 

@@ -72,7 +72,7 @@ final class ExecutionState: EvaluationHost {
   @exclusivity(unchecked) var base: EvaluationContext
   private(set) var subplans: [SubplanRunner] = []
   private(set) var commons: [CommonTable] = []
-  @exclusivity(unchecked) var working: [Int: RowStore] = [:]
+  @exclusivity(unchecked) var working: [Int: KeptRows] = [:]
   /// Whether a WITH query changes rows.
   @exclusivity(unchecked) private(set) var hasModifyingParts = false
   /// Where parts of the statement change rows: the keys of the rows that were changed. A row is changed by one part, once.
@@ -194,6 +194,8 @@ class RowSource {
   func next() throws(SQLError) -> Bool { fatalError("abstract") }
   /// Lets go of cursors and memory. The source can be opened again.
   func close() {}
+  /// What EXPLAIN ANALYZE tells of the last execution beside rows and times.
+  var told: [String] { [] }
 }
 
 /// A source that evaluates expressions: it has an arena, whose values last until its next row.

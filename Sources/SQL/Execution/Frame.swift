@@ -81,6 +81,8 @@ final class RowStore {
   deinit { unsafe base.deallocate() }
 
   var sizeBytes: Int { unsafe capacity * width * MemoryLayout<Value>.stride + arena.reservedBytes }
+  /// Memory that rows and their bytes take.
+  var usedBytes: Int { unsafe count * width * MemoryLayout<Value>.stride + arena.reservedBytes }
   var isOverLimit: Bool { unsafe count * width * MemoryLayout<Value>.stride + arena.reservedBytes > limitBytes }
 
   func removeAll() {

@@ -92,14 +92,14 @@ final class ModificationRunner {
     try source.open()
     defer { source.close() }
     if planned.mustMaterialize {
-      let store = RowStore(width: planned.saved.count, limitBytes: state.services.workMemoryBytes)
-      while try source.next() {
-        store.append(state.frame, planned.saved)
-        if store.count & 0xff == 0 { try store.checkLimit("the list of rows to change") }
+      let found = KeptRows(width: planned.saved.count, limitBytes: state.services.workMemoryBytes) {
+        [unowned state] () throws(SQLError) in try state.services.temporaryFile()
       }
+      while try source.next() { try found.append(state.frame, planned.saved) }
       source.close()
-      for index in 0..<store.count {
-        store.load(index, state.frame, planned.saved)
+      let reader = KeptReader(found)
+      for index in 0..<found.count {
+        try reader.load(index, state.frame, planned.saved)
         if try change() {
           count += 1
           unsafe try give(row)
@@ -236,7 +236,7 @@ final class ModificationRunner {
     }
     if isPart, unsafe !claim(key.array) { return false }
     if outcome == .unchanged {
-      for place in 0..<old.count { old[place] = state.frame[base + place] }
+      for place in planned.rowPlaces { old[place] = state.frame[base + place] }
       guard planned.mustMaterialize || isJoined else { return true }
       // The statement itself may have changed the row already: an update changes it once.
       return unsafe visited.insert(key.array).inserted

@@ -1,5 +1,3 @@
-internal import Transactions
-
 /// A set of rows: which were seen, and how often.
 final class RowSet {
   private let orders: [ValueOrder]
@@ -19,7 +17,7 @@ final class RowSet {
     table = Array(repeating: 0, count: 64)
   }
 
-  private func hash(_ values: ValueBuffer) -> UInt32 {
+  func hash(_ values: ValueBuffer) -> UInt32 {
     var hash: UInt64 = 0
     for index in orders.indices { hash = ValueOrder.mix(hash ^ orders[index].hashWithNull(values[index])) }
     return UInt32(truncatingIfNeeded: hash)
@@ -50,8 +48,18 @@ final class RowSet {
     return nil
   }
 
+  /// Whether rows, hashes and the table need more than the limit.
+  var isOverLimit: Bool { store.usedBytes + store.count * 24 > store.limitBytes }
+
+  /// The row's index, and whether it is new; an error beyond the limit.
+  func insertWithin(_ values: ValueBuffer) throws(SQLError) -> (row: Int, isNew: Bool) {
+    let result = insert(values)
+    if result.isNew, result.row & 0xff == 0 { try store.checkLimit("removing duplicates") }
+    return result
+  }
+
   /// The row's index, and whether it is new.
-  func insert(_ values: ValueBuffer) throws(SQLError) -> (row: Int, isNew: Bool) {
+  func insert(_ values: ValueBuffer) -> (row: Int, isNew: Bool) {
     if let row = find(values) { return (row, false) }
     if (store.count + 1) * 2 > table.count {
       table = Array(repeating: 0, count: table.count * 2)
@@ -62,7 +70,6 @@ final class RowSet {
     hashes.append(hash(values))
     counts.append(0)
     place(row)
-    if row & 0xff == 0 { try store.checkLimit("removing duplicates") }
     return (row, true)
   }
   private func place(_ row: Int) {
@@ -73,143 +80,7 @@ final class RowSet {
   }
 }
 
-/// DISTINCT and DISTINCT ON: the first row of each set of equal keys.
-final class DistinctSource: EvaluatingSource {
-  private let input: RowSource
-  private let keys: [CompiledExpression]
-  private let seen: RowSet
-  private let values: ValueBuffer
-  private let isSorted: Bool
-  private let orders: [KeyOrder]
-  private var hasLast = false
-
-  init(_ state: ExecutionState, _ input: RowSource, _ keys: [TypedExpression], isSorted: Bool) throws(SQLError) {
-    self.input = input
-    self.isSorted = isSorted
-    self.keys = try compile(keys)
-    orders = keys.map { KeyOrder(SortKey($0)) }
-    seen = RowSet(keys.map(\.type), limitBytes: state.services.workMemoryBytes)
-    values = ValueBuffer(keys.count)
-    super.init(state)
-  }
-  override func open() throws(SQLError) {
-    refresh()
-    seen.removeAll()
-    hasLast = false
-    try input.open()
-  }
-  override func next() throws(SQLError) -> Bool {
-    while try input.next() {
-      arena.reset()
-      for index in keys.indices { values[index] = unsafe try keys[index].value(frame, &context) }
-      if isSorted {
-        if hasLast, seen.store.count > 0,
-          orders.indices.allSatisfy({ orders[$0].compare(seen.store.value(0, $0), values[$0]) == 0 })
-        {
-          continue
-        }
-        seen.store.removeAll()
-        let row = seen.store.addRow()
-        for index in keys.indices { seen.store.set(row, index, values[index]) }
-        hasLast = true
-        return true
-      }
-      if try seen.insert(values).isNew { return true }
-    }
-    return false
-  }
-  override func close() {
-    input.close()
-    seen.removeAll()
-  }
-}
-
-/// INTERSECT and EXCEPT, with and without ALL.
-final class SetOperationSource: EvaluatingSource {
-  private let node: SetOperationNode
-  private let left: RowSource
-  private let right: RowSource
-  private let leftColumns: [CompiledExpression]
-  private let rightColumns: [CompiledExpression]
-  private let rows: RowSet
-  private let values: ValueBuffer
-  private var leftCounts: [Int] = []
-  private var row = 0
-  private var repeated = 0
-  private var isFilled = false
-
-  init(
-    _ state: ExecutionState, _ node: SetOperationNode, _ left: RowSource, _ right: RowSource
-  ) throws(SQLError) {
-    self.node = node
-    self.left = left
-    self.right = right
-    leftColumns = try compile(node.leftColumns)
-    rightColumns = try compile(node.rightColumns)
-    rows = RowSet(node.leftColumns.map(\.type), limitBytes: state.services.workMemoryBytes)
-    values = ValueBuffer(node.slots.count)
-    super.init(state)
-  }
-  override func open() throws(SQLError) {
-    refresh()
-    rows.removeAll()
-    leftCounts = []
-    row = 0
-    repeated = 0
-    isFilled = false
-  }
-
-  private func fill() throws(SQLError) {
-    isFilled = true
-    try left.open()
-    while try left.next() {
-      arena.reset()
-      for index in leftColumns.indices { values[index] = unsafe try leftColumns[index].value(frame, &context) }
-      let (row, isNew) = try rows.insert(values)
-      if isNew { leftCounts.append(0) }
-      leftCounts[row] += 1
-    }
-    left.close()
-    try right.open()
-    while try right.next() {
-      arena.reset()
-      for index in rightColumns.indices { values[index] = unsafe try rightColumns[index].value(frame, &context) }
-      if let row = rows.find(values) { rows.counts[row] += 1 }
-    }
-    right.close()
-  }
-
-  /// How often a row that is `l` times on the left and `r` times on the right is in the result.
-  private func multiplicity(_ l: Int, _ r: Int) -> Int {
-    switch (node.kind, node.all) {
-    case (.intersect, true): min(l, r)
-    case (.intersect, false): r > 0 ? 1 : 0
-    case (.except, true): max(l - r, 0)
-    default: r > 0 ? 0 : 1
-    }
-  }
-
-  override func next() throws(SQLError) -> Bool {
-    if !isFilled { try fill() }
-    while row < rows.store.count {
-      if repeated < multiplicity(leftCounts[row], rows.counts[row]) {
-        repeated += 1
-        rows.store.load(row, frame, node.slots)
-        return true
-      }
-      row += 1
-      repeated = 0
-    }
-    return false
-  }
-  override func close() {
-    left.close()
-    right.close()
-    rows.removeAll()
-  }
-}
-
-/// A common table's rows, computed when the first reader asks.
+/// A common table's rows, computed as its readers ask for them.
 final class CommonTable {
   private enum Body {
     case query(RowSource, [CompiledExpression])
@@ -219,7 +90,9 @@ final class CommonTable {
   private let context: EvaluatingSource
   private let width: Int
   private unowned let state: ExecutionState
-  private(set) var store: RowStore?
+  private var rows: KeptRows?
+  private var isComplete = false
+  private let values: ValueBuffer
   let isModification: Bool
 
   init(_ table: PlannedCommonTable, _ state: ExecutionState) throws(SQLError) {
@@ -243,43 +116,63 @@ final class CommonTable {
       width = modification.bound.returning.count
       isModification = true
     }
+    values = ValueBuffer(width)
   }
 
-  func forget() { store = nil }
+  /// Before an execution, and after it: ends the query, if it is under way.
+  func forget() {
+    if rows != nil, !isComplete, case .query(let source, _) = body { source.close() }
+    rows = nil
+    isComplete = false
+  }
 
-  func rows() throws(SQLError) -> RowStore {
-    if let store { return store }
-    let store = RowStore(width: width, limitBytes: state.services.workMemoryBytes)
+  /// The rows so far, from now on.
+  func begin() throws(SQLError) -> KeptRows {
+    if let rows { return rows }
+    let rows = KeptRows(width: width, limitBytes: state.services.workMemoryBytes) {
+      [unowned state] () throws(SQLError) in try state.services.temporaryFile()
+    }
+    self.rows = rows
     context.refresh()
-    switch body {
-    case .query(let source, let columns):
-      try source.open()
-      while try source.next() {
-        context.arena.reset()
-        let row = store.addRow()
-        for index in columns.indices {
-          unsafe store.set(row, index, try columns[index].value(state.frame, &context.context))
+    if case .query(let source, _) = body { try source.open() }
+    return rows
+  }
+
+  /// Whether there is a row `row`, which is computed if need be.
+  func has(_ row: Int) throws(SQLError) -> Bool {
+    let rows = try begin()
+    while rows.count <= row {
+      if isComplete { return false }
+      switch body {
+      case .query(let source, let columns):
+        guard try source.next() else {
+          isComplete = true
+          source.close()
+          return false
         }
-        if row & 0xff == 0 { try store.checkLimit("a WITH query") }
-      }
-      source.close()
-    case .modification(let runner):
-      runner.forget()
-      _ = unsafe try runner.run { (values) throws(SQLError) in
-        let row = store.addRow()
-        for index in values.indices { store.set(row, index, unsafe values[index]) }
+        context.arena.reset()
+        for index in columns.indices {
+          unsafe values[index] = try columns[index].value(state.frame, &context.context)
+        }
+        unsafe try rows.add(values.buffer)
+      case .modification(let runner):
+        isComplete = true
+        runner.forget()
+        _ = unsafe try runner.run { (values) throws(SQLError) in unsafe try rows.add(values) }
       }
     }
-    self.store = store
-    return store
+    return true
   }
+
+  /// Runs to the end: a modification that nobody reads is made all the same.
+  func complete() throws(SQLError) { _ = try has(.max) }
 }
 
 /// Reads a common table.
 final class CommonSource: RowSource {
   private let table: Int
   private let slots: [FrameSlot]
-  private var store: RowStore?
+  private var reader: KeptReader?
   private var row = 0
   init(_ state: ExecutionState, _ table: Int, _ slots: [FrameSlot]) {
     self.table = table
@@ -288,15 +181,19 @@ final class CommonSource: RowSource {
   }
   override func open() throws(SQLError) {
     row = 0
-    store = nil
+    reader = nil
   }
   override func next() throws(SQLError) -> Bool {
-    if store == nil { store = try state.commons[table].rows() }
-    guard let store, row < store.count else { return false }
-    store.load(row, frame, slots)
+    let common = state.commons[table]
+    let reader: KeptReader
+    if let known = self.reader { reader = known } else { reader = KeptReader(try common.begin()) }
+    self.reader = reader
+    guard try common.has(row) else { return false }
+    try reader.load(row, frame, slots)
     row += 1
     return true
   }
+  override func close() { reader = nil }
 }
 
 /// WITH RECURSIVE: the initial rows, then the step over the rows of the last round until it adds none.
@@ -308,7 +205,7 @@ final class RecursiveSource: EvaluatingSource {
   private let stepColumns: [CompiledExpression]
   private let seen: RowSet?
   private let values: ValueBuffer
-  private var round: RowStore
+  private var round: KeptRows
   private var isStepping = false
   private var rounds = 0
 
@@ -329,13 +226,19 @@ final class RecursiveSource: EvaluatingSource {
     }
     seen = node.distinct ? RowSet(node.initialColumns.map(\.type), limitBytes: limit) : nil
     values = ValueBuffer(node.slots.count)
-    round = RowStore(width: node.slots.count, limitBytes: limit)
+    round = RecursiveSource.makeRound(node, state)
     super.init(state)
+  }
+
+  private static func makeRound(_ node: RecursiveNode, _ state: ExecutionState) -> KeptRows {
+    KeptRows(width: node.slots.count, limitBytes: state.services.workMemoryBytes) {
+      [unowned state] () throws(SQLError) in try state.services.temporaryFile()
+    }
   }
   override func open() throws(SQLError) {
     refresh()
     seen?.removeAll()
-    round = RowStore(width: round.width, limitBytes: round.limitBytes)
+    round = RecursiveSource.makeRound(node, state)
     isStepping = false
     rounds = 0
     try initial.open()
@@ -347,18 +250,16 @@ final class RecursiveSource: EvaluatingSource {
       while try source.next() {
         arena.reset()
         for index in columns.indices { values[index] = unsafe try columns[index].value(frame, &context) }
-        if let seen, !(try seen.insert(values).isNew) { continue }
-        let row = round.addRow()
-        for index in columns.indices { round.set(row, index, values[index]) }
-        if row & 0xff == 0 { try round.checkLimit("a recursive query") }
-        round.load(row, frame, node.slots)
+        if let seen, !(try seen.insertWithin(values).isNew) { continue }
+        unsafe try round.add(values.buffer)
+        for index in node.slots.indices { frame[node.slots[index]] = values[index] }
         return true
       }
       source.close()
       guard round.count > 0 else { return false }
       try state.services.checkInterrupt()
       unsafe state.working[node.id] = round
-      round = RowStore(width: round.width, limitBytes: round.limitBytes)
+      round = RecursiveSource.makeRound(node, state)
       isStepping = true
       rounds += 1
       try step.open()
@@ -377,7 +278,8 @@ final class WorkingSource: RowSource {
   private let id: Int
   private let slots: [FrameSlot]
   private var row = 0
-  private var store: RowStore?
+  private var count = 0
+  private var reader: KeptReader?
   init(_ state: ExecutionState, _ id: Int, _ slots: [FrameSlot]) {
     self.id = id
     self.slots = slots
@@ -385,13 +287,15 @@ final class WorkingSource: RowSource {
   }
   override func open() throws(SQLError) {
     row = 0
-    store = unsafe state.working[id]
+    let rows = unsafe state.working[id]
+    count = rows?.count ?? 0
+    reader = rows.map { KeptReader($0) }
   }
   override func next() throws(SQLError) -> Bool {
-    guard let store, row < store.count else { return false }
-    store.load(row, frame, slots)
+    guard let reader, row < count else { return false }
+    try reader.load(row, frame, slots)
     row += 1
     return true
   }
-  override func close() { store = nil }
+  override func close() { reader = nil }
 }

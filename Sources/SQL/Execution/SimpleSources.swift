@@ -363,40 +363,56 @@ final class FunctionSource: EvaluatingSource {
   }
 }
 
-/// Rows that are kept to be given again.
+/// Rows that are kept to be given again; beyond work_mem in a file. The first time round they are read as they are asked
+/// for.
 final class MaterializeSource: RowSource {
   private let input: RowSource
   private let slots: [FrameSlot]
-  private let store: RowStore
+  private var rows: KeptRows?
+  private var reader: KeptReader?
   private var row = 0
   private var generation = -1
+  private var isComplete = false
 
   init(_ state: ExecutionState, _ input: RowSource, _ slots: [FrameSlot]) {
     self.input = input
     self.slots = slots
-    store = RowStore(width: slots.count, limitBytes: state.services.workMemoryBytes)
     super.init(state)
   }
   override func open() throws(SQLError) {
     row = 0
     guard unsafe generation != (state.generation) else { return }
-    store.removeAll()
-    try input.open()
-    while try input.next() {
-      store.append(frame, slots)
-      if store.count & 0xff == 0 { try store.checkLimit("the inner side of a nested loop") }
+    if rows != nil, !isComplete { input.close() }
+    let rows = KeptRows(width: slots.count, limitBytes: state.services.workMemoryBytes) {
+      [unowned state] () throws(SQLError) in try state.services.temporaryFile()
     }
-    input.close()
+    self.rows = rows
+    reader = KeptReader(rows)
+    isComplete = false
+    try input.open()
     generation = unsafe state.generation
   }
   override func next() throws(SQLError) -> Bool {
-    guard row < store.count else { return false }
-    store.load(row, frame, slots)
+    guard let reader, let rows else { return false }
+    if row < rows.count {
+      try reader.load(row, frame, slots)
+    } else {
+      guard !isComplete else { return false }
+      guard try input.next() else {
+        isComplete = true
+        input.close()
+        return false
+      }
+      try rows.append(frame, slots)
+      if rows.count & 0xff == 0 { try state.services.checkInterrupt() }
+    }
     row += 1
     return true
   }
   override func close() {
+    if rows != nil, !isComplete { input.close() }
     generation = -1
-    store.removeAll()
+    rows = nil
+    reader = nil
   }
 }

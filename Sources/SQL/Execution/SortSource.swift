@@ -110,10 +110,14 @@ final class SortSource: EvaluatingSource {
       if store.count > 0 { try spill() }
       try runs!.begin()
     }
+    if state.isInstrumented { note() }
   }
 
   private func spill() throws(SQLError) {
-    if runs == nil { runs = try SpilledRuns(state.services.temporaryFile(), layout, width: store.width) }
+    if runs == nil {
+      runs = try SpilledRuns(
+        state.services.temporaryFile(), layout.orders, columns: layout.columns, width: store.width)
+    }
     try runs!.add(store, layout.sorted(store))
     store.removeAll()
   }
@@ -133,6 +137,14 @@ final class SortSource: EvaluatingSource {
     store.removeAll()
     order = []
     runs = nil
+  }
+
+  override var told: [String] { report.map { [$0] } ?? [] }
+  private var report: String?
+  private func note() {
+    let (method, space, bytes) =
+      runs.map { ("external merge", "Disk", Int(clamping: $0.sizeBytes)) } ?? ("quicksort", "Memory", store.usedBytes)
+    report = "Sort Method: \(method)  \(space): \(max(1, bytes >> 10))kB"
   }
 }
 

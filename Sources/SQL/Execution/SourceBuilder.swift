@@ -31,15 +31,14 @@ struct SourceBuilder {
       return try NestedLoopSource(state, kind, try build(outer), try build(inner), condition, innerSlots)
     case .hashJoin(let kind, let probe, let build, let keys, let condition, let buildSlots, let probeSlots):
       return try HashJoinSource(
-        state, kind, try self.build(probe), try self.build(build), keys, condition, buildSlots, probeSlots,
-        isBuildConstant: false)
+        state, kind, try self.build(probe), try self.build(build), keys, condition, buildSlots, probeSlots)
     case .materialize(let input, let slots): return MaterializeSource(state, try build(input), slots)
     case .aggregate(let aggregate, let input, let strategy):
       return try AggregateSource(state, aggregate, try build(input), strategy)
     case .window(let window, let input, let saved):
       return try WindowSource(state, window, try build(input), saved)
-    case .distinct(let input, let keys, let sorted):
-      return try DistinctSource(state, try build(input), keys, isSorted: sorted)
+    case .distinct(let input, let keys, let saved, let sorted):
+      return try DistinctSource(state, try build(input), keys, saved, isSorted: sorted)
     case .sort(let input, let keys, let saved, _): return try SortSource(state, try build(input), keys, saved)
     case .topN(let input, let keys, let saved, let count, let offset):
       return try TopNSource(state, try build(input), keys, saved, count: count, offset: offset)
@@ -95,6 +94,7 @@ final class InstrumentedSource: RowSource {
     return hasRow
   }
   override func close() { inner.close() }
+  override var told: [String] { inner.told }
 
   /// Whether this measures `other`: operators of one kind over the same slots are the same place of the plan.
   func describes(_ other: PlanNode) -> Bool { node.identity == other.identity }

@@ -47,19 +47,23 @@ final class TemporaryFile {
 /// Sorted runs and their merge.
 final class SpilledRuns {
   private let file: TemporaryFile
-  private let layout: SortLayout
+  private let orders: [KeyOrder]
+  /// The column of each key.
+  private let columns: [Int]
   private let width: Int
   private var runs: [RunReader] = []
   private var heap: [Int] = []
-  private let heads: RowStore
   private var last = -1
 
-  init(_ file: TemporaryFile, _ layout: SortLayout, width: Int) {
+  init(_ file: TemporaryFile, _ orders: [KeyOrder], columns: [Int], width: Int) {
     self.file = file
-    self.layout = layout
+    self.orders = orders
+    self.columns = columns
     self.width = width
-    heads = RowStore(width: width, limitBytes: .max)
   }
+
+  var sizeBytes: UInt64 { file.sizeBytes }
+  var count: Int { runs.count }
 
   /// Writes the rows of `store` in the given order as a run.
   func add(_ store: RowStore, _ order: [Int32]) throws(SQLError) {
@@ -74,11 +78,10 @@ final class SpilledRuns {
       }
     }
     try file.append(buffer)
-    runs.append(RunReader(file, start..<file.sizeBytes, width))
+    runs.append(RunReader(file, start..<file.sizeBytes, max(width, 1)))
   }
 
   func begin() throws(SQLError) {
-    heads.removeAll()
     heap = []
     for index in runs.indices {
       if try runs[index].advance() { heap.append(index) }
@@ -88,8 +91,8 @@ final class SpilledRuns {
   }
 
   private func isBefore(_ a: Int, _ b: Int) -> Bool {
-    for (index, order) in layout.orders.enumerated() {
-      let column = layout.columns[index]
+    for (index, order) in orders.enumerated() {
+      let column = columns[index]
       let result = order.compare(runs[a].values[column], runs[b].values[column])
       if result != 0 { return result < 0 }
     }
@@ -119,54 +122,65 @@ final class SpilledRuns {
   }
 
   static func encode(_ store: RowStore, _ row: Int, _ out: inout [UInt8]) {
+    encode(store.width, &out) { store.value(row, $0) }
+  }
+
+  /// Appends a row of `width` values.
+  @inline(__always)
+  static func encode(_ width: Int, _ out: inout [UInt8], _ value: (Int) -> Value) {
     let start = out.count
-    out += [0, 0, 0, 0]
-    func put<T: FixedWidthInteger>(_ value: T) {
-      var rest = value
-      for _ in 0..<MemoryLayout<T>.size {
-        out.append(UInt8(truncatingIfNeeded: rest))
-        rest = MemoryLayout<T>.size == 1 ? 0 : rest >> 8
+    var size = 4
+    for column in 0..<width {
+      let value = value(column)
+      switch value.kind {
+      case .null: size += 1
+      case .bool, .int, .double: size += 9
+      case .numeric: size += 12
+      case .bytes, .bigNumeric: size += 5 + value.bytes.count
       }
     }
-    for column in 0..<store.width {
-      let value = store.value(row, column)
+    out.reserveCapacity(out.count + size)
+    put(UInt32(truncatingIfNeeded: size - 4), &out)
+    for column in 0..<width {
+      let value = value(column)
       out.append(value.kind.rawValue)
       switch value.kind {
       case .null: break
-      case .bool: put(UInt64(value.bool ? 1 : 0))
-      case .int: put(value.int)
-      case .double: put(value.double.bitPattern)
+      case .bool: put(UInt64(value.bool ? 1 : 0), &out)
+      case .int: put(value.int, &out)
+      case .double: put(value.double.bitPattern, &out)
       case .numeric:
-        put(UInt8(value.numericSpecial?.rawValue ?? 0))
-        put(UInt16(value.displayScale))
-        put(value.mantissa)
+        out.append(UInt8(value.numericSpecial?.rawValue ?? 0))
+        put(UInt16(truncatingIfNeeded: value.displayScale), &out)
+        put(value.mantissa, &out)
       case .bytes, .bigNumeric:
-        put(UInt32(value.bytes.count))
-        out += value.bytes.array
+        put(UInt32(truncatingIfNeeded: value.bytes.count), &out)
+        unsafe out.append(contentsOf: value.bytes.buffer)
       }
     }
-    var size = UInt32(out.count - start - 4)
-    for index in 0..<4 {
-      out[start + index] = UInt8(truncatingIfNeeded: size)
-      size >>= 8
-    }
+    assert(out.count - start == size)
+  }
+
+  @inline(__always)
+  private static func put<T: FixedWidthInteger>(_ value: T, _ out: inout [UInt8]) {
+    unsafe withUnsafeBytes(of: value.littleEndian) { unsafe out.append(contentsOf: $0) }
   }
 }
 
-/// Reads one run row by row, through a window of a quarter mebibyte.
+/// Reads a run row by row, through a window of a quarter mebibyte. A run may be of several parts, each of whole rows.
 final class RunReader {
   private let file: TemporaryFile
-  private let range: Range<UInt64>
-  private var offset: UInt64
+  private var parts: ArraySlice<Range<UInt64>>
   private var window: [UInt8] = []
   private var at = 0
   private let arena = Arena(initialBytes: 1024)
   let values: ValueBuffer
 
-  init(_ file: TemporaryFile, _ range: Range<UInt64>, _ width: Int) {
+  convenience init(_ file: TemporaryFile, _ range: Range<UInt64>, _ width: Int) { self.init(file, [range], width) }
+
+  init(_ file: TemporaryFile, _ parts: [Range<UInt64>], _ width: Int) {
     self.file = file
-    self.range = range
-    offset = range.lowerBound
+    self.parts = parts.filter { !$0.isEmpty }[...]
     values = ValueBuffer(width)
   }
 
@@ -174,47 +188,54 @@ final class RunReader {
     if window.count - at >= count { return true }
     window.removeFirst(at)
     at = 0
-    let wanted = max(count - window.count, 256 << 10)
-    let available = Int(min(UInt64(wanted), range.upperBound - offset))
-    if available > 0 {
-      window += try file.read(available, at: offset)
-      offset += UInt64(available)
+    while window.count < count, let part = parts.first {
+      let wanted = max(count - window.count, 256 << 10)
+      let size = Int(min(UInt64(wanted), UInt64(part.count)))
+      window += try file.read(size, at: part.lowerBound)
+      let rest = part.lowerBound + UInt64(size)..<part.upperBound
+      if rest.isEmpty { parts.removeFirst() } else { parts[parts.startIndex] = rest }
     }
     return window.count >= count
   }
 
-  private func integer(_ size: Int) -> UInt64 {
-    var value: UInt64 = 0
-    for index in 0..<size { value |= UInt64(window[at + index]) << UInt64(8 * index) }
-    at += size
-    return value
+  @inline(__always)
+  private func integer<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type) throws(SQLError) -> T {
+    guard at + MemoryLayout<T>.size <= window.count else { throw RunReader.damaged() }
+    defer { at += MemoryLayout<T>.size }
+    return unsafe T(
+      littleEndian: window.withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: at, as: T.self) })
   }
 
-  /// Reads the next row into `values`; false at the end.
+  private func bytes() throws(SQLError) -> Bytes {
+    let count = Int(try integer(UInt32.self))
+    guard at + count <= window.count else { throw RunReader.damaged() }
+    defer { at += count }
+    return unsafe window.withUnsafeBytes { buffer in
+      unsafe arena.copy(Bytes(UnsafeRawBufferPointer(rebasing: buffer[at..<at + count])))
+    }
+  }
+
+  static func damaged() -> SQLError { SQLError(.ioError, "a temporary file ends early") }
+
+  /// Reads the next row into `values`, which are valid until the next call; false at the end.
   func advance() throws(SQLError) -> Bool {
     guard try need(4) else { return false }
-    let size = Int(integer(4))
-    guard try need(size) else { throw SQLError(.ioError, "a temporary file ends early") }
+    let size = Int(try integer(UInt32.self))
+    guard try need(size) else { throw RunReader.damaged() }
     arena.reset()
     for column in 0..<values.count {
-      switch Value.Kind(rawValue: UInt8(integer(1))) {
-      case .bool: values[column] = Value(integer(8) != 0)
-      case .int: values[column] = Value(Int64(bitPattern: integer(8)))
-      case .double: values[column] = Value(Double(bitPattern: integer(8)))
+      switch Value.Kind(rawValue: try integer(UInt8.self)) {
+      case .bool: values[column] = Value(try integer(UInt64.self) != 0)
+      case .int: values[column] = Value(try integer(Int64.self))
+      case .double: values[column] = Value(Double(bitPattern: try integer(UInt64.self)))
       case .numeric:
-        let special = NumericSpecial(rawValue: UInt8(integer(1)))
-        let scale = Int(integer(2))
-        let mantissa = Int64(bitPattern: integer(8))
+        let special = NumericSpecial(rawValue: try integer(UInt8.self))
+        let scale = Int(try integer(UInt16.self))
+        let mantissa = try integer(Int64.self)
         values[column] =
           special.map { Datum.specialNumeric($0).value(in: arena) } ?? Value(mantissa: mantissa, scale: scale)
-      case .bytes:
-        let count = Int(integer(4))
-        values[column] = Value(arena.copy(Array(window[at..<at + count])))
-        at += count
-      case .bigNumeric:
-        let count = Int(integer(4))
-        values[column] = Value(packedNumeric: arena.copy(Array(window[at..<at + count])))
-        at += count
+      case .bytes: values[column] = Value(try bytes())
+      case .bigNumeric: values[column] = Value(packedNumeric: try bytes())
       default: values[column] = .null
       }
     }

@@ -142,7 +142,7 @@ final class SubplanRunner {
       }
       if isNull { hasNull = true }
       if let set, !isNull {
-        _ = try set.insert(values)
+        _ = try set.insertWithin(values)
       } else {
         let row = kept.addRow()
         for index in columns.indices { kept.set(row, index, values[index]) }

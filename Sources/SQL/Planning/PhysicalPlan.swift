@@ -103,8 +103,8 @@ package indirect enum PhysicalOperator: Sendable {
   case materialize(PlanNode, slots: [FrameSlot])
   case aggregate(AggregateNode, PlanNode, AggregateStrategy)
   case window(WindowNode, PlanNode, saved: [FrameSlot])
-  /// `saved` are kept only where the input is not in order.
-  case distinct(PlanNode, [TypedExpression], sorted: Bool)
+  /// `saved` are kept only where the input is not in order, and too large for memory.
+  case distinct(PlanNode, [TypedExpression], saved: [FrameSlot], sorted: Bool)
   case sort(PlanNode, [SortKey], saved: [FrameSlot], presorted: Int)
   /// The first `count + offset` rows of the order.
   case topN(PlanNode, [SortKey], saved: [FrameSlot], count: TypedExpression, offset: TypedExpression?)
@@ -143,6 +143,8 @@ package struct PlannedModification: Sendable {
   package var mustMaterialize: Bool
   /// What is saved of each row then.
   package var saved: [FrameSlot]
+  /// The columns of the old row that are needed, by place (UPDATE and DELETE).
+  package var rowPlaces: [Int]
 }
 
 /// A statement that reads or changes rows, planned.
@@ -166,7 +168,7 @@ extension PhysicalOperator {
     switch self {
     case .oneRow, .empty, .scan, .system, .values, .constants, .function, .common, .working: []
     case .filter(let input, _), .project(let input, _), .projectSet(let input, _), .materialize(let input, _),
-      .aggregate(_, let input, _), .window(_, let input, _), .distinct(let input, _, _), .sort(let input, _, _, _),
+      .aggregate(_, let input, _), .window(_, let input, _), .distinct(let input, _, _, _), .sort(let input, _, _, _),
       .topN(let input, _, _, _, _), .limit(let input, _, _, _), .lock(_, let input):
       [input]
     case .nestedLoop(_, let outer, let inner, _, _): [outer, inner]
@@ -174,5 +176,29 @@ extension PhysicalOperator {
     case .append(let parts, _): parts.map(\.plan)
     case .setOperation(_, let left, let right), .recursive(_, let left, let right): [left, right]
     }
+  }
+}
+
+extension PlanNode {
+  /// Calls `body` with the node and all below it.
+  func visit(_ body: (PlanNode) -> Void) {
+    body(self)
+    for input in kind.inputs { input.visit(body) }
+  }
+}
+
+extension PlannedStatement {
+  /// Whether a table is read AS OF a version of its own.
+  var readsOlderVersions: Bool {
+    var found = false
+    func look(_ node: PlanNode) {
+      node.visit { if case .scan(let plan) = $0.kind, plan.scan.asOf != nil { found = true } }
+    }
+    if case .query(let node) = body { look(node) }
+    for subquery in subqueries { look(subquery.plan) }
+    for table in commonTables {
+      if case .query(let node, _) = table.body { look(node) }
+    }
+    return found
   }
 }

@@ -130,6 +130,9 @@ struct PlanPrinter {
     let measured = instrument(node)
     line(depth, arrow, title(node), node, measured)
     details(node, depth)
+    if let measured {
+      for text in measured.told { output.append(String(repeating: " ", count: depth == 0 ? 2 : 6 * depth + 2) + text) }
+    }
     _ = place
     for input in node.kind.inputs { emit(input, depth + 1, "->  ") }
   }
@@ -172,7 +175,7 @@ struct PlanPrinter {
     case .aggregate(_, _, let strategy):
       return strategy == .plain ? "Aggregate" : strategy == .hashed ? "HashAggregate" : "GroupAggregate"
     case .window: return "WindowAgg"
-    case .distinct(_, _, let sorted): return sorted ? "Unique" : "HashAggregate"
+    case .distinct(_, _, _, let sorted): return sorted ? "Unique" : "HashAggregate"
     case .sort: return "Sort"
     case .topN: return "Sort"
     case .limit: return "Limit"
@@ -217,7 +220,7 @@ struct PlanPrinter {
       if !aggregate.keys.isEmpty {
         detail(depth, "Group Key", aggregate.keys.map { printer.text($0.expression) }.joined(separator: ", "))
       }
-    case .distinct(_, let keys, let sorted):
+    case .distinct(_, let keys, _, let sorted):
       if !sorted { detail(depth, "Group Key", keys.map { printer.text($0) }.joined(separator: ", ")) }
     case .sort(_, let keys, _, _), .topN(_, let keys, _, _, _):
       detail(depth, "Sort Key", keys.map { printer.key($0) }.joined(separator: ", "))

@@ -70,6 +70,7 @@ extension Planner {
     }
     if let shortcut = extremum(node, inner, filters: above) { return shortcut }
     let child = plan(node.input, needed: inner.union(slots(below)), filters: below)
+    node.saved = inner.intersection(node.input.slots).sorted()
     node.input = .oneRow
     let keys = node.keys.map { SortKey($0.expression) }
     let strategy: AggregateStrategy =
@@ -153,8 +154,9 @@ extension Planner {
     let rows = max(1, child.rows * 0.3)
     return filtered(
       PlanNode(
-        .distinct(child, keys, sorted: isSorted), rows: rows, startup: child.startup,
-        cost: child.cost + child.rows * (isSorted ? Cost.compare : Cost.hashBuild), order: child.order), above)
+        .distinct(child, keys, saved: inputSlots.intersection(inner).sorted(), sorted: isSorted), rows: rows,
+        startup: child.startup, cost: child.cost + child.rows * (isSorted ? Cost.compare : Cost.hashBuild),
+        order: isSorted ? child.order : []), above)
   }
 
   // MARK: Set operations
@@ -179,7 +181,8 @@ extension Planner {
       if !operation.all {
         let keys = zip(operation.slots, operation.leftColumns).map { TypedExpression.column($0, $1.type) }
         node = PlanNode(
-          .distinct(node, keys, sorted: false), rows: rows * 0.5, cost: cost + rows * Cost.hashBuild)
+          .distinct(node, keys, saved: operation.slots, sorted: false), rows: rows * 0.5,
+          cost: cost + rows * Cost.hashBuild)
       }
       return isPushed ? node : filtered(node, filters)
     }

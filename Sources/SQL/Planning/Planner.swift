@@ -102,7 +102,7 @@ final class Planner {
       needed.formUnion(slots(update.assignments.map(\.value)))
       needed.formUnion(modification.table.columns.map { modification.base + $0.place })
       setPlaces = Set(update.assignments.map(\.place))
-    case .delete: needed.formUnion(modification.table.columns.map { modification.base + $0.place })
+    case .delete: needed.formUnion(deletedPlaces(modification.table).map { modification.base + $0 })
     }
     if let recheck = modification.recheck { needed.formUnion(slots(recheck)) }
     if case .insert = modification.kind {} else { needed.formUnion(slots(modification.returning.map(\.expression))) }
@@ -110,7 +110,28 @@ final class Planner {
     let saved = needed.filter { modification.source.slots.contains($0) }.sorted()
     return PlannedModification(
       bound: modification, source: source, mustMaterialize: mustMaterialize(modification, source, setPlaces),
-      saved: saved)
+      saved: saved, rowPlaces: places(modification))
+  }
+
+  /// The columns of the old row that an UPDATE or DELETE looks at.
+  private func places(_ modification: BoundModification) -> [Int] {
+    if case .delete = modification.kind { return deletedPlaces(modification.table) }
+    return modification.table.columns.map(\.place)
+  }
+
+  /// What the deletion of a row must know of it: the columns of its index entries, and those that others refer to.
+  private func deletedPlaces(_ table: TableDescriptor) -> [Int] {
+    var places: Set<Int> = []
+    for index in table.secondaryIndexes {
+      if index.predicate != nil || index.keys.contains(where: { $0.column == nil }) {
+        return table.columns.map(\.place)
+      }
+      for key in index.keys { places.insert(key.column! - 1) }
+    }
+    for reference in binder.catalog.referencing[table.id] ?? [] {
+      places.formUnion(reference.key.referencedColumns.map { $0 - 1 })
+    }
+    return places.sorted()
   }
 
   /// Whether the source could meet what the statement writes: another scan of the table, a subquery, or a scan of an

@@ -1,12 +1,13 @@
-// The rows of a cursor, or of a portal that is read in pieces.
+// Rows that are kept until they are read, perhaps again: those of a cursor, of a WITH query, of the inner side of a nested
+// loop, of a window's partition, of a statement that must find all rows before it changes the first.
 //
-// They are those of one snapshot, and later statements of the transaction must not disturb them: so they are computed when
-// the cursor is declared, and kept. As many as work_mem holds stay in memory; when it is full, what is there goes to a
-// temporary file, in chunks of about `chunkSizeBytes`, encoded as the rows of a sort are (SpilledRuns.swift). Reading keeps
-// one chunk at a time: forward and backward cost a read per chunk, a jump one read.
+// As many as work_mem holds stay in memory; when it is full, what is there goes to a temporary file, in chunks of about
+// `chunkSizeBytes`, encoded as the rows of a sort are (SpilledRuns.swift). A reader has one chunk at a time: forward and
+// backward cost a read per chunk, a jump one read.
 //
 // 1. Rows 0 ..< spilled are in the file, in order, each in exactly one chunk; the others are in `recent`, in order.
-// 2. Memory is at most work_mem, one chunk and 24 bytes for each chunk.
+// 2. Memory is at most work_mem, 24 bytes for each chunk, and a chunk (or, for rows that were in memory when it came to
+//    them, what was there) for each reader.
 
 /// Rows in the order in which they were added, to be read at any place.
 final class KeptRows {
@@ -23,8 +24,7 @@ final class KeptRows {
   private var spilled = 0
   private var file: TemporaryFile?
   private var chunks: [Chunk] = []
-  /// The rows of `chunks[place]`.
-  private var window: (place: Int, rows: RowStore)?
+  private var reader: KeptReader?
 
   /// - Parameter makeFile: called at most once, when `limitBytes` are exceeded.
   init(width: Int, limitBytes: Int, makeFile: @escaping () throws(SQLError) -> TemporaryFile) {
@@ -44,16 +44,48 @@ final class KeptRows {
     if recent.isOverLimit { try spill() }
   }
 
+  /// Adds the values of some slots.
+  @inline(__always)
+  func append(_ frame: Frame, _ slots: [FrameSlot]) throws(SQLError) {
+    recent.append(frame, slots)
+    if slots.isEmpty { recent.set(recent.count - 1, 0, .null) }
+    if recent.count & 0x3f == 0, recent.isOverLimit { try spill() }
+  }
+
   /// Copies row `row` into `buffer`; the values are valid until the next call.
   func load(_ row: Int, into buffer: ValueBuffer) throws(SQLError) {
-    precondition(row >= 0 && row < count && buffer.count <= width)
-    guard row < spilled else {
-      for column in 0..<buffer.count { buffer[column] = recent.value(row - spilled, column) }
-      return
-    }
-    let (first, rows) = try chunk(of: row)
-    for column in 0..<buffer.count { buffer[column] = rows.value(row - first, column) }
+    precondition(buffer.count <= width)
+    let reader = self.reader ?? KeptReader(self)
+    self.reader = reader
+    let (rows, place) = try reader.find(row)
+    for column in 0..<buffer.count { buffer[column] = rows.value(place, column) }
   }
+
+  /// Forgets the rows. Readers are to be reset.
+  func removeAll() {
+    if spilled > 0 {
+      recent = RowStore(width: width, limitBytes: limitBytes)
+      spilled = 0
+      chunks = []
+      file = nil
+    } else {
+      recent.removeAll()
+    }
+    reader = nil
+  }
+
+  /// Adds a row, all of whose columns are to be filled in by `set` before anything else is done.
+  @inline(__always)
+  func addRow() throws(SQLError) {
+    if recent.count & 0x3f == 0x3f, recent.isOverLimit { try spill() }
+    recent.set(recent.addRow(), 0, .null)
+  }
+  /// Sets a column of the row that was added last.
+  @inline(__always)
+  func set(_ column: Int, _ value: Value) { recent.set(recent.count - 1, column, value) }
+
+  /// The file, for what EXPLAIN tells.
+  var spilledBytes: UInt64 { file?.sizeBytes ?? 0 }
 
   private func spill() throws(SQLError) {
     if file == nil { file = try makeFile() }
@@ -74,14 +106,16 @@ final class KeptRows {
     recent = RowStore(width: width, limitBytes: limitBytes)
   }
 
-  private func chunk(of row: Int) throws(SQLError) -> (first: Int, rows: RowStore) {
+  /// The rows among which `row` is, and where they begin.
+  fileprivate func rows(around row: Int) throws(SQLError) -> (first: Int, rows: RowStore) {
+    precondition(row >= 0 && row < count)
+    guard row < spilled else { return (spilled, recent) }
     var low = 0
     var high = chunks.count
     while high - low > 1 {
       let middle = (low + high) / 2
       if chunks[middle].first <= row { low = middle } else { high = middle }
     }
-    if let window, window.place == low { return (chunks[low].first, window.rows) }
     guard let file else { preconditionFailure("rows were spilled to a file") }
     let reader = RunReader(file, chunks[low].range, width)
     let rows = RowStore(width: width, limitBytes: .max)
@@ -91,7 +125,45 @@ final class KeptRows {
     }
     let end = low + 1 < chunks.count ? chunks[low + 1].first : spilled
     guard rows.count == end - chunks[low].first else { throw SQLError(.ioError, "a temporary file ends early") }
-    window = (low, rows)
     return (chunks[low].first, rows)
+  }
+}
+
+/// Reads rows that are kept, at a place of its own; rows may be added meanwhile.
+final class KeptReader {
+  private let kept: KeptRows
+  private var first = 0
+  private var rows: RowStore?
+
+  init(_ kept: KeptRows) { self.kept = kept }
+
+  /// The rows are other ones from now on.
+  func reset() {
+    rows = nil
+    first = 0
+  }
+
+  /// Column `column` of row `row`; valid until the next call for another row.
+  @inline(__always)
+  func value(_ row: Int, _ column: Int) throws(SQLError) -> Value {
+    let (rows, place) = try find(row)
+    return rows.value(place, column)
+  }
+
+  /// Where row `row` is: values are valid until the next call.
+  @inline(__always)
+  func find(_ row: Int) throws(SQLError) -> (rows: RowStore, place: Int) {
+    if let rows, row >= first, row - first < rows.count { return (rows, row - first) }
+    let (first, found) = try kept.rows(around: row)
+    self.first = first
+    rows = found
+    return (found, row - first)
+  }
+
+  /// Puts row `row` back into `slots`; the values are valid until the next call.
+  @inline(__always)
+  func load(_ row: Int, _ frame: Frame, _ slots: [FrameSlot]) throws(SQLError) {
+    let (rows, place) = try find(row)
+    rows.load(place, frame, slots)
   }
 }

@@ -166,30 +166,66 @@ extension SQLSession {
       portal.isComplete = true
       return true
     }
-    if portal.rows == nil {
-      // The rows are kept from here on: later statements of the transaction must not disturb the scan.
-      let keeper = KeepingSink(self, sink)
-      try run(portal.statement, portal.parameters, keeper, isPart: isPart)
-      portal.rows = keeper.rows ?? keptRows(width: 1)
-      portal.tag = keeper.tag
+    if block == .failed, portal.rows != nil {
+      throw SQLError(
+        .failedTransaction, "current transaction is aborted, commands ignored until end of transaction block")
     }
+    if portal.rows == nil { try begin(portal, isPart: isPart, sink) }
     guard let rows = portal.rows else { return true }
-    let width = portal.statement.columns?.count ?? 0
-    let row = ValueBuffer(width)
     if let columns = portal.statement.columns { try sink.columns(columns) }
-    if let cursor = portal.cursor { portal.position = min(cursor.position, rows.count) }
+    if let cursor = portal.cursor { portal.position = cursor.position }
     var given = 0
-    while portal.position < rows.count, maxRows <= 0 || given < maxRows {
-      try rows.load(portal.position, into: row)
-      try unsafe sink.row(row.buffer)
-      portal.position += 1
-      given += 1
+    var isAtEnd = false
+    do throws(SQLError) {
+      while !isAtEnd, maxRows <= 0 || given < maxRows {
+        guard let row = try rows.row(portal.position + 1) else {
+          isAtEnd = true
+          break
+        }
+        try unsafe sink.row(row.buffer)
+        portal.position += 1
+        given += 1
+      }
+    } catch {
+      let told = settled(error)
+      statementFailed()
+      throw told
     }
-    let isAtEnd = portal.position >= rows.count && (maxRows <= 0 || given < maxRows)
     portal.cursor?.position = isAtEnd ? rows.count + 1 : portal.position
     guard isAtEnd else { return false }
     portal.isComplete = true
     sink.completed(portal.tag.hasPrefix("SELECT ") ? "SELECT \(given)" : portal.tag)
+    return true
+  }
+
+  /// Makes the rows of a portal that is read in pieces: the query is suspended where that is possible.
+  private func begin(_ portal: Portal, isPart: Bool, _ sink: any ResultSink) throws(SQLError) {
+    portal.depth = savepoints.count
+    // Outside of a block, where this call is a transaction of its own, nothing can stay open.
+    if block == .explicit || block == .implicit || isPart, case .query = portal.statement.statement {
+      do throws(SQLError) {
+        if try stream(portal, isPart: isPart) { return }
+      } catch {
+        let told = settled(error)
+        statementFailed()
+        throw told
+      }
+    }
+    let keeper = KeepingSink(self, sink)
+    try run(portal.statement, portal.parameters, keeper, isPart: isPart)
+    portal.rows = CursorRows(keeper.rows ?? keptRows(width: 1))
+    portal.tag = keeper.tag
+  }
+
+  private func stream(_ portal: Portal, isPart: Bool) throws(SQLError) -> Bool {
+    guard block != .failed, settings.frequent.idempotencyKey == nil else { return false }
+    if block == .none { block = .implicit }
+    if transaction == nil { try begin(.init()) } else { try freshSnapshot() }
+    let runner = try runner(portal.statement)
+    guard runner.canBeSuspended else { return false }
+    hasRun = true
+    portal.rows = CursorRows(try RowStream(runner, self, portal.parameters), keepingIn: nil)
+    portal.tag = "SELECT 0"
     return true
   }
 

@@ -298,12 +298,20 @@ extension SQLSession {
     let statement = PreparedStatement(
       text: text, statement: .query(declare.query), position: 0, parameterTypes: [])
     let runner = try self.runner(statement)
-    // The rows are those of this moment's snapshot: they are kept, since later statements read later ones.
-    let rows = try keep(runner, [])
-    cursors[declare.name.text] = Cursor(
+    let cursor = Cursor(
       name: declare.name.text, statement: .query(declare.query), text: text, isScrollable: declare.scroll != false,
-      isHeld: declare.hold, rows: rows, columns: runner.columns)
+      isHeld: declare.hold, rows: try rows(of: runner, [], keeps: declare.scroll != false || declare.hold),
+      columns: runner.columns)
+    cursor.depth = savepoints.count
+    cursors[declare.name.text] = cursor
     return "DECLARE CURSOR"
+  }
+
+  /// The rows of a query, computed as they are asked for where it can be suspended, otherwise now.
+  private func rows(of runner: StatementRunner, _ parameters: [Datum], keeps: Bool) throws(SQLError) -> CursorRows {
+    guard runner.canBeSuspended, transaction != nil else { return CursorRows(try keep(runner, parameters)) }
+    return CursorRows(
+      try RowStream(runner, self, parameters), keepingIn: keeps ? keptRows(width: runner.columns.count) : nil)
   }
 
   /// Rows beyond work_mem lie in a temporary file, which ends with them.
@@ -325,72 +333,56 @@ extension SQLSession {
     if let cursor = portal.cursor { return cursor }
     if portal.rows == nil {
       guard !portal.isComplete else { return nil }
-      portal.rows = try keep(try runner(portal.statement), portal.parameters)
+      portal.depth = savepoints.count
+      portal.rows = try rows(of: try runner(portal.statement), portal.parameters, keeps: true)
       portal.tag = "SELECT 0"
     }
     guard let rows = portal.rows else { return nil }
     let cursor = Cursor(
-      name: name, statement: statement, text: portal.statement.text, isScrollable: true, isHeld: false, rows: rows,
-      columns: portal.columns ?? [])
+      name: name, statement: statement, text: portal.statement.text, isScrollable: rows.canGoBack, isHeld: false,
+      rows: rows, columns: portal.columns ?? [])
     cursor.position = portal.position
     portal.cursor = cursor
     return cursor
   }
 
-  /// Cursors WITH HOLD have their rows already.
-  func holdCursors() throws(SQLError) {}
+  /// Before the commit: the rows that cursors WITH HOLD have not given yet are computed, and other queries that are under
+  /// way end.
+  func holdCursors() throws(SQLError) {
+    for (_, cursor) in cursors where cursor.isHeld && cursor.rows.isStreaming {
+      try cursor.rows.complete()
+    }
+    endStreams()
+  }
+
+  /// Ends the queries that are suspended.
+  func endStreams() {
+    for (_, cursor) in cursors { cursor.rows.close() }
+    for (_, portal) in portals { portal.rows?.close() }
+  }
+
+  /// Cursors and portals that began after `depth` savepoints were there go with what is undone.
+  func dropCursors(after depth: Int) {
+    for (name, cursor) in cursors where cursor.depth > depth {
+      cursor.rows.close()
+      cursors[name] = nil
+    }
+    for (name, portal) in portals where portal.depth > depth {
+      portal.rows?.close()
+      portals[name] = nil
+    }
+  }
 
   private func fetch(_ fetch: Syntax.Fetch, _ sink: any ResultSink) throws(SQLError) -> String {
     var found = cursors[fetch.cursor.text]
     if found == nil { found = try cursor(ofPortal: fetch.cursor.text) }
     guard let cursor = found else { throw SQLSession.noCursor(fetch.cursor) }
-    let count = cursor.rows.count
-    // The rows that are given: `taken` of them, from `first` on, each `step` from the one before.
-    var (first, step, taken) = (0, 1, 0)
-    func backward(_ n: Int?) throws(SQLError) {
-      guard cursor.isScrollable else {
-        throw SQLError(
-          .objectNotInState, "cursor can only scan forward",
-          hint: "Declare it with SCROLL option to enable backward scan.")
-      }
-      let available = min(cursor.position, count + 1) - 1
-      taken = min(n ?? available, max(available, 0))
-      (first, step) = (min(cursor.position, count + 1) - 1, -1)
-      cursor.position = n == nil || taken < (n ?? 0) ? 0 : min(cursor.position, count + 1) - taken
+    let isMove = fetch.isMove
+    if !isMove { try sink.columns(cursor.columns) }
+    let given = try cursor.move(fetch.direction) { (row) throws(SQLError) in
+      if !isMove { try unsafe sink.row(row.buffer) }
     }
-    func forward(_ n: Int?) {
-      let available = max(0, count - cursor.position)
-      taken = min(n ?? available, available)
-      first = cursor.position + 1
-      cursor.position = n == nil || taken < (n ?? 0) ? count + 1 : cursor.position + taken
-    }
-    func absolute(_ position: Int) {
-      let target = position < 0 ? count + 1 + position : position
-      cursor.position = min(max(target, 0), count + 1)
-      if target >= 1, target <= count { (first, taken) = (target, 1) }
-    }
-    switch fetch.direction {
-    case .forward(let n):
-      if let n, n < 0 {
-        try backward(-n)
-      } else if n == 0 {
-        if cursor.position >= 1, cursor.position <= count { (first, taken) = (cursor.position, 1) }
-      } else {
-        forward(n)
-      }
-    case .backward(let n):
-      if let n, n < 0 { forward(-n) } else { try backward(n) }
-    case .absolute(let n): absolute(n)
-    case .relative(let n): absolute(max(0, cursor.position + n))
-    }
-    if fetch.isMove { return "MOVE \(taken)" }
-    try sink.columns(cursor.columns)
-    let row = ValueBuffer(cursor.columns.count)
-    for index in 0..<taken {
-      try cursor.rows.load(first + index * step - 1, into: row)
-      try unsafe sink.row(row.buffer)
-    }
-    return "FETCH \(taken)"
+    return isMove ? "MOVE \(given)" : "FETCH \(given)"
   }
 
   // MARK: Statistics

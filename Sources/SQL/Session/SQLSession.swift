@@ -37,8 +37,7 @@ package final class SQLSession {
   enum Block { case none, implicit, explicit, failed }
   var block = Block.none
   var transaction: Transaction?
-  private var savepoints:
-    [(name: String, savepoint: Savepoint, catalog: CatalogSnapshot?, settings: [String: String])] = []
+  var savepoints: [(name: String, savepoint: Savepoint, catalog: CatalogSnapshot?, settings: [String: String])] = []
   /// The catalog as this transaction changed it.
   var localCatalog: CatalogSnapshot?
   /// The catalog that was read last, and the newest snapshot that is known to show it.
@@ -103,6 +102,7 @@ package final class SQLSession {
   }
 
   deinit {
+    endStreams()
     transaction?.rollback()
     releaseAdvisoryLocks()
     names?.forget()
@@ -355,6 +355,8 @@ package final class SQLSession {
 
   /// Rolls the open transaction back; settings go back with it.
   func abandon() {
+    endStreams()
+    if !cursors.isEmpty { cursors = cursors.filter { !$0.value.rows.wasCutOff } }
     if transaction?.state == .failed { failures += 1 }
     transaction?.rollback()
     if let settingsAtBegin, transaction != nil, settings.generation != settingsAtBegin.generation {
@@ -383,7 +385,7 @@ package final class SQLSession {
     if !deferredChecks.isEmpty { deferredChecks = [] }
     if !constraintModes.isEmpty { constraintModes = [:] }
     closePast()
-    if !portals.isEmpty { portals = portals.filter { $0.value.isComplete || $0.value.rows != nil } }
+    if !portals.isEmpty { portals = portals.filter { $0.value.isComplete || $0.value.rows?.wasCutOff == false } }
     if !cursors.isEmpty { cursors = cursors.filter { $0.value.isHeld } }
   }
 
@@ -423,10 +425,13 @@ package final class SQLSession {
   func release(_ name: Syntax.Name) throws(SQLError) {
     let index = try find(name)
     transaction?.release(savepoints[index].savepoint)
+    for (_, cursor) in cursors where cursor.depth > index { cursor.depth = index }
+    for (_, portal) in portals where portal.depth > index { portal.depth = index }
     savepoints.removeSubrange(index...)
   }
   func rollback(to name: Syntax.Name) throws(SQLError) {
     let index = try find(name)
+    dropCursors(after: index)
     transaction?.rollback(to: savepoints[index].savepoint)
     localCatalog = savepoints[index].catalog
     catalogAtSnapshot = nil
@@ -441,7 +446,13 @@ package final class SQLSession {
     // A transaction that was begun below SQL is its owner's to end.
     guard let transaction, !isAdopted else { return }
     if transaction.state == .failed { failures += 1 }
-    if let last = savepoints.last { transaction.rollback(to: last.savepoint) } else { transaction.rollback() }
+    if let last = savepoints.last {
+      dropCursors(after: savepoints.count - 1)
+      transaction.rollback(to: last.savepoint)
+    } else {
+      endStreams()
+      transaction.rollback()
+    }
   }
 
   // MARK: The catalog

@@ -10,7 +10,8 @@ final class StatementRunner {
   }
   private let body: Body
   private let outputs: [CompiledExpression]
-  private let output: ValueBuffer
+  /// The row that `next` came to.
+  let output: ValueBuffer
   private let evaluator: EvaluatingSource
   let columns: [ColumnDescription]
   let returnsRows: Bool
@@ -53,7 +54,10 @@ final class StatementRunner {
     _ session: SQLSession, _ parameters: [Datum], _ row: (UnsafeBufferPointer<Value>) throws(SQLError) -> Void
   ) throws(SQLError) -> String {
     isBusy = true
-    defer { isBusy = false }
+    defer {
+      isBusy = false
+      for common in state.commons { common.forget() }
+    }
     begin(session, parameters)
     // All parts of a statement with INSERT, UPDATE or DELETE in WITH read what was before the statement; what the others
     // did they know from their RETURNING alone.
@@ -92,6 +96,36 @@ final class StatementRunner {
     }
   }
 
+  // MARK: A row at a time
+
+  /// Whether the query can be suspended between rows: it takes no locks, writes nothing, and reads no older version, which
+  /// is kept for the statement alone.
+  var canBeSuspended: Bool {
+    guard case .query = body, !state.takesLocks, !plan.readsOlderVersions else { return false }
+    return !state.commons.contains { $0.isModification }
+  }
+
+  /// Begins; `close` must follow.
+  func open(_ session: SQLSession, _ parameters: [Datum]) throws(SQLError) {
+    guard case .query(let source) = body else { preconditionFailure("only queries are suspended") }
+    isBusy = true
+    begin(session, parameters)
+    try source.open()
+  }
+
+  /// Moves to the next row, which `output` has then; false at the end.
+  func next() throws(SQLError) -> Bool {
+    guard case .query(let source) = body else { return false }
+    return try next(source)
+  }
+
+  func close() {
+    guard case .query(let source) = body else { return }
+    source.close()
+    for common in state.commons { common.forget() }
+    isBusy = false
+  }
+
   @inline(__always)
   private func next(_ source: RowSource) throws(SQLError) -> Bool {
     guard try source.next() else { return false }
@@ -102,7 +136,7 @@ final class StatementRunner {
 
   /// Data-modifying common tables run even if nobody reads them.
   private func finishCommonTables() throws(SQLError) {
-    for table in state.commons where table.isModification { _ = try table.rows() }
+    for table in state.commons where table.isModification { try table.complete() }
   }
 }
 
@@ -168,8 +202,10 @@ package final class PreparedStatement {
 package final class Portal {
   package let statement: PreparedStatement
   let parameters: [Datum]
-  var rows: KeptRows?
+  var rows: CursorRows?
   var position = 0
+  /// How many savepoints there were when the rows began.
+  var depth = 0
   var tag = ""
   package var isComplete = false
   /// The cursor that moves along.
@@ -195,21 +231,23 @@ package final class Portal {
   package var columns: [ColumnDescription]? { statement.columns }
 }
 
-/// A cursor of DECLARE: its rows, computed when they are first wanted.
+/// A cursor of DECLARE.
 final class Cursor {
   let name: String
   let statement: Syntax.Statement
   let text: String
   let isScrollable: Bool
   var isHeld: Bool
-  let rows: KeptRows
+  let rows: CursorRows
+  /// How many savepoints there were when it was declared.
+  var depth = 0
   let columns: [ColumnDescription]
   /// The row that the cursor stands on: 0 is before the first.
   var position = 0
   let created: Int64
 
   init(
-    name: String, statement: Syntax.Statement, text: String, isScrollable: Bool, isHeld: Bool, rows: KeptRows,
+    name: String, statement: Syntax.Statement, text: String, isScrollable: Bool, isHeld: Bool, rows: CursorRows,
     columns: [ColumnDescription]
   ) {
     self.name = name
@@ -220,5 +258,82 @@ final class Cursor {
     self.rows = rows
     self.columns = columns
     created = EvaluationContext.clock()
+  }
+}
+
+extension Cursor {
+  /// Moves as FETCH and MOVE say, gives the rows that are passed, and returns how many those are.
+  func move(
+    _ direction: Syntax.Fetch.Direction, _ give: (ValueBuffer) throws(SQLError) -> Void
+  ) throws(SQLError) -> Int {
+    switch direction {
+    case .forward(let n):
+      if let n, n < 0 { return try backward(-n, give) }
+      return n == 0 ? try current(give) : try forward(n, give)
+    case .backward(let n):
+      if let n, n < 0 { return try forward(-n, give) }
+      return n == 0 ? try current(give) : try backward(n, give)
+    case .absolute(let n):
+      guard n < 0 else { return try go(to: n, give) }
+      _ = try rows.advance(to: .max)
+      return try go(to: max(0, rows.count + 1 + n), give)
+    case .relative(let n):
+      let (target, isOver) = position.addingReportingOverflow(n)
+      return try go(to: isOver ? .max : max(0, target), give)
+    }
+  }
+
+  private func current(_ give: (ValueBuffer) throws(SQLError) -> Void) throws(SQLError) -> Int {
+    guard position >= 1, position <= rows.count, let row = try rows.row(position) else { return 0 }
+    try give(row)
+    return 1
+  }
+
+  private func forward(_ n: Int?, _ give: (ValueBuffer) throws(SQLError) -> Void) throws(SQLError) -> Int {
+    var given = 0
+    while n.map({ given < $0 }) ?? true {
+      guard let row = try rows.row(position + 1) else {
+        position = rows.count + 1
+        break
+      }
+      position += 1
+      given += 1
+      try give(row)
+    }
+    return given
+  }
+
+  private func backward(_ n: Int?, _ give: (ValueBuffer) throws(SQLError) -> Void) throws(SQLError) -> Int {
+    guard isScrollable else {
+      throw SQLError(
+        .objectNotInState, "cursor can only scan forward",
+        hint: "Declare it with SCROLL option to enable backward scan.")
+    }
+    var given = 0
+    while n.map({ given < $0 }) ?? true {
+      guard position > 1, let row = try rows.row(position - 1) else {
+        position = 0
+        break
+      }
+      position -= 1
+      given += 1
+      try give(row)
+    }
+    return given
+  }
+
+  /// To row `target`, or before the first or behind the last.
+  private func go(to target: Int, _ give: (ValueBuffer) throws(SQLError) -> Void) throws(SQLError) -> Int {
+    guard target >= 1 else {
+      position = 0
+      return 0
+    }
+    guard try rows.advance(to: target), let row = try rows.row(target) else {
+      position = rows.count + 1
+      return 0
+    }
+    position = target
+    try give(row)
+    return 1
   }
 }
