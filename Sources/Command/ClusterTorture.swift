@@ -23,7 +23,7 @@ struct ClusterTorture: ParsableCommand {
       (whole, one way, in a chain, flapping), slow and broken, disks are slow, full, failing and lost for good, wall clocks \
       jump. Clients \
       at all levels write lists and registers whose values tell who wrote them, read them on all nodes, and what they saw \
-      is judged: serializable transactions have a serial order in real time, all snapshots fit one order and miss nothing that was \\
+      is judged: serializable transactions have a serial order in real time, all snapshots fit one order and miss nothing that was \
       acknowledged before, and nothing acknowledged is lost.
 
         synod torture-cluster --nemesis kill,pause,partition,network,transfer --seconds 60 --seed 7

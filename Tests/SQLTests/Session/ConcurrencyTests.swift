@@ -167,7 +167,7 @@ import Testing
     #expect(two.lines("UPDATE q SET id = 9 WHERE id = 2") == ["UPDATE 1"])
   }
 
-  /// A sort that needs more than work_mem goes through files and gives the same order.
+  /// A sort that needs more than work_mem goes through files and gives the same order; so does what DISTINCT keeps.
   @Test func sortsSpill() throws {
     let test = try TestSQL()
     let session = test.session()
@@ -177,9 +177,7 @@ import Testing
     let spilled = session.lines(query)
     #expect(inMemory.count == 20001)
     #expect(inMemory == spilled)
-    #expect(
-      session.lines("SELECT count(DISTINCT i % 5000) FROM generate_series(1, 20000) i").first?.hasPrefix("ERROR 53200")
-        == true)
+    #expect(session.lines("SELECT count(DISTINCT i % 5000) FROM generate_series(1, 20000) i") == ["count", "5000"])
   }
 }
 
