@@ -79,6 +79,8 @@ struct Arena {
     if unsafe size >= Arena.largestChunkSizeBytes {
       unsafe chunk = LargeMemory.map(size)
     } else {
+      // Less than 1 MiB: nobody gets on where that is not to be had. What statements ask for is bounded by
+      // `transactionSizeBytes` before.
       guard let memory = unsafe malloc(size) else { fatalError("out of memory: \(size) bytes for a transaction") }
       unsafe chunk = unsafe memory
     }

@@ -81,6 +81,7 @@ struct DeferredWrites {
       unsafe spaceCount += 1
     }
     let bytes = unsafe arena.allocate(key.count + value.count)
+    // Both have addresses: the key is as long as a space's prefix at least, the value is not empty.
     unsafe bytes.copyMemory(from: key.baseAddress.unsafelyUnwrapped, byteCount: key.count)
     if value.count > 0 {
       unsafe (bytes + key.count).copyMemory(from: value.baseAddress.unsafelyUnwrapped, byteCount: value.count)

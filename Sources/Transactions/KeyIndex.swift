@@ -11,7 +11,6 @@ internal import Glibc
 // 1. Within and across leaves keys ascend strictly; no leaf is empty, except the only one.
 // 2. Keys are added, and removed only by those that use `remove`; nothing else moves them.
 // 3. Keys that arrive in ascending order fill leaves completely (a full last leaf is followed by a new one, not split).
-//
 // 4. Keys of one space (the first five bytes: a table or an index) often arrive in ascending order, those of several spaces
 //    in turn: a row, then its entries. So the leaf that took the last key of a space is remembered, looked at first, and,
 //    when it is full and the key comes behind its last one, followed by a new leaf (or by the next, if that has room), not

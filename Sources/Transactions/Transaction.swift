@@ -183,6 +183,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe view = nil
     if state == .active { unsafe writes.closeCursor() }
   }
+
   /// What reads showed before a `ReadView` took their place.
   struct OutsideView {
     var hold: SnapshotHold?
@@ -195,6 +196,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     unsafe self.view = view
     return outside
   }
+
   func restore(_ outside: OutsideView) {
     unsafe hold = outside.hold
     unsafe view = outside.view
@@ -400,7 +402,7 @@ package final class Transaction: LockOwner, @unchecked Sendable {
     guard valueCount <= WriteBatch.maximumValueSizeBytes else {
       throw .tooLarge(what: "a value", sizeBytes: valueCount, limitSizeBytes: WriteBatch.maximumValueSizeBytes)
     }
-    let size = unsafe arena.sizeBytes &+ writes.overheadSizeBytes
+    let size = unsafe arena.sizeBytes &+ values.sizeBytes &+ writes.overheadSizeBytes
     guard size <= manager.options.transactionSizeBytes else {
       throw .tooLarge(
         what: "what the transaction has written", sizeBytes: size, limitSizeBytes: manager.options.transactionSizeBytes)

@@ -209,6 +209,25 @@ import Transactions
     database.expectEmpty()
   }
 
+  /// Values of a large transaction lie apart from its keys, and count all the same.
+  @Test func theValuesOfATransactionAreBounded() throws {
+    var options = TransactionManagerOptions()
+    options.transactionSizeBytes = 4 << 20
+    let database = try TestDatabase(options: options)
+    let transaction = try database.begin(.readCommitted)
+    let value = [UInt8](repeating: 7, count: 64 << 10)
+    var taken = 0
+    #expect(throws: TransactionError.self) {
+      for _ in 0..<200 {
+        try transaction.put([3, 1], value)
+        taken += 1
+      }
+    }
+    #expect((32..<128).contains(taken))
+    transaction.rollback()
+    database.expectEmpty()
+  }
+
   @Test func aMillionRowsInOneTransaction() throws {
     #if DEBUG
       let count = 30_000

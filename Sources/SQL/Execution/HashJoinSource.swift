@@ -289,16 +289,11 @@ final class HashJoinSource: EvaluatingSource {
       matched = false
       hasProbe = true
       current = 0
-      var hash: UInt64 = 0
-      var hasKeys = true
-      for index in orders.indices {
-        probeValues[index] = values[index]
-        if values[index].isNull { hasKeys = false }
-        hash = ValueOrder.mix(hash ^ orders[index].hash(values[index]))
-      }
+      for index in orders.indices { probeValues[index] = values[index] }
       for (index, slot) in probeSlots.enumerated() { frame[slot] = values[orders.count + index] }
-      probeHash = UInt32(truncatingIfNeeded: hash)
-      if hasKeys { current = heads[Int(probeHash) & (heads.count - 1)] }
+      let (hash, hasNull) = hash(values)
+      probeHash = hash
+      if !hasNull { current = heads[Int(hash) & (heads.count - 1)] }
       return true
     }
   }
@@ -353,12 +348,8 @@ final class HashJoinSource: EvaluatingSource {
 
   private func keep(_ values: ValueBuffer) {
     let row = store.addRow()
-    var hash: UInt64 = 0
-    for index in 0..<values.count {
-      if index < orders.count { hash = ValueOrder.mix(hash ^ orders[index].hash(values[index])) }
-      store.set(row, index, values[index])
-    }
-    hashes.append(UInt32(truncatingIfNeeded: hash))
+    for index in 0..<values.count { store.set(row, index, values[index]) }
+    hashes.append(hash(values).hash)
   }
 
   /// Sets aside both sides of a partition by other bits of the hash: of the kept side, what is in memory and what `reader`
@@ -383,6 +374,7 @@ final class HashJoinSource: EvaluatingSource {
     if state.isInstrumented { note() }
   }
 
+  /// The hash of the keys of a row that was kept or set aside, as `fill` and `readKeys` compute it.
   private func hash(_ values: ValueBuffer) -> (hash: UInt32, hasNull: Bool) {
     var hash: UInt64 = 0
     var hasNull = false
@@ -401,79 +393,5 @@ final class HashJoinSource: EvaluatingSource {
       return
     }
     report = "Batches: \(spill.batches)  \(memory)  Disk Usage: \(spill.sizeBytes >> 10)kB"
-  }
-}
-
-/// What a hash join has set aside, and where it is in it.
-final class JoinSpill {
-  /// One partition of both sides.
-  struct Part {
-    let build: PartitionedRows
-    let probe: PartitionedRows
-    let place: Int
-    var buildCount: Int { build.counts[place] }
-    var probeCount: Int { probe.counts[place] }
-  }
-
-  let build: PartitionedRows
-  let probe: PartitionedRows
-  private var parts: [Part] = []
-  private var part: Part?
-  private var reader: RunReader?
-  /// The kept rows of the partition at hand that are not in memory yet.
-  var rest: RunReader?
-  private(set) var batches = 0
-  private(set) var sizeBytes: UInt64 = 0
-  // Which rows of the other side, by their number in the partition, have met a kept row; empty where one pass is enough.
-  private var met: [UInt64] = []
-  private var remembers = false
-  private var number = -1
-
-  init(_ join: HashJoinSource, buildWidth: Int, probeWidth: Int, level: Int) throws(SQLError) {
-    let services = join.state.services
-    build = PartitionedRows(
-      width: buildWidth, level: level, limitBytes: services.workMemoryBytes, try services.temporaryFile())
-    probe = PartitionedRows(
-      width: max(probeWidth, 1), level: level, limitBytes: services.workMemoryBytes, try services.temporaryFile())
-  }
-
-  /// Both sides are complete.
-  func begin() { add(self) }
-
-  /// Takes the partitions of another, to be joined next.
-  func add(_ other: JoinSpill) {
-    for place in (0..<PartitionedRows.partitionCount).reversed() {
-      parts.append(Part(build: other.build, probe: other.probe, place: place))
-    }
-    batches += PartitionedRows.partitionCount
-    sizeBytes += other.build.sizeBytes + other.probe.sizeBytes
-  }
-
-  func nextPart() -> Part? {
-    part = parts.popLast()
-    return part
-  }
-
-  /// Begins a pass over the other side's rows of the partition at hand.
-  func beginPass(isFirst: Bool, remembers: Bool) {
-    guard let part else { return }
-    reader = part.probe.reader(part.place)
-    number = -1
-    self.remembers = remembers
-    if isFirst { met = remembers ? Array(repeating: 0, count: part.probeCount / 64 + 1) : [] }
-  }
-
-  var isLastPiece: Bool { rest == nil }
-
-  func nextProbe() throws(SQLError) -> ValueBuffer? {
-    guard let reader, try reader.advance() else { return nil }
-    number += 1
-    return reader.values
-  }
-
-  /// Whether the row at hand has met a kept row in an earlier pass (or in this one).
-  var hasMatched: Bool { remembers && met[number >> 6] & 1 << UInt64(number & 63) != 0 }
-  func setMatched() {
-    if remembers { met[number >> 6] |= 1 << UInt64(number & 63) }
   }
 }

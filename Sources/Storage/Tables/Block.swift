@@ -251,8 +251,8 @@ package struct BlockView {
   @inline(__always)
   private func step(_ found: BlockEntry, _ key: UnsafeRawBufferPointer, _ matched: Int) -> (order: Int, common: Int) {
     let rest = key.count &- matched
-    // An empty key has nothing left to compare with, and no address.
     guard rest > 0 else { return (found.unshared > 0 ? 1 : 0, 0) }
+    // What is left of a key is not empty here, so it has an address.
     let ours = unsafe key.baseAddress.unsafelyUnwrapped + matched
     let common = unsafe commonLength(base + found.keyOffset, ours, min(rest, found.unshared))
     if common == rest { return (found.unshared > rest ? 1 : 0, common) }

@@ -5,8 +5,8 @@ internal import Synchronization
 //
 // The device does one thing at a time, or so it looks to a commit: a write of 4 KiB that comes while 256 KiB are on their way
 // waits for them. So who writes tables rests after each step, as long as the step took, and a commit finds the device free
-// more often than not. Only while somebody commits: nobody gains from a rest otherwise. And
-// only while flush and compaction keep up: where memtables wait, resting longer would stop writers altogether.
+// more often than not. Only while somebody commits: nobody gains from a rest otherwise. And only while flush and compaction
+// keep up: where memtables wait, resting longer would stop writers altogether.
 
 /// Decides about rests.
 package final class Pace: Sendable {
