@@ -209,7 +209,8 @@ package struct Fetch: Hashable, Sendable {
   package var previous: ChainPoint
   /// For `adopt`, the candidate's ballot.
   package var ballot: Ballot
-  /// For `repair`, the last slot wanted and the chain expected there.
+  /// For `repair`, the last slot wanted and the chain expected there. For `learn`, no more than through this slot, and where
+  /// it is `previous` as much as an answer holds.
   package var end: ChainPoint
 
   package init(purpose: Purpose, previous: ChainPoint, ballot: Ballot, end: ChainPoint) {

@@ -29,6 +29,8 @@ extension Replica {
     if lastProgress + settings.retry > now { return }
     if let pending = fetchPending, pending.at + settings.retry > now { return }
     if let installing, installing.at + settings.transferTimeout > now { return }
+    fetchPace.hear(point.slot, now)
+    if fetchMore != nil, !isFetchDue { return }
     // One that does not hear us cannot answer, however loudly it speaks.
     if let i = peerIndex(node), peers[i].roundTrip + settings.election < now { return }
     startFetch(from: node, &actions)
@@ -39,7 +41,8 @@ extension Replica {
     fetchPending = (node, now)
     fetchMore = nil
     let previous = ChainPoint(slot: chosen, chain: chain)
-    send(.fetch(Fetch(purpose: .learn, previous: previous, ballot: promised, end: previous)), to: node, &actions)
+    let end = ChainPoint(slot: chosen + fetchPace.entries(settings, now), chain: chain)
+    send(.fetch(Fetch(purpose: .learn, previous: previous, ballot: promised, end: end)), to: node, &actions)
   }
 
   mutating func receiveFetch(_ fetch: Fetch, from node: NodeID, _ actions: inout Actions) {
@@ -57,7 +60,9 @@ extension Replica {
       if let chain = log.chain(at: previous.slot), chain != previous.chain {
         return send(.missing(purpose: .learn, previousSlot: previous.slot), to: node, &actions)
       }
-      serve(fetch, through: chosen, limit: settings.fetchEntries, to: node, &actions)
+      var limit = settings.fetchEntries
+      if fetch.end.slot > previous.slot { limit = Int(min(UInt64(limit), fetch.end.slot - previous.slot)) }
+      serve(fetch, through: chosen, limit: limit, to: node, &actions)
     case .adopt:
       guard fetch.ballot == promised, fetch.ballot.node == node, log.chain(at: previous.slot) == previous.chain else {
         return send(.missing(purpose: .adopt, previousSlot: previous.slot), to: node, &actions)
@@ -111,7 +116,7 @@ extension Replica {
   private mutating func learnRecords(
     _ reply: Records, records: [Entry], stop: Configuration?, from node: NodeID, _ actions: inout Actions
   ) {
-    guard fetchPending?.from == node, role != .leader, !diskFailed else { return }
+    guard let pending = fetchPending, pending.from == node, role != .leader, !diskFailed else { return }
     let end = reply.previous.slot + UInt64(records.count)
     guard end <= reply.chosen, records.last?.kind != .stop || stop != nil else { return }
     fetchPending = nil
@@ -137,7 +142,7 @@ extension Replica {
       electionDeadline = now + electionTimeout()
       startAdoption(i, &actions)
     } else if reply.chosen > chosen, fetchPending == nil {
-      pace(reply.chosen, records)
+      pace(reply.chosen, records, asked: pending.at)
       fetchMore = node
       fetchMoreIfDue(&actions)
     }
@@ -145,21 +150,26 @@ extension Replica {
 
   /// Sets when the next records are to be asked for.
   ///
-  /// While others commit, no more comes in a second than `catchUpBytesPerSecond`, so that those who commit do not find disks
-  /// and processors taken; but twice as much as they add, and as much as it takes to be there in half a minute. While nobody
-  /// commits, be it that they wait for this node, nothing is held back.
-  private mutating func pace(_ head: SlotNumber, _ records: [Entry]) {
+  /// While others commit, no more comes in a second than `catchUpBytesPerSecond`, in small even steps, so that those who commit
+  /// do not find disks and processors taken; but twice as much as they add, and as much as it takes to be there in two minutes.
+  /// While nobody commits, be it that they wait for this node, nothing is held back.
+  private mutating func pace(_ head: SlotNumber, _ records: [Entry], asked: Ticks) {
     var bytes: UInt64 = 0
     for record in records { bytes += UInt64(record.sizeBytes) }
     let each = bytes / UInt64(max(1, records.count)) + 1
     fetchPace.note(head, each, now)
     guard now < fetchPace.movedAt + settings.election else {
       fetchPace.notBefore = now
+      fetchPace.rate = 0
       return
     }
-    let left = min(head - chosen, 1 << 30) * each
-    let rate = max(settings.catchUpBytesPerSecond, 2 * fetchPace.added + left / 30)
-    fetchPace.notBefore = max(fetchPace.notBefore, now) + bytes * 1_000_000 / max(1, rate)
+    let left = min(head - chosen, 1 << 30) * min(each, 1 << 30)
+    let rate = max(1, settings.catchUpBytesPerSecond, 2 * fetchPace.added + left / 120)
+    fetchPace.rate = rate
+    fetchPace.roundTrip = now - min(asked, now)
+    // What a late tick held back may come sooner.
+    let from = max(fetchPace.notBefore, now - min(now, FetchPace.slack))
+    fetchPace.notBefore = from + bytes * 1_000_000 / rate
   }
 
   /// Asks for what comes next, when it is time and the disk has nearly all that came.
@@ -169,8 +179,11 @@ extension Replica {
       fetchMore = nil
       return
     }
-    if now >= fetchPace.notBefore { startFetch(from: node, &actions) }
+    if isFetchDue { startFetch(from: node, &actions) }
   }
+
+  /// It is time, or others commit no longer.
+  private var isFetchDue: Bool { now >= fetchPace.notBefore || now >= fetchPace.movedAt + settings.election }
 
   /// Like `divergence`, for records that are chosen: nothing after their end need go. Damaged records count as equal if a
   /// later one is; they must not be cut, for what follows them is accepted. Also how many of `records` can be used.

@@ -25,24 +25,52 @@ struct FetchPace: Sendable {
   var movedAt: Ticks = 0
   /// Bytes a second that are added to the log meanwhile.
   var added: UInt64 = 0
+  /// Bytes a second to be asked for; 0: as many as come.
+  var rate: UInt64 = 0
+  /// How long the last answer took.
+  var roundTrip: Ticks = 0
+  /// Bytes of a record, and since when records come; 0: none came yet.
+  private var each: UInt64 = 0
+  private var begunAt: Ticks = 0
   private var head: SlotNumber = 0
   /// Since when, and from which slot on, `added` is being counted anew.
   private var since: (slot: SlotNumber, at: Ticks)?
 
   private static let longest: Ticks = 2_000_000
   private static let shortest: Ticks = 100_000
+  /// By how much a question may be late without being fewer for it: ticks are 10 ms apart.
+  static let slack: Ticks = 20_000
+  private static let firstEntries: UInt64 = 32
+  private static let largestStepBytes: UInt64 = 1 << 20
+
+  /// How many records to ask for; 0: as many as an answer holds.
+  ///
+  /// While it is not known whether others commit, and while they do, little at a time. An answer that is a long time on its
+  /// way must be larger, or the rate would not be reached.
+  func entries(_ settings: Settings, _ now: Ticks) -> UInt64 {
+    if each == 0 { return Self.firstEntries }
+    if rate == 0, now >= begunAt + settings.election { return 0 }
+    let way = min(max(2 * roundTrip, Self.slack), Self.longest)
+    let bytes = max(settings.catchUpStepBytes, min(rate, 1 << 40) * way / 1_000_000)
+    return max(1, min(bytes, Self.largestStepBytes) / each)
+  }
+
+  /// Somebody told how far the log is chosen.
+  mutating func hear(_ slot: SlotNumber, _ now: Ticks) {
+    guard slot > head else { return }
+    head = slot
+    movedAt = now
+  }
 
   /// An answer told how far the log is chosen; its records had `each` bytes.
   mutating func note(_ head: SlotNumber, _ each: UInt64, _ now: Ticks) {
-    guard let since, now < since.at + Self.longest, head >= since.slot else {
+    self.each = each
+    guard let since, now < max(since.at, notBefore) + Self.longest, head >= since.slot else {
       // Another time than the last.
-      (self.since, self.head, added, movedAt) = ((head, now), head, 0, 0)
+      (self.since, self.head, added, movedAt, rate, begunAt) = ((head, now), head, 0, 0, 0, now)
       return
     }
-    if head > self.head {
-      self.head = head
-      movedAt = now
-    }
+    hear(head, now)
     guard now >= since.at + Self.shortest else { return }
     let bytes = min(min(head - since.slot, 1 << 30) * min(each, 1 << 30), 1 << 40)
     let rate = bytes * 1_000_000 / (now - since.at)

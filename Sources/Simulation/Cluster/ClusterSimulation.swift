@@ -108,6 +108,7 @@ package final class ClusterSimulation {
     settings.laggingEntries = 32
     // A record is 100 bytes: an answer every other tick.
     settings.catchUpBytesPerSecond = 20_000
+    settings.catchUpStepBytes = 400
     settings.indexEntries = 64
     settings.retainedEntries = UInt64(dice.below(3) * 8)
     settings.pendingReads = 16
