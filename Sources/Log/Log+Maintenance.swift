@@ -36,7 +36,11 @@ extension Log {
     // A database that is only read needs no second segment.
     let isUsed = shared.withLock { $0.failure == nil && $0.index.head.state.last.slot > $0.segments[0].before.slot }
     guard isUsed, files.preparedRoomBytes == 0, isNextDue.load(ordering: .acquiring) else { return }
-    do throws(LogError) { try files.prepare(need: 0, retained: segmentSizes.sizeBytes, isAhead: true) } catch {}
+    let begun = framesSizeBytes
+    let ahead = FillingAhead(roomSizeBytes: UInt64(max(0, room.load(ordering: .acquiring)))) {
+      self.framesSizeBytes - begun
+    }
+    do throws(LogError) { try files.prepare(need: 0, retained: segmentSizes.sizeBytes, ahead: ahead) } catch {}
   }
 
   // MARK: Truncating

@@ -32,7 +32,14 @@ package final class LogReader {
   private var scanner: SegmentScanner?
   private var buffer: AlignedBuffer?
 
-  init(_ log: Log, id: UInt64, from next: Slot, through end: Slot, decompresses: Bool) {
+  private let windowSizeBytes: Int
+  /// Bytes that were read from segments that are done with.
+  private var doneSizeBytes: UInt64 = 0
+
+  init(
+    _ log: Log, id: UInt64, from next: Slot, through end: Slot, decompresses: Bool, windowSizeBytes: Int
+  ) {
+    self.windowSizeBytes = windowSizeBytes
     self.log = log
     self.id = id
     self.next = next
@@ -44,6 +51,9 @@ package final class LogReader {
     scanner?.file.close()
     log.release(reader: id)
   }
+
+  /// How much was read from the disk.
+  package var readSizeBytes: UInt64 { doneSizeBytes + (scanner?.readSizeBytes ?? 0) }
 
   /// The slot that is read next: where an error was thrown, the one whose record could not be read.
   package var nextSlot: Slot { next }
@@ -74,11 +84,12 @@ package final class LogReader {
   }
 
   private func readRecord() throws(LogError) -> LogRecord {
-    let (place, path, previous) = try locate(next)
+    let (place, path, previous, lastPlace) = try locate(next)
     let scanner = try open(place.segment, path)
     let base = place.offset / UInt64(logBlockSizeBytes) * UInt64(logBlockSizeBytes)
     let inside = Int(place.offset - base)
-    let whole = unsafe try scanner.bytes(at: base, inside + place.sizeBytes)
+    let whole = unsafe try scanner.bytes(
+      at: base, inside + place.sizeBytes, ahead: min(Self.ahead(place, lastPlace, base), windowSizeBytes))
     func damage(_ reason: String) -> LogError {
       .corrupt(LogPlace(file: path, offset: place.offset), reason: reason, expected: 0, found: 0)
     }
@@ -99,19 +110,28 @@ package final class LogReader {
     } catch { throw damage("\(error)") }
   }
 
-  private func locate(_ slot: Slot) throws(LogError) -> (RecordPlace, String, Hash128?) {
-    let found = log.shared.withLock { shared -> (RecordPlace, String, Hash128?)? in
+  /// Where the record is, the chain before it, and where the last one is that will be read.
+  private func locate(_ slot: Slot) throws(LogError) -> (RecordPlace, String, Hash128?, RecordPlace?) {
+    let found = log.shared.withLock { shared -> (RecordPlace, String, Hash128?, RecordPlace?)? in
       guard let place = shared.index.place(of: slot),
         let segment = shared.segments.first(where: { $0.sequence == place.segment })
       else { return nil }
-      return (place, segment.path, shared.index.chain(at: Slot(slot.rawValue - 1)))
+      return (place, segment.path, shared.index.chain(at: Slot(slot.rawValue - 1)), shared.index.place(of: end))
     }
     guard let found else { throw .notInLog(slot, first: log.base.slot.next, last: log.state.last.slot) }
     return found
   }
 
+  /// How many bytes from `base` on will be asked for, as far as that is known: those through the end, where it lies in the same
+  /// segment. Who reads a few records, often, must not read a window of them each time.
+  private static func ahead(_ place: RecordPlace, _ last: RecordPlace?, _ base: UInt64) -> Int {
+    guard let last, last.segment == place.segment, last.offset >= place.offset else { return .max }
+    return Int(clamping: last.offset + UInt64(last.sizeBytes) - base)
+  }
+
   private func open(_ sequence: UInt64, _ path: String) throws(LogError) -> SegmentScanner {
     if let scanner, segment == sequence { return scanner }
+    doneSizeBytes = readSizeBytes
     scanner?.file.close()
     scanner = nil
     let new = try SegmentScanner(try onDisk { () throws(DiskError) in try log.disk.open(path, .direct) })
@@ -137,10 +157,11 @@ package final class LogReader {
 extension Log {
   /// Reads the records behind `slot`, through the last one or `end`.
   ///
+  /// - Parameter windowSizeBytes: how much is read at once, unless a record is longer.
   /// - Throws: `.notInLog` where the log no longer reaches back to `slot`.
-  package func reader(after slot: Slot, through end: Slot? = nil, decompresses: Bool = true) throws(LogError)
-    -> LogReader
-  {
+  package func reader(
+    after slot: Slot, through end: Slot? = nil, decompresses: Bool = true, windowSizeBytes: Int = .max
+  ) throws(LogError) -> LogReader {
     let (id, last) = try shared.withLock { (shared) throws(LogError) in
       let head = shared.index.head
       guard slot >= head.base.slot, slot <= head.state.last.slot else {
@@ -151,7 +172,8 @@ extension Log {
       return (shared.nextReader, head.state.last.slot)
     }
     return LogReader(
-      self, id: id, from: slot.next, through: min(end ?? last, last), decompresses: decompresses)
+      self, id: id, from: slot.next, through: min(end ?? last, last), decompresses: decompresses,
+      windowSizeBytes: windowSizeBytes)
   }
 
   func release(reader: UInt64) { shared.withLock { _ = $0.readers.removeValue(forKey: reader) } }

@@ -111,9 +111,10 @@ final class SegmentFiles: Sendable {
   /// Sees to it that the next segment is prepared with room for `need` bytes of frames. Nothing that the log needs is
   /// touched: after an error the log is as before.
   ///
-  /// `retained`: what the log's segments take. `isAhead`: nobody waits for it yet, so that filling leaves the device to
+  /// `retained`: what the log's segments take. `ahead`: nobody waits for it yet, so that filling leaves the device to
   /// those who write.
-  func prepare(need: Int, retained: UInt64, isAhead: Bool = false) throws(LogError) {
+  func prepare(need: Int, retained: UInt64, ahead: FillingAhead? = nil) throws(LogError) {
+    let isAhead = ahead != nil
     var failure: LogError?
     if !isAhead { endFilling() }
     defer { if !isAhead { waiting.subtract(1, ordering: .relaxed) } }
@@ -121,14 +122,14 @@ final class SegmentFiles: Sendable {
     let planned = plannedSizeBytes(retained: isAhead ? retained : 4 * retained)
     preparation.withLock { _ in
       do throws(LogError) {
-        try prepareAlone(need: need, planned: planned, isAhead: isAhead)
+        try prepareAlone(need: need, planned: planned, ahead: ahead)
       } catch { failure = error }
     }
     if let failure { throw failure }
   }
 
   /// While this runs nobody else prepares, and what is not prepared cannot be taken: the number stays the same.
-  private func prepareAlone(need: Int, planned: UInt64, isAhead: Bool) throws(LogError) {
+  private func prepareAlone(need: Int, planned: UInt64, ahead: FillingAhead?) throws(LogError) {
     let needed = UInt64(roundedToBlock(need) + SegmentHeader.sizeBytes)
     do throws(DiskError) {
       let (isDone, tooSmall, sequence) = state.withLock { state in
@@ -143,7 +144,7 @@ final class SegmentFiles: Sendable {
       if let found = takeSpare(atLeast: needed) {
         spare = found
       } else {
-        spare = try fill(try affordableSize(max(needed, planned), needed), isAhead: isAhead)
+        spare = try fill(try affordableSize(max(needed, planned), needed), ahead: ahead)
       }
       let path = path(.segment(sequence))
       guard try disk.status(path) == nil else { throw DiskError(.exists, operation: "make", path: path) }
@@ -194,17 +195,17 @@ final class SegmentFiles: Sendable {
   }
 
   /// Makes a spare: a file that reads as zeros, durable, under its final name only when complete.
-  func fill(_ size: UInt64, isAhead: Bool) throws(DiskError) -> Spare {
+  func fill(_ size: UInt64, ahead: FillingAhead?) throws(DiskError) -> Spare {
     let id = state.withLock { state in
       defer { state.nextSpare += 1 }
       return state.nextSpare
     }
     let filling = path(.filling(id))
-    var isFilled = isAhead || size <= UInt64(options.firstSegmentSizeBytes)
+    var isFilled = ahead != nil || size <= UInt64(options.firstSegmentSizeBytes)
     do throws(DiskError) {
       let file = try disk.open(filling, .create)
       defer { file.close() }
-      if isFilled { isFilled = try writeZeros(file, size, isAhead: isAhead) }
+      if isFilled { isFilled = try writeZeros(file, size, ahead) }
       if !isFilled { try file.allocate(size) }
       try file.sync()
       try disk.rename(filling, to: path(.spare(id)))
@@ -222,12 +223,15 @@ final class SegmentFiles: Sendable {
   /// What is handed to the device at a time, and what is synced at a time.
   private static let zeroStepSizeBytes = 128 << 10
   private static let zeroSyncSizeBytes: UInt64 = 4 << 20
+  /// 5 MiB/s, no less: a log that hardly grows has its next segment after a while, too.
+  private static let restWhenEarlyNanoseconds: UInt64 = 25_000_000
 
   /// Zeros a new file in small steps, and ahead of need rests three times as long after each as it took, so that the log's
   /// own writes are seldom behind it in the device's queue, and never behind much
-  /// (docs/decisions/0118-background-writes-are-paced.md). False where it was given up, because somebody came to wait for it.
-  private func writeZeros(_ file: any DiskFile, _ size: UInt64, isAhead: Bool) throws(DiskError) -> Bool {
-    let step = isAhead ? Self.zeroStepSizeBytes : 1 << 20
+  /// (docs/decisions/0118-background-writes-are-paced.md); longer where that is soon enough. False where it was given up,
+  /// because somebody came to wait for it.
+  private func writeZeros(_ file: any DiskFile, _ size: UInt64, _ ahead: FillingAhead?) throws(DiskError) -> Bool {
+    let step = ahead != nil ? Self.zeroStepSizeBytes : 1 << 20
     var offset: UInt64 = 0
     while offset < size {
       let start = LinuxClock().bootNanoseconds
@@ -238,10 +242,11 @@ final class SegmentFiles: Sendable {
       offset += UInt64(count)
       guard offset < size else { return true }
       if isSyncDue { try file.sync() }
-      guard isAhead else { continue }
+      guard let ahead else { continue }
       let seen = rest.load()
       if waiting.load(ordering: .acquiring) > 0 { return false }
-      let nanoseconds = min(3 * (LinuxClock().bootNanoseconds - start), 50_000_000)
+      let shortest = min(3 * (LinuxClock().bootNanoseconds - start), 50_000_000)
+      let nanoseconds = ahead.isEarly(offset, of: size) ? max(shortest, Self.restWhenEarlyNanoseconds) : shortest
       rest.wait(while: seen, timeoutNanoseconds: max(1, nanoseconds))
     }
     return true
@@ -304,4 +309,19 @@ struct SegmentInfo: Sendable {
   var before: LogPosition
   /// The greatest slot of any record in it, live or not.
   var greatestSlot: Slot
+}
+
+/// How soon a segment that is being filled will be needed.
+struct FillingAhead {
+  /// What is left for frames in the current segment, when filling begins.
+  var roomSizeBytes: UInt64
+  /// What was written into it since.
+  var usedSizeBytes: () -> UInt64
+
+  /// Whether filling is further than it need be: twice as far as the writer, each on his way.
+  func isEarly(_ filled: UInt64, of size: UInt64) -> Bool {
+    guard roomSizeBytes > 0 else { return false }
+    let used = min(usedSizeBytes(), roomSizeBytes)
+    return Double(filled) / Double(max(size, 1)) > 2 * Double(used) / Double(roomSizeBytes)
+  }
 }

@@ -62,6 +62,8 @@ final class SegmentScanner {
   private var buffer: AlignedBuffer
   private var windowStart: UInt64 = 0
   private var windowCount = 0
+  /// How much was read so far.
+  private(set) var readSizeBytes: UInt64 = 0
 
   init(_ file: any DiskFile) throws(LogError) {
     self.file = file
@@ -69,15 +71,18 @@ final class SegmentScanner {
     buffer = AlignedBuffer(sizeBytes: Int(min(UInt64(Self.windowSizeBytes), max(fileSizeBytes, 1))))
   }
 
-  /// `count` bytes at `offset` (a multiple of the block size), or what there is of them.
-  func bytes(at offset: UInt64, _ count: Int) throws(LogError) -> UnsafeRawBufferPointer {
+  /// `count` bytes at `offset` (a multiple of the block size), or what there is of them. What is read with them goes no further
+  /// than `ahead` bytes.
+  func bytes(at offset: UInt64, _ count: Int, ahead: Int = .max) throws(LogError) -> UnsafeRawBufferPointer {
     let available = offset < fileSizeBytes ? Int(min(UInt64(count), fileSizeBytes - offset)) : 0
     if offset < windowStart || offset + UInt64(available) > windowStart + UInt64(windowCount) {
       let wanted = roundedToBlock(available)
       if unsafe wanted > buffer.bytes.count { buffer = AlignedBuffer(sizeBytes: wanted) }
       windowStart = offset
       windowCount = 0
-      do throws(DiskError) { windowCount = unsafe try file.read(into: buffer.bytes, at: offset) } catch {
+      let most = roundedToBlock(max(available, min(ahead, SegmentScanner.windowSizeBytes)))
+      let window = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<min(most, buffer.bytes.count)])
+      do throws(DiskError) { windowCount = unsafe try file.read(into: window, at: offset) } catch {
         // A bad sector takes away what it holds, not what lies before it in the same window.
         guard error.kind == .io, unsafe roundedToBlock(available) < buffer.bytes.count else { throw .disk(error) }
         windowCount = try onDisk { () throws(DiskError) in
@@ -85,6 +90,7 @@ final class SegmentScanner {
             into: UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<roundedToBlock(available)]), at: offset)
         }
       }
+      readSizeBytes += UInt64(windowCount)
     }
     let start = Int(offset - windowStart)
     let end = min(start + available, windowCount)

@@ -97,18 +97,29 @@ package struct TransferCounts: Hashable, Sendable {
   package var digestsCompared = 0
 }
 
-/// Limits bytes in time: a bucket of a tenth of a second.
+/// Limits bytes in time: a bucket of a fiftieth of a second.
 struct RateLimit {
-  private let sizeBytesPerSecond: UInt64
   private var freeAt: UInt64 = 0
 
-  init(sizeBytesPerSecond: UInt64) { self.sizeBytesPerSecond = max(1, sizeBytesPerSecond) }
-
   /// How long to wait, in nanoseconds, before `count` bytes may go; they count from then on.
-  mutating func delay(for count: Int, now: UInt64) -> UInt64 {
-    freeAt = max(freeAt, now &- min(now, 100_000_000))
+  mutating func delay(for count: Int, sizeBytesPerSecond: UInt64, now: UInt64) -> UInt64 {
+    freeAt = max(freeAt, now &- min(now, 20_000_000))
     let delay = freeAt > now ? freeAt - now : 0
-    freeAt += UInt64(count) * 1_000_000_000 / sizeBytesPerSecond
+    freeAt += UInt64(count) * 1_000_000_000 / max(1, sizeBytesPerSecond)
     return delay
+  }
+}
+
+/// Tells whether the log grows.
+package struct Movement {
+  private var slot: UInt64 = 0
+  private var movedAt: UInt64?
+
+  package init() {}
+
+  /// Whether it grew within `nanoseconds` before `now`. Unknown counts as yes.
+  package mutating func isRecent(_ slot: UInt64, within nanoseconds: UInt64, now: UInt64) -> Bool {
+    if slot != self.slot || movedAt == nil { (self.slot, movedAt) = (slot, now) }
+    return now &- (movedAt ?? now) < nanoseconds
   }
 }

@@ -70,19 +70,27 @@ extension ReplicatedLog {
     request(.saveMembers)
   }
 
-  /// Reads the whole log, at most so fast, and has repaired what cannot be read; goes on until `isOver`.
-  package func verifyLog(sizeBytesPerSecond: UInt64, isOver: () -> Bool, rest: (_ nanoseconds: UInt64) -> Void) {
+  /// Reads the whole log, and has repaired what cannot be read; goes on until `isOver`.
+  ///
+  /// - Parameter pace: told of every few bytes that were read, and how many; rests as long as it sees fit.
+  package func verifyLog(isOver: () -> Bool, pace: (_ sizeBytes: UInt64) -> Void) {
     var after = log.base.slot
     while !isOver(), after < log.state.last.slot {
       // A short stretch at a time: what a reader has yet to read cannot be recycled.
       var size: UInt64 = 0
       var failed: (slot: SlotNumber, error: LogError)?
       do throws(LogError) {
-        let reader = try log.reader(after: max(after, log.base.slot), decompresses: false)
+        let reader = try log.reader(
+          after: max(after, log.base.slot), decompresses: false, windowSizeBytes: Self.verifiedStepSizeBytes)
         do throws(LogError) {
-          while size < 8 << 20, let record = try reader.nextRecord() {
+          var paced: UInt64 = 0
+          while size < 1 << 20, !isOver(), let record = try reader.nextRecord() {
             size += UInt64(record.header.recordSizeBytes)
             after = record.header.slot
+            if reader.readSizeBytes > paced {
+              pace(reader.readSizeBytes - paced)
+              paced = reader.readSizeBytes
+            }
           }
         } catch { failed = (reader.nextSlot.rawValue, error) }
       } catch {
@@ -96,8 +104,9 @@ extension ReplicatedLog {
       } else if size == 0 {
         return
       }
-      // A wait of no time would be one without end.
-      rest(max(1, size * 1_000_000_000 / sizeBytesPerSecond))
     }
   }
+
+  /// What is read at once: who commits meanwhile waits for no more than that.
+  private static let verifiedStepSizeBytes = 128 << 10
 }

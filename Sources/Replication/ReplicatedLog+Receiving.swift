@@ -25,9 +25,12 @@ extension ReplicatedLog {
   /// Why a transfer ended without a checkpoint.
   private struct TransferFailure: Error { var reason: String }
 
-  private static let pieceSizeBytes = TransferMessage.largestChunkSizeBytes
-  private static let piecesInFlight = 4
-  private static let syncSizeBytes: UInt64 = 2 << 20
+  /// Small: it is written in one go, and others' commits wait for it on the disk.
+  private static let pieceSizeBytes = TransferMessage.largestChunkSizeBytes / 2
+  private static let piecesInFlight = 8
+  /// Pieces go to the device as they come, and are synced so many bytes at a time
+  /// (docs/decisions/0118-background-writes-are-paced.md).
+  private static let syncSizeBytes: UInt64 = 4 << 20
 
   var incomingDirectory: String { log.directory + "/incoming" }
 
@@ -272,6 +275,7 @@ extension ReplicatedLog {
       (piece, offset) throws(TransferFailure) in
       try onDisk { () throws(DiskError) in
         try output.write(piece, at: offset)
+        try output.writeOut(offset..<offset + UInt64(piece.count))
         unsynced += UInt64(piece.count)
         if unsynced >= Self.syncSizeBytes {
           try output.sync()

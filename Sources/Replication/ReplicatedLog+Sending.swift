@@ -9,7 +9,9 @@ internal import Synchronization
 // 1. The state is flushed first: the checkpoint is as new as can be, and the log behind it short.
 // 2. While a peer takes it, the tables stay, and so does the log behind them (`transferFloor`), within bounds.
 // 3. A thread of its own reads the files, at most `checkpointSizeBytesPerSecond` of them; the receiver asks for a few
-//    pieces at a time. So a transfer takes a bounded share of disk, network and memory, and commits hardly notice.
+//    pieces at a time. So a transfer takes a bounded share of disk, network and memory.
+// 4. While others commit it is `pacedCheckpointSizeBytesPerSecond` of them, or what it takes to be done in two minutes: what
+//    the receiver writes stands before commits on its disk, and perhaps on everybody's.
 
 extension ReplicatedLog {
   /// A checkpoint on its way to a peer.
@@ -20,14 +22,26 @@ extension ReplicatedLog {
     var slot: SlotNumber
     var lastHeard: UInt64
     var open: (index: Int, file: any DiskFile)?
+
+    var sizeBytes: UInt64 {
+      var sum: UInt64 = 0
+      for file in pinned?.files ?? [] { sum &+= file.sizeBytes }
+      return sum
+    }
+  }
+
+  /// What the thread that sends remembers.
+  private struct Sending {
+    var outgoing: [NodeID: Outgoing] = [:]
+    var limit = RateLimit()
+    var movement = Movement()
   }
 
   private static let silenceNanoseconds: UInt64 = 60_000_000_000
   private static let pauseNanoseconds: UInt64 = 1_000_000_000
 
   func sendingLoop() {
-    var outgoing: [NodeID: Outgoing] = [:]
-    var limit = RateLimit(sizeBytesPerSecond: options.checkpointSizeBytesPerSecond)
+    var sending = Sending()
     while !isStopping.load(ordering: .acquiring) {
       let seen = sendingWord.load()
       let requests = outbox.withLock { outbox in
@@ -35,54 +49,65 @@ extension ReplicatedLog {
         return outbox
       }
       let now = clock.bootNanoseconds
-      for (node, one) in outgoing where now &- one.lastHeard > Self.silenceNanoseconds {
+      for (node, one) in sending.outgoing where now &- one.lastHeard > Self.silenceNanoseconds {
         one.open?.file.close()
-        outgoing[node] = nil
+        sending.outgoing[node] = nil
       }
-      transferFloor.store(outgoing.values.map(\.slot).min() ?? .max, ordering: .releasing)
+      transferFloor.store(sending.outgoing.values.map(\.slot).min() ?? .max, ordering: .releasing)
       if requests.isEmpty {
-        sendingWord.wait(while: seen, timeoutNanoseconds: outgoing.isEmpty ? 0 : 1_000_000_000)
+        sendingWord.wait(while: seen, timeoutNanoseconds: sending.outgoing.isEmpty ? 0 : 1_000_000_000)
         continue
       }
-      for request in requests where !isStopping.load(ordering: .acquiring) { answer(request, &outgoing, &limit) }
+      for request in requests where !isStopping.load(ordering: .acquiring) { answer(request, &sending) }
     }
-    for one in outgoing.values { one.open?.file.close() }
+    for one in sending.outgoing.values { one.open?.file.close() }
   }
 
-  private func answer(_ request: TransferMessage, _ outgoing: inout [NodeID: Outgoing], _ limit: inout RateLimit) {
+  /// How many bytes a second a checkpoint of so many may take now.
+  private func rate(_ sizeBytes: UInt64, _ movement: inout Movement) -> UInt64 {
+    let isMoving = movement.isRecent(
+      target.load(ordering: .acquiring), within: options.settings.election * 1000, now: clock.bootNanoseconds)
+    let most = options.checkpointSizeBytesPerSecond
+    return isMoving ? min(most, max(options.pacedCheckpointSizeBytesPerSecond, sizeBytes / 120)) : most
+  }
+
+  private func answer(_ request: TransferMessage, _ sending: inout Sending) {
     let node = request.from
     switch request.content {
     case .want(let minimum, let tables):
-      if outgoing[node]?.id != request.id {
-        outgoing[node]?.open?.file.close()
-        outgoing[node] = nil
-        guard outgoing.count < options.concurrentTransfers else {
+      if sending.outgoing[node]?.id != request.id {
+        sending.outgoing[node]?.open?.file.close()
+        sending.outgoing[node] = nil
+        guard sending.outgoing.count < options.concurrentTransfers else {
           return reply(request, .refused("other nodes are being sent checkpoints"))
         }
         do throws(DeliveryError) {
-          outgoing[node] = tables ? try pin(request.id, minimum) : try describePoint(request.id, minimum)
+          sending.outgoing[node] = tables ? try pin(request.id, minimum) : try describePoint(request.id, minimum)
         } catch { return reply(request, .refused("\(error)")) }
       }
-      guard let description = outgoing[node]?.description else { return }
-      outgoing[node]?.lastHeard = clock.bootNanoseconds
+      guard let description = sending.outgoing[node]?.description else { return }
+      sending.outgoing[node]?.lastHeard = clock.bootNanoseconds
       reply(request, .offer(sizeBytes: UInt32(description.count), hash: Hash128(of: description)))
     case .read(let file, let offset, let count):
-      guard var one = outgoing.removeValue(forKey: node), one.id == request.id else {
+      guard var one = sending.outgoing.removeValue(forKey: node), one.id == request.id else {
         return reply(request, .refused("the checkpoint is not kept any more"))
       }
-      pause(limit.delay(for: Int(count), now: clock.bootNanoseconds))
+      let rate = rate(one.sizeBytes, &sending.movement)
+      pause(sending.limit.delay(for: Int(count), sizeBytesPerSecond: rate, now: clock.bootNanoseconds))
       do throws(DiskError) {
         let bytes = try read(&one, Int(file), offset, Int(count))
         transfers.withLock { $0.sentSizeBytes += UInt64(bytes.count) }
         reply(request, .chunk(file: file, offset: offset, bytes: bytes))
         one.lastHeard = clock.bootNanoseconds
-        outgoing[node] = one
+        sending.outgoing[node] = one
       } catch {
         one.open?.file.close()
         reply(request, .refused("\(error)"))
       }
     case .done:
-      guard outgoing[node]?.id == request.id, let one = outgoing.removeValue(forKey: node) else { return }
+      guard sending.outgoing[node]?.id == request.id, let one = sending.outgoing.removeValue(forKey: node) else {
+        return
+      }
       one.open?.file.close()
       if one.pinned != nil { transfers.withLock { $0.sent += 1 } }
     case .offer, .chunk, .refused, .digest: break

@@ -74,12 +74,14 @@ extension TableStore {
 
   /// Reads every block of a file that is to become a table, and compares it with what the checkpoint says of it.
   package static func verifyCheckpointFile(
-    _ path: String, _ metadata: TableMetadata, disk: any Disk
+    _ path: String, _ metadata: TableMetadata, disk: any Disk,
+    progress: @escaping (_ sizeBytes: UInt64) -> Void = { _ in }
   ) throws(StorageError) -> [Damage] {
     let cache = BlockCache(capacityBytes: 0)
     do throws(StorageError) {
       var verifier = TableVerifier(
-        try Table(disk: disk, path: path, number: metadata.number, expected: metadata, cache: cache))
+        try Table(disk: disk, path: path, number: metadata.number, expected: metadata, cache: cache),
+        progress: progress)
       return try verifier.run()
     } catch {
       guard let damage = Damage(error) else { throw error }
