@@ -44,6 +44,12 @@ struct ClusterArguments: ParsableArguments {
       "The log that is kept for nodes that lag; those that need more are sent a checkpoint.", valueName: "MiB"))
   var retainLog = 1024
 
+  @Option(
+    help: ArgumentHelp(
+      "What a node that is behind or new takes in a second while others commit; more where that would not be enough, and all that comes while nobody does.",
+      valueName: "MiB"))
+  var catchUpRate = 4
+
   @Option(help: ArgumentHelp("The records that are kept in any case, for tests.", visibility: .hidden))
   var retainRecords: UInt64 = 65_536
 
@@ -78,6 +84,9 @@ struct ClusterArguments: ParsableArguments {
 
   func validate() throws {
     guard (1...1 << 20).contains(retainLog) else { throw ValidationError("--retain-log is between 1 and 1048576 MiB") }
+    guard (1...1 << 20).contains(catchUpRate) else {
+      throw ValidationError("--catch-up-rate is between 1 and 1048576 MiB")
+    }
     if let bootstrapExpect, bootstrapExpect < 1 || bootstrapExpect > 15 {
       throw ValidationError("--bootstrap-expect is between 1 and 15")
     }
@@ -139,6 +148,8 @@ struct ClusterArguments: ParsableArguments {
     }
     options.replication.retainedLogSizeBytes = UInt64(retainLog) << 20
     options.replication.settings.retainedEntries = retainRecords
+    options.replication.settings.catchUpBytesPerSecond = UInt64(catchUpRate) << 20
+    options.replication.pacedCheckpointSizeBytesPerSecond = UInt64(catchUpRate) << 20
     options.log = { text in logger.notice("\(text)") }
     options.isCancelled = { TerminationSignals.arePending }
     logger.notice("looking for the cluster", metadata: ["peers": "\(options.join.joined(separator: ","))"])

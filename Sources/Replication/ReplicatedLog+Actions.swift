@@ -230,6 +230,7 @@ extension ReplicatedLog {
     isElected.store(core.leadership != nil, ordering: .releasing)
     standingWord.increment()
     standingWord.wake()
+    options.standingChanged()
     clockWord.increment()
     clockWord.wake()
   }

@@ -201,6 +201,7 @@ extension ReplicatedLog {
       self.takesCommits.store(true, ordering: .releasing)
       self.standingWord.increment()
       self.standingWord.wake()
+      self.options.standingChanged()
     }
   }
 }

@@ -90,8 +90,10 @@ package struct ReplicatedLogOptions: Sendable {
   package var nearLogSizeBytes: UInt64 = 128 << 20
   /// The log that is kept beyond that while a checkpoint is being sent, for what comes after it.
   package var transferLogSizeBytes: UInt64 = 8 << 30
-  /// How fast checkpoints are sent, and to how many at once.
+  /// How fast checkpoints are sent at most; how fast while others commit, or faster, if so one would take more than two
+  /// minutes; and to how many at once.
   package var checkpointSizeBytesPerSecond: UInt64 = 64 << 20
+  package var pacedCheckpointSizeBytesPerSecond: UInt64 = 6 << 20
   package var concurrentTransfers = 4
   /// How often a part of the state is compared between nodes, and how much of it.
   package var digestNanoseconds: UInt64 = 60_000_000_000
@@ -111,6 +113,8 @@ package struct ReplicatedLogOptions: Sendable {
   package var tickNanoseconds: UInt64 = 10_000_000
   /// How long the log is idle before its end is sealed.
   package var sealDelayNanoseconds: UInt64 = 10_000_000
+  /// Called, under a lock, when role, leader or members changed, or this node takes commits now.
+  package var standingChanged: @Sendable () -> Void = {}
   /// What an operator should know.
   package var note: @Sendable (String) -> Void = { _ in }
   /// For election jitter.

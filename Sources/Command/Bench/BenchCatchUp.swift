@@ -12,7 +12,9 @@ struct BenchCatchUp: ParsableCommand {
     discussion: """
       Three processes on this machine, clients at a fixed rate. Commits are timed before, while a follower that was killed \
       and missed --commits of them catches up, while a fourth node joins, and after. With a --retain-log smaller than \
-      what it missed the follower takes a checkpoint, otherwise the log.
+      what it missed the follower takes a checkpoint, otherwise the log. While it is away the same two nodes make the \
+      quorum as while it returns: p99_to_away is what its return adds. A new node is taken in by two changes of members; \
+      commits that one of them held up are told of by themselves, too (members_changed).
       """)
 
   @Option(help: "Commits that the follower misses.")
@@ -33,6 +35,9 @@ struct BenchCatchUp: ParsableCommand {
   @Option(name: .customLong("retain-log"), help: "MiB of log that nodes keep for members that lag.")
   var retainLog = 1024
 
+  @Option(name: .customLong("catch-up-rate"), help: "The nodes' --catch-up-rate, in MiB a second.")
+  var catchUpRate: Int?
+
   @Option(help: "Where the nodes live.")
   var path: String?
 
@@ -44,7 +49,8 @@ struct BenchCatchUp: ParsableCommand {
 
   func run() throws {
     let directory = path ?? NSTemporaryDirectory() + "synod-catch-up-\(ProcessInfo.processInfo.processIdentifier)"
-    let nodes = try ClusterProcesses(directory: directory, count: 3, extra: ["--retain-log", "\(retainLog)"])
+    let extra = ["--retain-log", "\(retainLog)"] + (catchUpRate.map { ["--catch-up-rate", "\($0)"] } ?? [])
+    let nodes = try ClusterProcesses(directory: directory, count: 3, extra: extra)
     defer {
       nodes.stopAll()
       if path == nil { try? FileManager.default.removeItem(atPath: directory) }
@@ -54,17 +60,25 @@ struct BenchCatchUp: ParsableCommand {
     let load = CatchUpLoad(port: leader.sqlPort, clients: clients, valueSize: valueSize)
     try load.prepare()
     var phases: [(String, String)] = []
+    /// Of the phases to compare with.
+    var p99: [String: Double] = [:]
 
     func note(_ name: String, _ latencies: Latencies, _ seconds: Double, _ more: [String] = []) {
       func milliseconds(_ percentile: Double) -> String {
         String(format: "%.3f", Double(latencies.valueAtPercentile(percentile)) / 1e6)
+      }
+      p99[name] = Double(latencies.valueAtPercentile(99))
+      var ratios: [String] = []
+      for base in ["before", "one_away"] where name != base && name != "before" {
+        guard let other = p99[base], let own = p99[name], other > 0 else { continue }
+        ratios.append("\"p99_to_\(base == "before" ? base : "away")\": \(String(format: "%.2f", own / other))")
       }
       let fields =
         [
           "\"commits\": \(latencies.totalCount)", "\"seconds\": \(String(format: "%.2f", seconds))",
           "\"p50_ms\": \(milliseconds(50))", "\"p99_ms\": \(milliseconds(99))", "\"p999_ms\": \(milliseconds(99.9))",
           "\"max_ms\": \(String(format: "%.3f", Double(latencies.max) / 1e6))",
-        ] + more
+        ] + ratios + more
       phases.append((name, fields.joined(separator: ", ")))
       FileHandle.standardError.write(Data("\(name): \(fields.joined(separator: ", "))\n".utf8))
     }
@@ -75,8 +89,11 @@ struct BenchCatchUp: ParsableCommand {
       while !isOver(Date().timeIntervalSince(began)) { usleep(20_000) }
       let elapsed = Date().timeIntervalSince(began)
       let latencies = try load.end()
-      let repeated = load.repetitions.exchange(0, ordering: .relaxed)
-      note(name, latencies, elapsed, more() + (repeated > 0 ? ["\"repeated\": \(repeated)"] : []))
+      var held: [String] = []
+      if let (count, longest) = load.takeRepeated() {
+        held = ["\"members_changed\": {\"commits\": \(count), \"longest_ms\": \(String(format: "%.3f", longest))}"]
+      }
+      note(name, latencies, elapsed, more() + held)
     }
 
     func applied(_ index: Int) -> UInt64? {
@@ -162,8 +179,8 @@ private final class CatchUpLoad: @unchecked Sendable {
   private var connections: [PlainClient] = []
   private let next = Atomic<Int>(0)
   private let isMeasuring = Atomic(false)
-  /// Commits that were restarted and made again since the last phase.
-  let repetitions = Atomic<Int>(0)
+  /// Commits since the last phase that were restarted and made again, and the longest of them.
+  private var repeated = (count: 0, longest: UInt64(0))
   private var group: DispatchGroup?
 
   init(port: UInt16, clients: Int, valueSize: Int) {
@@ -181,7 +198,17 @@ private final class CatchUpLoad: @unchecked Sendable {
     _ = try connections[0].query("CREATE TABLE catch_up (k bigint PRIMARY KEY, v text)")
   }
 
-  private func insert(_ connection: PlainClient) throws {
+  /// How many commits were made again, and how many milliseconds the longest took; nil where none was.
+  func takeRepeated() -> (count: Int, milliseconds: Double)? {
+    lock.withLock {
+      defer { repeated = (0, 0) }
+      return repeated.count == 0 ? nil : (repeated.count, Double(repeated.longest) / 1e6)
+    }
+  }
+
+  /// Whether it had to be tried more than once.
+  @discardableResult
+  private func insert(_ connection: PlainClient) throws -> Bool {
     let key = next.wrappingAdd(1, ordering: .relaxed).newValue
     // Scattered, and each row its own text.
     let scattered = Int64(bitPattern: UInt64(key) &* 0x9E37_79B9_7F4A_7C15)
@@ -189,11 +216,10 @@ private final class CatchUpLoad: @unchecked Sendable {
     while true {
       do {
         _ = try connection.query("INSERT INTO catch_up VALUES (\(scattered), '\(key) \(value)')")
-        return
+        return attempts > 0
       } catch let refusal as PlainClient.Refused where refusal.state.hasPrefix("40") && attempts < 1000 {
         // A change of members ends an epoch, and with it what was not proposed yet. The wait counts.
         attempts += 1
-        repetitions.wrappingAdd(1, ordering: .relaxed)
       }
     }
   }
@@ -243,9 +269,12 @@ private final class CatchUpLoad: @unchecked Sendable {
       let planned = due[index].time
       if planned > now { usleep(UInt32((planned - now) / 1000)) }
       let began = clock.bootNanoseconds
-      try insert(connection)
+      let isRepeated = try insert(connection)
       let elapsed = clock.bootNanoseconds - began
-      _ = lock.withLock { latencies.record(elapsed) }
+      lock.withLock {
+        _ = latencies.record(elapsed)
+        if isRepeated { repeated = (repeated.count + 1, max(repeated.longest, elapsed)) }
+      }
       due[index].time = max(planned &+ period, clock.bootNanoseconds &- period)
       return true
     }

@@ -55,7 +55,8 @@ package final class ClusterMember: Sendable {
   package let peerAddress: String
   private let options: Options
   private let isStopping = Atomic(false)
-  private let word = FutexWord()
+  /// Changes with what is heard of others, and with role, leader and members.
+  private let word: FutexWord
   private let duty: Mutex<BackgroundThread?> = Mutex(nil)
   /// Nodes that an operator removed: not taken in again by themselves.
   private let removed: Mutex<Set<NodeID>> = Mutex([])
@@ -69,6 +70,7 @@ package final class ClusterMember: Sendable {
     if try disk.status(options.directory) == nil { try disk.createDirectory(options.directory) }
     var members = try Members.read(options.directory, disk: disk) ?? Self.newcomer(options.directory, disk)
     let heard = FutexWord()
+    word = heard
     var hello = PeerHello(members: members)
     hello.isWitness = options.role == .witness
     hello.staysLearner = options.role == .learner
@@ -105,6 +107,10 @@ package final class ClusterMember: Sendable {
         network.changeHello { $0.isWitness = true }
       }
       setup.options.note = options.log
+      setup.options.standingChanged = {
+        heard.increment()
+        heard.wake()
+      }
       setup.options.seed = members.node.rawValue
       self.database = try Database.open(
         at: options.directory, database, disk: disk, clock: LinuxClock(), tuning: CoreTuning(), node: setup)
@@ -209,10 +215,12 @@ package final class ClusterMember: Sendable {
 
   // MARK: Duties
 
-  /// The leader takes in who asks, and promotes who has caught up.
+  /// The leader takes in who asks, and promotes who has caught up. Looks again when something changed, and now and then while
+  /// somebody waits to be promoted: how far he is nobody tells.
   private func attend() {
     var known: Set<Members.Peer> = []
     while !isStopping.load(ordering: .acquiring) {
+      let seen = word.load()
       let heard = network.heardNodes
       let peers = Set(
         heard.map { Members.Peer(node: $0.node, peerAddress: $0.peerAddress, clientAddress: $0.clientAddress) })
@@ -224,26 +232,28 @@ package final class ClusterMember: Sendable {
       let status = replication.status
       let isMember = status.configuration.isAcceptor(status.node)
       if isMember, network.hello.asksToJoin { network.changeHello { $0.asksToJoin = false } }
-      if status.takesCommits { admit(heard, status.configuration) }
-      word.wait(while: word.load(), timeoutNanoseconds: 250_000_000)
+      let isAwaited = status.takesCommits && admit(heard, status.configuration)
+      word.wait(while: seen, timeoutNanoseconds: isAwaited ? 250_000_000 : 0)
     }
   }
 
-  private func admit(_ heard: [ReceivedHello], _ configuration: Configuration) {
+  /// Whether somebody is to be taken in or promoted.
+  private func admit(_ heard: [ReceivedHello], _ configuration: Configuration) -> Bool {
     let gone = removed.withLock { $0 }
     for node in heard where node.asksToJoin && node.isFounded && !gone.contains(node.node) {
       if !configuration.isMember(node.node) {
         _ = change(configuration) { $0.learners.append(node.node) }
-        return
+        return true
       }
       if configuration.learners.contains(node.node), !node.staysLearner {
         _ = change(configuration) { lists in
           lists.learners.removeAll { $0 == node.node }
           if node.isWitness { lists.witnesses.append(node.node) } else { lists.voters.append(node.node) }
         }
-        return
+        return true
       }
     }
+    return false
   }
 
   private struct Lists {
