@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <linux/futex.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -104,6 +105,11 @@ synod_hash128 synod_xxh3_128(const void *bytes, size_t count, uint64_t seed) {
 
 // ---- The system ---------------------------------------------------------------------------
 
+#ifdef MADV_POPULATE_WRITE
+const int synod_populate_write = MADV_POPULATE_WRITE;
+#else
+const int synod_populate_write = 23;
+#endif
 const int synod_o_direct = O_DIRECT;
 const int synod_o_dsync = O_DSYNC;
 

@@ -1,3 +1,4 @@
+internal import CSynod
 internal import Glibc
 
 /// Memory that one thing takes at a time and fills: from a few MiB on it is worth asking for large pages. A bulk load took
@@ -5,14 +6,15 @@ internal import Glibc
 package enum LargeMemory {
   /// From this many bytes on.
   package static let smallestSizeBytes = 4 << 20
-  private static let pageSizeBytes: UInt = 2 << 20
+  package static let largePageSizeBytes = 2 << 20
 
   /// Asks the system to fill `memory`, which is about to be written for the first time, with large pages where they fit.
   /// Nothing for less than `smallestSizeBytes`; a system that has none does as before.
   package static func prepare(_ memory: UnsafeMutableRawPointer, count: Int) {
     guard count >= smallestSizeBytes else { return }
-    let start = (UInt(bitPattern: memory) + pageSizeBytes - 1) & ~(pageSizeBytes - 1)
-    let end = (UInt(bitPattern: memory) + UInt(count)) & ~(pageSizeBytes - 1)
+    let page = UInt(largePageSizeBytes)
+    let start = (UInt(bitPattern: memory) + page - 1) & ~(page - 1)
+    let end = (UInt(bitPattern: memory) + UInt(count)) & ~(page - 1)
     guard start < end else { return }
     _ = unsafe madvise(UnsafeMutableRawPointer(bitPattern: start), Int(end - start), MADV_HUGEPAGE)
   }
@@ -20,11 +22,27 @@ package enum LargeMemory {
   /// Zeroed memory of its own mapping, at a page's boundary; given back by `unmap`. Stops the process when there is none, as
   /// every allocation does; callers bound what others ask for.
   package static func map(_ count: Int) -> UnsafeMutableRawPointer {
-    let flags = MAP_PRIVATE | MAP_ANONYMOUS
+    unsafe map(count, MAP_PRIVATE | MAP_ANONYMOUS)
+  }
+
+  /// The same, without room being set aside for what is never touched.
+  package static func reserve(_ count: Int) -> UnsafeMutableRawPointer {
+    unsafe map(count, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+  }
+
+  private static func map(_ count: Int, _ flags: Int32) -> UnsafeMutableRawPointer {
     let memory = unsafe mmap(nil, count, PROT_READ | PROT_WRITE, flags, -1, 0)
     guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { fatalError("out of memory: \(count) bytes") }
     unsafe prepare(memory, count: count)
     return unsafe memory
+  }
+
+  /// Has the system put memory behind `count` bytes, which hold what they held; others may read and write them meanwhile.
+  /// Milliseconds for a large page where it has to be found first.
+  ///
+  /// - Returns: `count`; 0 where the system cannot do it (before Linux 5.14) or has no memory.
+  package static func back(_ memory: UnsafeMutableRawPointer, _ count: Int) -> Int {
+    unsafe madvise(memory, count, synod_populate_write) == 0 ? count : 0
   }
 
   package static func unmap(_ memory: UnsafeMutableRawPointer, _ count: Int) { unsafe munmap(memory, count) }

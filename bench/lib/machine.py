@@ -279,9 +279,12 @@ def floors(world):
     """The disk's and loopback's own latency: what nothing that is durable, or served, can go below for long."""
     seconds = str(min(world.options.seconds, 3))
     disk = json.loads(output([world.peer("floor"), "disk", world.directory("floor"), seconds]))
+    steady = json.loads(output([world.peer("floor"), "steady", world.directory("floor"), seconds]))
     loopback = json.loads(output([world.peer("floor"), "loopback", seconds]))
     shutil.rmtree(os.path.join(world.work, "floor"), ignore_errors=True)
-    return {"overwrite_fdatasync": disk[0], "direct_dsync": disk[1], "append_fdatasync": disk[2], "loopback": loopback}
+    return {
+        "overwrite_fdatasync": disk[0], "direct_dsync": disk[1], "append_fdatasync": disk[2], "loopback": loopback,
+        "steady_alone": steady[0], "steady_beside_tables": steady[1]}
 
 
 def describe(world):

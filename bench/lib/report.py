@@ -64,19 +64,23 @@ def markdown(place, stamp, world, about, floors, results):
         f"{about['file_system']}, load {about['load_before']:.1f} at the end. SynodDB at commit {about['commit']}. "
         f"{options.repetitions} repetitions of {options.seconds} s, systems in turn; medians (lowest–highest).", ""]
     text += [f"- {name}: {version}" for name, version in about["versions"].items()]
-    text += ["", "## The floors", "", "| what | p50 µs | p99 µs | per second |", "|---|---:|---:|---:|"]
+    text += ["", "## The floors", "", "| what | p50 µs | p99 µs | p99.9 µs | per second |", "|---|---:|---:|---:|---:|"]
     names = {
         "overwrite_fdatasync": "4 KiB preallocated, overwrite + fdatasync", "direct_dsync": "4 KiB preallocated, O_DIRECT and O_DSYNC",
-        "append_fdatasync": "4 KiB, append + fdatasync", "loopback": "round trip over TCP on loopback"}
+        "append_fdatasync": "4 KiB, append + fdatasync", "loopback": "round trip over TCP on loopback",
+        "steady_alone": "4 KiB durable, 2 500 a second, from when due",
+        "steady_beside_tables": "the same beside 2 MiB/s of tables, in steps as SynodDB writes them"}
     for key, name in names.items():
         floor = floors.get(key)
         if floor:
             latency = floor["latency_us"]
-            text.append(f"| {name} | {number(latency['p50'])} | {number(latency['p99'])} | {number(floor['per_second'])} |")
+            text.append(
+                f"| {name} | {number(latency['p50'])} | {number(latency['p99'])} | {number(latency['p999'])} "
+                f"| {number(floor['per_second'])} |")
     floor = targets.floor(floors, "overwrite_fdatasync")
     if "overwrite_fdatasync" in floors.get("after", {}):
         after = floors["after"]["overwrite_fdatasync"]["latency_us"]
-        text.append(f"| the first again, at the end | {number(after['p50'])} | {number(after['p99'])} | |")
+        text.append(f"| the first again, at the end | {number(after['p50'])} | {number(after['p99'])} | {number(after['p999'])} | |")
     if not options.small:
         text += targets.section(floors, results, number)
     for table in dict.fromkeys(result["table"] for result in results):

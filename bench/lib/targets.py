@@ -13,9 +13,9 @@ STALLS = "Inserts at a steady rate while tables are flushed and merged, served"
 AT_MOST, AT_LEAST = "≤", "≥"
 
 
-def floor(floors, name):
-    """A floor's median latency; where it was measured at both ends of the run, the mean of both, for disks drift."""
-    found = [part[name]["latency_us"]["p50"] for part in (floors, floors.get("after", {})) if name in part]
+def floor(floors, name, key="p50"):
+    """A floor's latency, at the median unless told; where it was measured at both ends of the run, the mean of both, for disks drift."""
+    found = [part[name]["latency_us"][key] for part in (floors, floors.get("after", {})) if name in part]
     return sum(found) / len(found) if found else None
 
 
@@ -28,8 +28,8 @@ class Run:
         value = self.rows.get((table, label), {}).get(system, {}).get(key)
         return value[0] if value else None
 
-    def floor(self, name):
-        return floor(self.floors, name)
+    def floor(self, name, key="p50"):
+        return floor(self.floors, name, key)
 
 
 def to_peer(table, label, key, peer):
@@ -56,6 +56,14 @@ def stall(key):
     """A steady load's slow commits while tables are written, to its usual commit."""
     usual = "100 bytes, next to nothing to flush"
     return lambda run: divide(run.figure(STALLS, "4000 bytes", "synod", key), run.figure(STALLS, usual, "synod", key))
+
+
+def stall_to_floor(key):
+    """The same, to what the disk alone needs longer when it is given such writes beside a log's."""
+    def compute(run):
+        longer = divide(run.floor("steady_beside_tables", key), run.floor("steady_alone", key))
+        return divide(stall(key)(run), max(1, longer) if longer else None)
+    return compute
 
 
 def retries(run):
@@ -114,6 +122,8 @@ TARGETS = [
 ] + [
     ("commits while tables are written: p99 ÷ usual p99", AT_MOST, 3, stall("p99")),
     ("commits while tables are written: p99.9 ÷ usual p99.9", AT_MOST, 3, stall("p999")),
+    ("commits while tables are written: p99 ÷ usual p99, to the disk's own", AT_MOST, 3, stall_to_floor("p99")),
+    ("commits while tables are written: p99.9 ÷ usual p99.9, to the disk's own", AT_MOST, 3, stall_to_floor("p999")),
     ("commits while tables are written: longest, ms", AT_MOST, 100,
      lambda run: divide(run.figure(STALLS, "4000 bytes", "synod", "max"), 1000)),
     ("failover, kill -9 to the next commit: median ms", AT_MOST, 1000, plain("Failover: kill -9 of the leader until the next commit", "10 kills", "ms")),

@@ -1,12 +1,15 @@
 // What the machine itself needs: the floors under every figure.
 //
 //   floor disk PATH SECONDS      4 KiB, preallocated, durable: overwrite + fdatasync, O_DIRECT|O_DSYNC, append + fdatasync
+//   floor steady PATH SECONDS    4 KiB durable as direct writes, 2,500 a second, from when they were due: alone, then beside
+//                                what flush, compaction and new segments write under the same load
 //   floor loopback SECONDS       one byte there and back between two threads over TCP
 #define _GNU_SOURCE
 #include "measure.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +28,48 @@ static void overwrite(struct client *c) {
 
 static void write_direct(struct client *c) {
   if (pwrite(direct, block, 4096, (off_t)(c->count * 4096) % size) != 4096) die("floor", "direct write");
+}
+
+// What a server with 4,000 inserts of 4,000 bytes a second writes beside its log: 2 MiB a second in steps of 256 KiB, each
+// handed to the device, all 2 MiB synced; a file of 4 MiB, then the next, and the one before goes.
+static atomic_bool ended;
+
+static void *write_tables(void *argument) {
+  const char *folder = argument;
+  const size_t step = 256 << 10;
+  char *bytes = malloc(step), name[4096], old[4096] = "";
+  if (!bytes) die("floor", "memory");
+  memset(bytes, 0x5a, step);
+  for (int number = 0; !ended; number++) {
+    snprintf(name, sizeof name, "%s/table-%d", folder, number);
+    int table = open(name, O_RDWR | O_CREAT | O_TRUNC, 0644);
+    if (table < 0) die("floor", name);
+    for (int i = 0; i < 16 && !ended; i++) {
+      if (pwrite(table, bytes, step, (off_t)(i * step)) != (ssize_t)step) die("floor", "write a table");
+      sync_file_range(
+        table, (off_t)(i * step), (off_t)step,
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+      if (i % 8 == 7 && fdatasync(table)) die("floor", "sync a table");
+      usleep(125000);
+    }
+    close(table);
+    if (*old) unlink(old);
+    strcpy(old, name);
+  }
+  if (*old) unlink(old);
+  return NULL;
+}
+
+static void run_steadily(const char *folder, double seconds) {
+  printf("[");
+  run_at_rate(1, seconds, 2500, open_nothing, direct < 0 ? overwrite : write_direct);
+  printf(",");
+  pthread_t thread;
+  pthread_create(&thread, NULL, write_tables, (void *)folder);
+  run_at_rate(1, seconds, 2500, open_nothing, direct < 0 ? overwrite : write_direct);
+  ended = 1;
+  pthread_join(thread, NULL);
+  printf("]\n");
 }
 
 static void append(struct client *c) {
@@ -59,7 +104,7 @@ static void connect_pair(void) {
 }
 
 int main(int count, char **arguments) {
-  if (count < 3) die("floor", "disk PATH SECONDS | loopback SECONDS");
+  if (count < 3) die("floor", "disk PATH SECONDS | steady PATH SECONDS | loopback SECONDS");
   if (!strcmp(arguments[1], "loopback")) {
     connect_pair();
     pthread_t thread;
@@ -78,10 +123,14 @@ int main(int count, char **arguments) {
   for (off_t at = 0; at < size; at += 4096)
     if (pwrite(file, block, 4096, at) != 4096) die("floor", "preallocate");
   fsync(file);
+  direct = open(name, O_RDWR | O_DIRECT | O_DSYNC);
+  if (!strcmp(arguments[1], "steady")) {
+    run_steadily(arguments[2], seconds);
+    return 0;
+  }
   printf("[");
   run_clients(1, seconds, open_nothing, overwrite);
   printf(",");
-  direct = open(name, O_RDWR | O_DIRECT | O_DSYNC);
   if (direct < 0) printf("null");
   else run_clients(1, seconds, open_nothing, write_direct);
   printf(",");

@@ -38,15 +38,26 @@ struct client {
   int index;
   uint64_t seed, end, count, capacity;
   uint32_t *latencies;  // nanoseconds, at most 4.29 s
+  double rate;          // operations a second, whose latency then counts from when they were due; 0: one after the other
+  uint64_t due;
   void *state;
   void *(*open)(struct client *);
   void (*operation)(struct client *);
 };
 
+/// When the next operation is due, at intervals of 0 to 2 ÷ rate; sleeps until then.
+static uint64_t wait_until_due(struct client *c) {
+  double part = (next_random(&c->seed) >> 11) / 9007199254740992.0;
+  c->due = (c->due ? c->due : now_ns()) + (uint64_t)(part * 2e9 / c->rate);
+  struct timespec until = {.tv_sec = c->due / 1000000000u, .tv_nsec = c->due % 1000000000u};
+  while (now_ns() < c->due) clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+  return c->due;
+}
+
 static void *client_main(void *argument) {
   struct client *c = argument;
   while (now_ns() < c->end) {
-    uint64_t start = now_ns();
+    uint64_t start = c->rate ? wait_until_due(c) : now_ns();
     c->operation(c);
     uint64_t took = now_ns() - start;
     if (c->count == c->capacity) {
@@ -64,12 +75,13 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/// Runs `operation` on `count` threads for so long, and prints the result.
-static inline void run_clients(int count, double seconds, void *(*open)(struct client *), void (*operation)(struct client *)) {
+/// Runs `operation` on `count` threads for so long, at a rate of each (0: as quick as it goes), and prints the result.
+static inline void run_at_rate(
+  int count, double seconds, double rate, void *(*open)(struct client *), void (*operation)(struct client *)) {
   struct client *clients = calloc(count, sizeof *clients);
   pthread_t *threads = calloc(count, sizeof *threads);
   for (int i = 0; i < count; i++) {
-    clients[i] = (struct client){.index = i, .seed = 0x9e3779b97f4a7c15u * (i + 1) | 1, .open = open, .operation = operation};
+    clients[i] = (struct client){.index = i, .seed = 0x9e3779b97f4a7c15u * (i + 1) | 1, .open = open, .operation = operation, .rate = rate};
     clients[i].state = open(&clients[i]);
   }
   uint64_t start = now_ns();
@@ -98,6 +110,10 @@ static inline void run_clients(int count, double seconds, void *(*open)(struct c
     "\"latency_us\": {\"p50\": %.1f, \"p95\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}}\n",
     count, (unsigned long long)total, took, total / took, total ? cpu / total : 0, AT(0.5), AT(0.95), AT(0.99), AT(0.999),
     AT(1.0));
+}
+
+static inline void run_clients(int count, double seconds, void *(*open)(struct client *), void (*operation)(struct client *)) {
+  run_at_rate(count, seconds, 0, open, operation);
 }
 
 #endif

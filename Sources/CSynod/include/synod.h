@@ -28,6 +28,8 @@ synod_hash128 synod_xxh3_128(const void *bytes, size_t count, uint64_t seed);
 int synod_open(const char *path, int flags, unsigned mode);
 /// O_DIRECT and O_DSYNC as the headers define them (macros that depend on _GNU_SOURCE).
 extern const int synod_o_direct, synod_o_dsync;
+/// MADV_POPULATE_WRITE (Linux 5.14), which older headers lack.
+extern const int synod_populate_write;
 /// sync_file_range(2): writes out what is dirty in the range and waits for it; 0 or errno.
 int synod_write_out(int fd, int64_t offset, int64_t count);
 /// fallocate(2) with the keep-size flag off; 0 or errno.

@@ -32,6 +32,7 @@ extension Engine {
       progress.wake()
       // Its memory is given back here, and not under the writer's lock: milliseconds, in which nothing could be applied.
       withExtendedLifetime(waiting) {}
+      askForMemory()
       return waiting.position
     }
     guard let flushed else { return false }

@@ -26,6 +26,11 @@ package final class Engine: Sendable {
   /// Held by the flush that runs.
   let flushing = Mutex<Void>(())
   let flusher = RepeatingThread()
+  let memoryKeeper = RepeatingThread()
+  /// The keeper was woken, and has not looked since.
+  let isMemoryAsked = Atomic(false)
+  /// What flushed memtables leave to the next.
+  let arenas: ArenaReserve
   private let pressure: WritePressure
   /// Changes when a flush succeeds or fails.
   let progress = FutexWord()
@@ -79,7 +84,8 @@ package final class Engine: Sendable {
     let flushed = store.flushed
     let start = (slot: flushed.slot, version: flushed.version)
     snapshots.start(floor: store.garbageFloor, visible: start.version)
-    let active = Memtable(sizeBytes: options.memtableSizeBytes)
+    arenas = ArenaReserve()
+    let active = Memtable(sizeBytes: options.memtableSizeBytes, reserve: arenas)
     states = ReadStates(ReadState(memtables: [active], tables: store.current))
     writer = Mutex(Writer(active: active, position: start, flushed: start))
   }
@@ -110,7 +116,10 @@ package final class Engine: Sendable {
     link.reference.withLock { $0.engine = engine }
     // A compaction may have been faster than the link.
     engine.refreshTables()
-    if options.background { engine.startFlushing() }
+    if options.background {
+      engine.startFlushing()
+      engine.startKeepingMemory()
+    }
     return engine
   }
 
@@ -151,6 +160,7 @@ package final class Engine: Sendable {
           while let (version, batch) = unsafe try group.next() { unsafe try writer.active.insert(batch, version) }
         } catch { throw stop(&writer, .malformedGroup(slot: slot, error)) }
         writer.position = (slot, firstVersion.advanced(by: UInt64(transactionCount - 1)))
+        if writer.active.needsMemory { askForMemory() }
         // Not only when the next group comes: after a bulk load that may be long, and its memory is held until then.
         if writer.active.isFull && mayRotate(writer) { rotate(&writer) }
         return true
@@ -208,7 +218,8 @@ package final class Engine: Sendable {
     if always || !writer.active.isEmpty {
       writer.waiting.append(WaitingMemtable(memtable: writer.active, position: writer.position))
     }
-    writer.active = Memtable(sizeBytes: options.memtableSizeBytes, groupSizeBytes: groupSizeBytes)
+    writer.active = Memtable(
+      sizeBytes: options.memtableSizeBytes, groupSizeBytes: groupSizeBytes, reserve: arenas)
     installState(&writer)
     flusher.wake()
   }
@@ -290,6 +301,8 @@ package final class Engine: Sendable {
     }
     guard isFirst else { return }
     flusher.stop()
+    memoryKeeper.stop()
+    arenas.close()
     flushing.withLock { _ in store.close() }
     progress.increment()
     progress.wake()

@@ -121,7 +121,7 @@ extension Engine {
       try store.replace(with: checkpoint, path: path)
       writer.withLock { writer in
         writer.waiting = []
-        writer.active = Memtable(sizeBytes: options.memtableSizeBytes)
+        writer.active = Memtable(sizeBytes: options.memtableSizeBytes, reserve: arenas)
         writer.position = (flushed.slot, flushed.version)
         writer.flushed = writer.position
         writer.flushFailure = nil

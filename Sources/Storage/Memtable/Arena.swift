@@ -1,7 +1,8 @@
-internal import Glibc
+internal import Platform
 internal import Synchronization
 
-// Raw memory by offset. An arena is reserved at once and touched as it fills, so a small database costs what it uses.
+// Raw memory by offset. An arena is reserved at once and touched as it fills, or shortly before (ArenaReserve.swift), so a
+// small database costs what it uses. Whoever takes memory from it finds anything there: it may be that of an earlier one.
 // Offsets count 8-byte units in 32 bits (32 GiB); offset 0 is nobody's and means "none".
 //
 // One thread takes memory; it is never given back before the whole arena is. What was written before an offset was stored
@@ -14,31 +15,66 @@ internal import Synchronization
 final class Arena: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   let capacityBytes: Int
+  private let memory: ArenaMemory
+  private let reserve: ArenaReserve?
   /// Bytes taken so far. Written by the writer, read by anyone for statistics.
   private let used: Atomic<Int>
+  /// So many of the first bytes have memory behind them, whether taken or not.
+  private let backed: Atomic<Int>
 
-  /// Reserves `capacityBytes` of zeroed memory; traps when the address space refuses, as malloc does.
-  init(capacityBytes: Int) {
-    let page = 4096
-    let rounded = (capacityBytes + page - 1) & ~(page - 1)
+  /// Takes `capacityBytes`, or a little more, from the reserve if there is one; traps when the address space refuses, as
+  /// malloc does.
+  init(capacityBytes: Int, reserve: ArenaReserve? = nil) {
+    let rounded = Self.rounded(capacityBytes)
     precondition(rounded > 0 && rounded <= Int(UInt32.max) * 8, "arena of \(capacityBytes) bytes")
-    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-    let memory = unsafe mmap(nil, rounded, PROT_READ | PROT_WRITE, flags, -1, 0)
-    guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
-      fatalError("no address space for a memtable of \(rounded) bytes (errno \(errno))")
-    }
-    // A descent touches a dozen places far apart: with small pages most of its time goes to address translation.
-    _ = unsafe madvise(memory, rounded, MADV_HUGEPAGE)
-    unsafe base = memory
+    memory = reserve?.take(rounded) ?? ArenaMemory(mapping: rounded)
+    unsafe base = memory.base
     self.capacityBytes = rounded
+    self.reserve = reserve
     used = Atomic(8)
+    backed = Atomic(memory.backedBytes)
   }
 
-  deinit { unsafe munmap(base, capacityBytes) }
+  /// Whole pages: large ones from a few MiB on. A descent touches a dozen places far apart: with small pages most of its time
+  /// goes to address translation.
+  static func rounded(_ capacityBytes: Int) -> Int {
+    let page = capacityBytes >= LargeMemory.smallestSizeBytes ? LargeMemory.largePageSizeBytes : 4096
+    return (capacityBytes + page - 1) & ~(page - 1)
+  }
+
+  deinit {
+    var memory = memory
+    memory.backedBytes = max(backed.load(ordering: .relaxed), used.load(ordering: .relaxed))
+    if let reserve { reserve.give(memory) } else { memory.unmap() }
+  }
 
   var usedBytes: Int { used.load(ordering: .relaxed) }
 
-  /// Takes `sizeBytes` of zeroed memory at a multiple of `alignment`, and returns its offset. The caller has made sure
+  // MARK: Ahead of the writer
+
+  /// Whether the writer is about to come to memory with nothing behind it, up to `end`.
+  @inline(__always)
+  func needsBacking(through end: Int) -> Bool { backed.load(ordering: .relaxed) < min(end, capacityBytes) }
+
+  /// Puts memory behind everything up to `end`, without changing what is there. One thread at a time; the writer may go on.
+  func back(through end: Int) {
+    while needsBacking(through: end) {
+      // What the writer has taken is backed, by whomever.
+      let start =
+        max(backed.load(ordering: .relaxed), used.load(ordering: .relaxed)) & ~(LargeMemory.largePageSizeBytes - 1)
+      let count = min(LargeMemory.largePageSizeBytes, capacityBytes - start)
+      guard unsafe LargeMemory.back(base + start, count) > 0 else {
+        // A system that cannot do it does as before: on first touch.
+        backed.store(capacityBytes, ordering: .relaxed)
+        return
+      }
+      backed.store(start + count, ordering: .relaxed)
+    }
+  }
+
+  // MARK: Taking
+
+  /// Takes `sizeBytes` of memory at a multiple of `alignment`, and returns its offset. The caller has made sure
   /// that it fits.
   @inline(__always)
   func allocate(_ sizeBytes: Int, alignment: Int = 8) -> UInt32 {

@@ -1,5 +1,6 @@
 package import Encoding
 internal import Glibc
+internal import Platform
 internal import Synchronization
 
 // The newest writes, in memory: a B+tree over an arena, with one writer and any number of readers that never wait for a
@@ -36,17 +37,18 @@ package final class Memtable: @unchecked Sendable {
   @exclusivity(unchecked) private var nodeSizeBytes = 0
 
   /// A memtable to be replaced at `sizeBytes`, with room for a group that needs `groupSizeBytes` (see `bound`) when it is
-  /// empty.
-  package init(sizeBytes: Int, groupSizeBytes: Int = 0) {
+  /// empty. Its memory comes from `reserve` and goes back there, if there is one.
+  package init(sizeBytes: Int, groupSizeBytes: Int = 0, reserve: ArenaReserve? = nil) {
     self.sizeBytes = sizeBytes
-    let room = max(sizeBytes + sizeBytes / 4, groupSizeBytes) + Self.fixedSizeBytes
-    arena = Arena(capacityBytes: room)
+    arena = Arena(capacityBytes: max(Self.capacity(sizeBytes), groupSizeBytes + Self.fixedSizeBytes), reserve: reserve)
     let header = arena.allocate(64, alignment: 64)
     precondition(Int(header) << 3 == TreeLayout.root)
+    unsafe (arena.base + TreeLayout.root).initializeMemory(as: UInt8.self, repeating: 0, count: 64)
     unsafe arena.base.atomic64(TreeLayout.oldestVersion).pointee.store(UInt64.max, ordering: .relaxed)
     unsafe tree = MemtableTree(base: arena.base)
     let root = arena.allocate(NodeLayout.leafSizeBytes, alignment: 64)
     unsafe lastLeaf = tree.node(root)
+    unsafe lastLeaf.clear(NodeLayout.leafSizeBytes)
     unsafe arena.base.atomic32(TreeLayout.root).pointee.store(root, ordering: .releasing)
   }
 
@@ -65,8 +67,31 @@ package final class Memtable: @unchecked Sendable {
   /// Whether it is time to replace it.
   package var isFull: Bool { usedBytes >= sizeBytes }
 
+  // MARK: Memory ahead of the writer
+
+  /// Up to here there should be memory: a large page ahead of the writer, and more the more he has written, but no further
+  /// than he is meant to get. A database with a few writes does with what they take.
+  private var readyBytes: Int {
+    let used = arena.usedBytes
+    guard used >= LargeMemory.largePageSizeBytes / 8 else { return 0 }
+    return min(used + LargeMemory.largePageSizeBytes + used / 4, sizeBytes + LargeMemory.largePageSizeBytes / 2)
+  }
+
+  /// Whether the writer is about to come to memory that the system has yet to find.
+  package var needsMemory: Bool { arena.needsBacking(through: readyBytes) }
+
+  /// Finds memory for what is written next. One thread at a time; the writer may go on meanwhile.
+  package func prepareMemory() { arena.back(through: readyBytes) }
+
+  /// Sees to it that the memtable after this one finds memory for its beginning, once this one has shown that it fills.
+  package func prepareNext(in reserve: ArenaReserve) {
+    guard usedBytes >= LargeMemory.largePageSizeBytes else { return }
+    reserve.prepare(Arena.rounded(Self.capacity(sizeBytes)), backing: LargeMemory.largePageSizeBytes)
+  }
+
   // MARK: Room
 
+  private static func capacity(_ sizeBytes: Int) -> Int { sizeBytes + sizeBytes / 4 + fixedSizeBytes }
   private static let fixedSizeBytes = 64 << 10
 
   /// An upper bound of the memory of a memtable with nothing but `operations` entries, whose keys and values together have
@@ -254,7 +279,9 @@ package final class Memtable: @unchecked Sendable {
 
   private func allocateNode(isLeaf: Bool) -> UInt32 {
     let before = arena.usedBytes
-    let node = arena.allocate(isLeaf ? NodeLayout.leafSizeBytes : NodeLayout.innerSizeBytes, alignment: 64)
+    let size = isLeaf ? NodeLayout.leafSizeBytes : NodeLayout.innerSizeBytes
+    let node = arena.allocate(size, alignment: 64)
+    unsafe tree.node(node).clear(size)
     unsafe nodeSizeBytes += arena.usedBytes - before
     return node
   }

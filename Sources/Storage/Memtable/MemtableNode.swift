@@ -47,6 +47,9 @@ struct MemtableNode {
   @inline(__always)
   init(_ address: UnsafeMutableRawPointer) { unsafe self.address = address }
 
+  /// Makes it an empty leaf, before anybody can come here: the memory may be that of an earlier memtable.
+  func clear(_ sizeBytes: Int) { unsafe address.initializeMemory(as: UInt8.self, repeating: 0, count: sizeBytes) }
+
   // MARK: Versions
 
   /// The node's version when nobody changes it; waits while somebody does.

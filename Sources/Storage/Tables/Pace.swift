@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Platform
 internal import Synchronization
 
@@ -7,6 +8,10 @@ internal import Synchronization
 // waits for them. So who writes tables rests after each step, as long as the step took, and a commit finds the device free
 // more often than not. Only while somebody commits: nobody gains from a rest otherwise. And only while flush and compaction
 // keep up: where memtables wait, resting longer would stop writers altogether.
+//
+// The same goes for the processor. A table is tenths of a second of computing, and the scheduler lets a thread go on for its
+// slice, some 3 ms, before it gives one that woke up its turn; a commit has half a dozen such turns. So who builds a table
+// offers its processor after each block (docs/decisions/0161-tables-yield-the-processor.md).
 
 /// Decides about rests.
 package final class Pace: Sendable {
@@ -30,6 +35,10 @@ package final class Pace: Sendable {
 
   /// How often somebody rested.
   package var rests: UInt64 { restedTimes.load(ordering: .relaxed) }
+
+  /// Lets whoever waits for this processor go first, after some ten microseconds of computing, unless that is urgent. Next to
+  /// nothing where nobody does.
+  package func makeWay() { if !isUrgent() { sched_yield() } }
 
   /// Rests after a step of writing that took so long, if that is worth while.
   package func rest(after nanoseconds: UInt64) {

@@ -297,6 +297,7 @@ package final class TableBuilder {
     let handle = BlockHandle(
       offset: written + UInt64(start), sizeBytes: UInt32(output.count - start), hash: hash)
     if output.count >= options.writeStepSizeBytes { try writeOutput() }
+    pace?.makeWay()
     return handle
   }
 
