@@ -31,9 +31,9 @@ extension Engine {
     let unused = Atomic<Int>(0)
   }
 
-  private static let watchNanoseconds: UInt64 = 1_000_000_000
+  private static let watchNanoseconds: UInt64 = 500_000_000
   /// A spare that nobody takes for so long is not needed, however much is written meanwhile.
-  private static let longestUnused = 15
+  private static let longestUnused = 30
 
   /// Finds memory, and returns how long to wait before it is to be looked whether it is needed still.
   private func keepMemoryReady(_ idle: IdleWatch) -> UInt64 {
