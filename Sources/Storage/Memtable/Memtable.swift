@@ -40,7 +40,9 @@ package final class Memtable: @unchecked Sendable {
   /// empty. Its memory comes from `reserve` and goes back there, if there is one.
   package init(sizeBytes: Int, groupSizeBytes: Int = 0, reserve: ArenaReserve? = nil) {
     self.sizeBytes = sizeBytes
-    arena = Arena(capacityBytes: max(Self.capacity(sizeBytes), groupSizeBytes + Self.fixedSizeBytes), reserve: reserve)
+    let (usual, needed) = (Self.capacity(sizeBytes), groupSizeBytes + Self.fixedSizeBytes)
+    // The memory of a bulk load fits nobody else.
+    arena = needed > usual ? Arena(capacityBytes: needed) : Arena(capacityBytes: usual, reserve: reserve)
     let header = arena.allocate(64, alignment: 64)
     precondition(Int(header) << 3 == TreeLayout.root)
     unsafe (arena.base + TreeLayout.root).initializeMemory(as: UInt8.self, repeating: 0, count: 64)

@@ -61,6 +61,14 @@ import Testing
     #expect(reserve.sizeBytes == 0)
   }
 
+  @Test func whatABulkLoadNeedsIsNotKept() {
+    let reserve = ArenaReserve()
+    withExtendedLifetime(Memtable(sizeBytes: 1 << 16, groupSizeBytes: 8 << 20, reserve: reserve)) {}
+    #expect(reserve.sizeBytes == 0)
+    withExtendedLifetime(Memtable(sizeBytes: 1 << 16, groupSizeBytes: 1 << 10, reserve: reserve)) {}
+    #expect(reserve.sizeBytes > 0)
+  }
+
   @Test func memoryIsFoundAheadOfTheWriter() {
     let reserve = ArenaReserve()
     let memtable = Memtable(sizeBytes: 32 << 20, reserve: reserve)
