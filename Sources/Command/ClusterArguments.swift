@@ -48,7 +48,7 @@ struct ClusterArguments: ParsableArguments {
     help: ArgumentHelp(
       "What a node that is behind or new takes in a second while others commit; more where that would not be enough, and all that comes while nobody does.",
       valueName: "MiB"))
-  var catchUpRate = 4
+  var catchUpRate = 2
 
   @Option(help: ArgumentHelp("The records that are kept in any case, for tests.", visibility: .hidden))
   var retainRecords: UInt64 = 65_536

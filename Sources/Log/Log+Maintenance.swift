@@ -47,14 +47,22 @@ extension Log {
 
   /// Gives back the segments that hold no record behind `slot`: the tables (and the archive) have them. Whole segments
   /// only, the oldest first, never what a reader still needs.
-  package func truncate(through slot: Slot) throws(LogError) {
-    while let segment = removableSegment(through: slot) {
+  package func truncate(through slot: Slot) throws(LogError) { _ = try truncate(through: slot, atMost: .max) }
+
+  /// The same, but no more than `limitSizeBytes`, or one segment: many at once keep the device busy with discards.
+  ///
+  /// - Returns: the bytes given back; 0 where nothing is left to give.
+  package func truncate(through slot: Slot, atMost limitSizeBytes: UInt64) throws(LogError) -> UInt64 {
+    var done: UInt64 = 0
+    while done < limitSizeBytes, let segment = removableSegment(through: slot) {
+      done += segment.fileSizeBytes
       do throws(DiskError) { try files.recycle(segment, retained: segmentSizes.sizeBytes) } catch {
         // The log is intact; a segment too many is only space.
         if error.kind == .io { throw poison(error) }
         throw .disk(error)
       }
     }
+    return done
   }
 
   /// Takes the oldest segment out of the log if it can go.

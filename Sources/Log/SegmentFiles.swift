@@ -312,14 +312,19 @@ struct SegmentInfo: Sendable {
 }
 
 /// How soon a segment that is being filled will be needed.
-struct FillingAhead {
+package struct FillingAhead {
   /// What is left for frames in the current segment, when filling begins.
-  var roomSizeBytes: UInt64
+  let roomSizeBytes: UInt64
   /// What was written into it since.
-  var usedSizeBytes: () -> UInt64
+  let usedSizeBytes: () -> UInt64
+
+  package init(roomSizeBytes: UInt64, usedSizeBytes: @escaping () -> UInt64) {
+    self.roomSizeBytes = roomSizeBytes
+    self.usedSizeBytes = usedSizeBytes
+  }
 
   /// Whether filling is further than it need be: twice as far as the writer, each on his way.
-  func isEarly(_ filled: UInt64, of size: UInt64) -> Bool {
+  package func isEarly(_ filled: UInt64, of size: UInt64) -> Bool {
     guard roomSizeBytes > 0 else { return false }
     let used = min(usedSizeBytes(), roomSizeBytes)
     return Double(filled) / Double(max(size, 1)) > 2 * Double(used) / Double(roomSizeBytes)

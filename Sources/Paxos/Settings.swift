@@ -34,11 +34,12 @@ package struct Settings: Sendable, Hashable {
   package var fetchEntries = 512
   /// How fast a node that is behind takes old records, in bytes a second, while others commit; faster where that would not be
   /// enough (`pace`).
-  package var catchUpBytesPerSecond: UInt64 = 4 << 20
+  package var catchUpBytesPerSecond: UInt64 = 2 << 20
   /// How many bytes of them it asks for at a time, then; more where the rate and the way to the other node need it.
   package var catchUpStepBytes: UInt64 = 64 << 10
-  /// A follower so far behind what is chosen is not streamed to: it fetches, at its own pace.
-  package var laggingEntries: UInt64 = 4096
+  /// A follower so far behind what is chosen is not streamed to: it fetches, at its own pace. What it then lacks is streamed
+  /// without a pause.
+  package var laggingEntries: UInt64 = 1024
   /// Entries remembered; older ones are served from the driver's log.
   package var indexEntries = 65_536
   /// Records kept behind a checkpoint for peers that lag.

@@ -107,7 +107,7 @@ extension ReplicatedLog {
   }
 
   /// The log begins behind the checkpoint, durably: the list of members may say so, and what came in may go.
-  func finishInstallation(_ checkpoint: Checkpoint?) {
+  func finishInstallation(_ checkpoint: Checkpoint?, _ truncation: inout Truncation) {
     let next = members.withLock { members in
       if let checkpoint, checkpoint.point.slot > members.checkpoint?.point.slot ?? 0 { members.checkpoint = checkpoint }
       members.incoming = nil
@@ -115,7 +115,7 @@ extension ReplicatedLog {
     }
     do throws(LogError) {
       try next.write(log.directory, disk: disk)
-      if let checkpoint { try log.truncate(through: Slot(checkpoint.point.slot)) }
+      if let checkpoint { truncation.through = Slot(checkpoint.point.slot) }
     } catch {
       // The next start does it.
       return

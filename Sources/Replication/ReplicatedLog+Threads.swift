@@ -283,22 +283,24 @@ extension ReplicatedLog {
   // MARK: Services
 
   func serviceLoop() {
+    var truncation = Truncation()
     while !isStopping.load(ordering: .acquiring) {
       let seen = serviceWord.load()
+      let pause = truncate(&truncation)
       let work = services.withLock { services -> [Service] in
         defer { services = [] }
         return services
       }
       if work.isEmpty {
-        serviceWord.wait(while: seen)
+        serviceWord.wait(while: seen, timeoutNanoseconds: pause)
         continue
       }
       for service in work where !isStopping.load(ordering: .acquiring) {
         switch service {
         case .serve(let notice): serve(notice)
-        case .truncate(let checkpoint): truncate(checkpoint)
+        case .truncate(let checkpoint): note(checkpoint, &truncation)
         case .saveMembers: try? members.withLock { $0 }.write(log.directory, disk: disk)
-        case .installed(let checkpoint): finishInstallation(checkpoint)
+        case .installed(let checkpoint): finishInstallation(checkpoint, &truncation)
         }
       }
     }
@@ -339,7 +341,33 @@ extension ReplicatedLog {
     transport.flush()
   }
 
-  private func truncate(_ checkpoint: Checkpoint) {
+  /// What of the log is being given back, and when more of it may be.
+  struct Truncation {
+    var through: Slot?
+    var notBefore: UInt64 = 0
+  }
+
+  /// Gives back a little of the log, if some is to be and it is time. Returns how long to wait for the next time; 0: none.
+  private func truncate(_ truncation: inout Truncation) -> UInt64 {
+    guard let slot = truncation.through else { return 0 }
+    let now = clock.bootNanoseconds
+    if now < truncation.notBefore { return truncation.notBefore - now }
+    // What failed is tried again at the next checkpoint; a log that failed says so by itself.
+    let size = (try? log.truncate(through: slot, atMost: Self.truncatedStepSizeBytes)) ?? 0
+    guard size > 0 else {
+      truncation.through = nil
+      return 0
+    }
+    let pause = max(1, min(size, 1 << 30) * 1_000_000_000 / Self.truncatedSizeBytesPerSecond)
+    truncation.notBefore = clock.bootNanoseconds &+ pause
+    return pause
+  }
+
+  private static let truncatedStepSizeBytes: UInt64 = 8 << 20
+  private static let truncatedSizeBytesPerSecond: UInt64 = 128 << 20
+
+  /// The log may begin behind the checkpoint from now on.
+  private func note(_ checkpoint: Checkpoint, _ truncation: inout Truncation) {
     do throws(LogError) {
       let next = members.withLock { members -> Members? in
         guard checkpoint.point.slot > members.checkpoint?.point.slot ?? 0 else { return nil }
@@ -350,7 +378,7 @@ extension ReplicatedLog {
       guard let next else { return }
       try next.write(log.directory, disk: disk)
       members.withLock { $0.checkpoint = checkpoint }
-      try log.truncate(through: Slot(checkpoint.point.slot))
+      truncation.through = Slot(checkpoint.point.slot)
     } catch {
       // Space is given back at the next checkpoint; a log that failed says so by itself.
     }

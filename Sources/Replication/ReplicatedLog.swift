@@ -93,7 +93,7 @@ package struct ReplicatedLogOptions: Sendable {
   /// How fast checkpoints are sent at most; how fast while others commit, or faster, if so one would take more than two
   /// minutes; and to how many at once.
   package var checkpointSizeBytesPerSecond: UInt64 = 64 << 20
-  package var pacedCheckpointSizeBytesPerSecond: UInt64 = 6 << 20
+  package var pacedCheckpointSizeBytesPerSecond: UInt64 = 2 << 20
   package var concurrentTransfers = 4
   /// How often a part of the state is compared between nodes, and how much of it.
   package var digestNanoseconds: UInt64 = 60_000_000_000

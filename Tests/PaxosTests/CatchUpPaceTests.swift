@@ -73,6 +73,21 @@ import Testing
       if durable, let lastToken { replica.persisted(lastToken, now: now, into: &actions) }
     }
 
+    /// How many records it sends to one who has nothing and asks for `count`; nil if none are.
+    mutating func serves(_ count: UInt64) -> UInt32? {
+      let start = ChainPoint(slot: 0, chain: RareMomentTests.root)
+      var end = start
+      end.slot = count
+      let message = Message(
+        cluster: RareMomentTests.cluster, from: NodeID(3), to: NodeID(1), epoch: 1,
+        content: .notice(.fetch(Fetch(purpose: .learn, previous: start, ballot: .zero, end: end))))
+      actions.reset()
+      let refusal = replica.receive(message, now: now, into: &actions)
+      #expect(refusal == nil)
+      for envelope in actions.notices { if case .records = envelope.notice { return envelope.recordCount } }
+      return nil
+    }
+
     mutating func complete(_ token: Token) { replica.persisted(token, now: now, into: &actions) }
 
     mutating func wait(_ ticks: Ticks) {
@@ -176,6 +191,16 @@ import Testing
     follower.expectToWait("others commit")
     follower.wait(100_000)
     follower.expectToAsk()
+  }
+
+  @Test func anAnswerHoldsNoMoreThanWasAskedFor() throws {
+    var follower = try Follower(sizeBytes: 1024)
+    follower.expectToAsk()
+    follower.answer(head: 1000, records: 20)
+    for (asked, given) in [(0, 20), (3, 3), (100, 20)] as [(UInt64, UInt32)] {
+      let served = follower.serves(asked)
+      #expect(served == given, "asked for \(asked)")
+    }
   }
 
   /// Over a long way an answer holds what the rate has in that time, or the rate would not be reached.
