@@ -46,7 +46,9 @@ import Testing
   }
 
   /// A segment is filled twice as fast as the current one is used, and no sooner.
-  @Test(arguments: [(0, 0, false), (0, 1, true), (10, 40, false), (10, 41, true), (50, 100, false), (90, 100, false)])
+  @Test(
+    arguments: [(0, 0, false), (0, 1, true), (10, 40, false), (10, 41, true), (50, 100, false), (90, 100, false)]
+      as [(UInt64, UInt64, Bool)])
   func fillingKeepsAhead(used: UInt64, filled: UInt64, isEarly: Bool) {
     // Twice as large as what is left of the current one.
     let ahead = FillingAhead(roomSizeBytes: 100) { used }
