@@ -120,11 +120,30 @@ struct ClusterArguments: ParsableArguments {
     } catch { throw CommandFailure("\(error)") }
   }
 
+  /// Where other nodes relay clients to: where this one listens, or, if that is everywhere, the machine that peers know.
+  func clientAddress(_ bound: SocketAddress, peerAddress: String, _ logger: Logger) -> String {
+    let host = peerAddress.lastIndex(of: ":").map { String(peerAddress[..<$0]) } ?? peerAddress
+    if bound.isUnspecified { return "\(host):\(bound.port)" }
+    let isLocalPeer =
+      (try? SocketAddress(literal: host.trimmingCharacters(in: ["[", "]"]), port: 0))?.isLoopback ?? false
+    if bound.isLoopback, !isLocalPeer, host != "localhost" {
+      logger.warning(
+        "other machines' nodes cannot relay clients to this one while it leads: it listens to clients on loopback",
+        metadata: ["listen": "\(bound)", "change": "--listen or --advertise-clients"])
+    }
+    return "\(bound)"
+  }
+
   /// Opens the node's database; waits for the other nodes as long as it takes.
   func open(
     _ directory: String, clientAddress: String, insecure: Bool, logger: Logger
   ) throws -> ClusterMember {
     let place = try ServeCommand.address(peerListen, defaultPort: 7433)
+    guard !place.isUnspecified || advertise != nil else {
+      throw CommandFailure(
+        "peers cannot be told to connect to \(place), which is every address\n"
+          + "  Give --advertise HOST:PORT, or --peer-listen with the address at which they reach this node.")
+    }
     var options = ClusterMember.Options(directory: directory, listen: place)
     options.join = addresses
     options.founders = bootstrapExpect

@@ -12,7 +12,9 @@ internal import Synod
 final class ClusterServing: ClusterRouting, ClusterProvider {
   private let member: ClusterMember
   private let isStopping = Atomic(false)
-  private let addresses: Mutex<[String: SocketAddress]> = Mutex([:])
+  /// Where names of nodes led, and until when that counts: a machine may come back under another address.
+  private let addresses: Mutex<[String: (address: SocketAddress, until: UInt64)]> = Mutex([:])
+  private static let nameNanoseconds: UInt64 = 5_000_000_000
 
   private let takesFaults: Bool
   /// Transactions do not begin: leadership is being handed over.
@@ -48,13 +50,24 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
 
   var keepsState: Bool { member.replication.keepsState }
 
+  func isConnected(to node: UInt64) -> Bool { member.network.connectedNodes.contains(NodeID(node)) }
+
   private func resolve(_ text: String) -> SocketAddress? {
-    if let known = addresses.withLock({ $0[text] }) { return known }
+    let now = LinuxClock().bootNanoseconds
+    if let known = addresses.withLock({ $0[text] }), now < known.until { return known.address }
     guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
     let host = text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
-    guard let found = try? SocketAddress.resolve(host, port: port).first else { return nil }
-    addresses.withLock { $0[text] = found }
-    return found
+    if let literal = try? SocketAddress(literal: host, port: port) {
+      addresses.withLock { $0[text] = (literal, .max) }
+      return literal
+    }
+    let found = try? EventLoop.blocking { () throws(NetworkError) in try SocketAddress.resolve(host, port: port) }
+    return addresses.withLock { addresses in
+      // While names cannot be looked up, what they were counts.
+      guard let first = found?.first ?? addresses[text]?.address else { return nil }
+      addresses[text] = (first, now &+ Self.nameNanoseconds)
+      return first
+    }
   }
 
   func stalenessMilliseconds() -> UInt64? {
@@ -80,6 +93,7 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
           logger.notice("\(who) leads", metadata: ["ballot": "\(status.ballot)"])
         }
         led = status.takesCommits
+        server.endLostRelays()
         member.replication.standingWord.wait(while: seen, timeoutNanoseconds: 1_000_000_000)
       }
     }
@@ -258,15 +272,17 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
       else {
         return HTTPAnswer(503, "not a replica that can be read\n")
       }
-      let wanted = query.split(separator: "&").first { $0.hasPrefix("lag=") }.map { $0.dropFirst(4) }
-      if let wanted, let size = Self.sizeBytes(wanted) {
+      guard let wanted = query.split(separator: "&").first(where: { $0.hasPrefix("lag=") })?.dropFirst(4) else {
+        return HTTPAnswer(200, "replica, \(age) ms behind\n")
+      }
+      if let size = Self.sizeBytes(wanted) {
         let lag = member.replication.unappliedBytes
         return HTTPAnswer(lag > size ? 503 : 200, "\(lag) bytes behind what it has heard of\n")
       }
-      if let bound = wanted.flatMap({ Self.milliseconds($0) }), age > bound {
-        return HTTPAnswer(503, "\(age) ms behind\n")
+      guard let bound = Self.milliseconds(wanted) else {
+        return HTTPAnswer(400, "lag is a time (500ms, 2s) or a size (10MB)\n")
       }
-      return HTTPAnswer(200, "replica, \(age) ms behind\n")
+      return HTTPAnswer(age > bound ? 503 : 200, "replica, \(age) ms behind\n")
     case "/read-only":
       return HTTPAnswer(status.leader == nil ? 503 : 200, status.leader == nil ? "no leader\n" : "ok\n")
     default: return nil
@@ -275,9 +291,10 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
 
   /// `500ms`, `2s`, or a number of milliseconds.
   private static func milliseconds(_ text: Substring) -> UInt64? {
-    if text.hasSuffix("ms") { return UInt64(text.dropLast(2)) }
-    if text.hasSuffix("s") { return UInt64(text.dropLast()).map { $0 &* 1000 } }
-    return UInt64(text)
+    let isSeconds = text.hasSuffix("s") && !text.hasSuffix("ms")
+    let digits = text.hasSuffix("ms") ? text.dropLast(2) : isSeconds ? text.dropLast() : text
+    guard let number = UInt64(digits), number < 1 << 40 else { return nil }
+    return isSeconds ? number * 1000 : number
   }
 
   /// `10MB`, `512kB`, `4096B`.

@@ -85,6 +85,8 @@ final class Demonstration: @unchecked Sendable {
   /// The shell's own.
   var connection: RemoteConnection?
   private var identities: [Int: String] = [:]
+  /// Whom each node is to hear nothing of; a node that is down or paused is told when it goes on.
+  private var cuts: [Int: [Int]] = [:]
 
   static let help = """
     .nodes                     every node: role, address, how far its log is
@@ -120,6 +122,7 @@ final class Demonstration: @unchecked Sendable {
     switch verb {
     case "kill", "pause", "resume", "stop", "restart":
       let node = try self.node(arguments.count > 1 ? arguments[1] : "")
+      try check(verb, node)
       note()
       switch verb {
       case "kill": cluster.signal(node, SIGKILL)
@@ -127,10 +130,10 @@ final class Demonstration: @unchecked Sendable {
       case "resume": cluster.signal(node, SIGCONT)
       case "stop": cluster.signal(node, SIGTERM)
       default:
-        guard cluster.nodes[node - 1].process == nil else { throw ShellProblem("node \(node) is running") }
         try cluster.start(node)
-        guard cluster.awaitReady(node, seconds: 20) else { throw ShellProblem("node \(node) does not come up") }
+        try awaitRestarted(node)
       }
+      if verb == "resume" { tellCut(node) }
       print(Self.said(verb, node))
       if verb == "pause", connectedNode == node {
         // It would wait for the paused node for as long as that is paused.
@@ -139,11 +142,53 @@ final class Demonstration: @unchecked Sendable {
       }
     case "partition": try partition(arguments.dropFirst().joined())
     case "heal":
-      for node in cluster.nodes { _ = ClusterProcesses.ask(node, "/faults/block?") }
+      cuts = [:]
+      for node in cluster.nodes { tellCut(node.index) }
       note()
       print("the network is whole")
     default: throw ShellProblem("unknown .demo \(verb); .demo help lists what there is")
     }
+  }
+
+  /// Whether a node is in a state in which it can be told so.
+  private func check(_ verb: String, _ node: Int) throws {
+    let isRunning = cluster.isRunning(node)
+    let isPaused = cluster.nodes[node - 1].isPaused
+    switch verb {
+    case "restart" where isRunning:
+      throw ShellProblem("node \(node) is \(isPaused ? "paused: .demo resume \(node) lets it go on" : "running")")
+    case "restart": break
+    case _ where !isRunning: throw ShellProblem("node \(node) is down; .demo restart \(node) starts it again")
+    case "pause" where isPaused: throw ShellProblem("node \(node) is paused already")
+    case "resume" where !isPaused: throw ShellProblem("node \(node) is not paused")
+    default: break
+    }
+  }
+
+  /// Waits until a node serves that was started again; without a quorum it never would.
+  private func awaitRestarted(_ node: Int) throws {
+    let end = Date().addingTimeInterval(20)
+    while !cluster.awaitReady(node, seconds: 0.5) {
+      tellCut(node)
+      guard cluster.isRunning(node) else {
+        throw ShellProblem("node \(node) ended again; its log is \(cluster.directory)/node\(node).log")
+      }
+      let others = cluster.nodes.filter { cluster.isRunning($0.index) && !$0.isPaused }
+      if others.count * 2 <= cluster.nodes.count {
+        throw ShellProblem(
+          "node \(node) runs, and waits for a quorum: \(others.count) of \(cluster.nodes.count) nodes are up")
+      }
+      guard Date() < end else {
+        throw ShellProblem(
+          "node \(node) runs, and has not caught up yet; its log is \(cluster.directory)/node\(node).log")
+      }
+    }
+    tellCut(node)
+  }
+
+  private func tellCut(_ node: Int) {
+    let others = (cuts[node] ?? []).compactMap { identities[$0] }
+    _ = ClusterProcesses.ask(cluster.nodes[node - 1], "/faults/block?" + others.joined(separator: ","))
   }
 
   private static func said(_ verb: String, _ node: Int) -> String {
@@ -172,17 +217,15 @@ final class Demonstration: @unchecked Sendable {
 
   private func partition(_ text: String) throws {
     let groups = text.split(separator: "|").map { $0.split(separator: ",").compactMap { Int($0) } }
-    guard groups.count > 1, Set(groups.joined()).count == cluster.nodes.count else {
+    guard groups.count > 1, groups.joined().sorted() == Array(1...cluster.nodes.count) else {
       throw ShellProblem("name every node once, groups parted by |, as in .demo partition 1|2,3")
     }
     findIdentities()
     note()
     for group in groups {
-      let others = groups.joined().filter { !group.contains($0) }.compactMap { identities[$0] }
-      for index in group {
-        _ = ClusterProcesses.ask(cluster.nodes[index - 1], "/faults/block?" + others.joined(separator: ","))
-      }
+      for index in group { cuts[index] = groups.joined().filter { !group.contains($0) } }
     }
+    for node in cluster.nodes { tellCut(node.index) }
     print("cut: " + groups.map { $0.map(String.init).joined(separator: ",") }.joined(separator: " | "))
     guard let own = connectedNode, let group = groups.first(where: { $0.contains(own) }) else { return }
     if group.count * 2 > cluster.nodes.count {

@@ -5,6 +5,7 @@ internal import Paxos
 internal import Platform
 internal import Replication
 internal import Server
+internal import Synchronization
 internal import Synod
 
 /// `synod serve`: a database over PostgreSQL's protocol.
@@ -98,7 +99,7 @@ struct ServeCommand: ParsableCommand {
   func run() throws {
     signal(SIGPIPE, SIG_IGN)
     // Before any thread is made, which all inherit the mask: one of them waits for it.
-    if tlsCert != nil { Self.block(SIGHUP) }
+    if tlsCert != nil || cluster.peerCert != nil { Self.block(SIGHUP) }
     // Tables and clients take a descriptor each.
     ResourceLimits.raiseOpenFiles()
     let signals = TerminationSignals()
@@ -120,6 +121,9 @@ struct ServeCommand: ParsableCommand {
     let metrics = PrometheusFactory(help: MetricNames.help)
     metrics.bootstrap()
 
+    // Before the others are looked for, which may take long: whoever watches this process is to see that it lives.
+    let standing = Standing()
+    let health = try serveHTTP(standing, metrics)
     let database: Database
     var member: ClusterMember?
     var serving: ClusterServing?
@@ -148,14 +152,22 @@ struct ServeCommand: ParsableCommand {
       throw CommandFailure("\(error)")
     }
     if let member, cluster.advertiseClients == nil, let first = bound.first(where: { $0.family != .unix }) {
-      member.network.changeHello { $0.clientAddress = "\(first)" }
+      let address = cluster.clientAddress(first, peerAddress: member.peerAddress, logger)
+      member.network.changeHello { $0.clientAddress = address }
     }
     serving?.watch(server, logger)
     ProcessSamples.register(metrics, version: SynodCommand.version)
     server.registerSamples(metrics)
     serving?.register(metrics)
-    let health = try serveHTTP(server, metrics, serving)
-    if let tls = options.tls { reloadCertificates(tls, logger) }
+    standing.parts.withLock { $0 = (server, serving) }
+    if tlsCert != nil || cluster.peerCert != nil {
+      let (tls, relays, peers) = (options.tls, options.relayTLS, member?.network)
+      whenHungUp(logger) { () throws(TLSError) in
+        try tls?.reload()
+        try relays?.reload()
+        try peers?.reloadCertificates()
+      }
+    }
     try announce(bound, health)
     if member == nil { adviseOnPasswords(database, bound, logger) }
     signals.wait()
@@ -190,7 +202,7 @@ struct ServeCommand: ParsableCommand {
   }
 
   /// On SIGHUP: connections made from then on are shown the files as they are then.
-  private func reloadCertificates(_ tls: TLSContext, _ logger: Logger) {
+  private func whenHungUp(_ logger: Logger, _ reload: @escaping @Sendable () throws(TLSError) -> Void) {
     Thread.detachNewThread {
       var set = sigset_t()
       unsafe sigemptyset(&set)
@@ -198,7 +210,7 @@ struct ServeCommand: ParsableCommand {
       var caught: Int32 = 0
       while unsafe sigwait(&set, &caught) == 0 {
         do throws(TLSError) {
-          try tls.reload()
+          try reload()
           logger.notice("certificates were read again")
         } catch { logger.error("certificates stay as they were", metadata: ["reason": "\(error)"]) }
       }
@@ -256,21 +268,32 @@ struct ServeCommand: ParsableCommand {
     } catch { throw CommandFailure("\(error)") }
   }
 
-  private func serveHTTP(
-    _ server: Server, _ metrics: PrometheusFactory, _ cluster: ClusterServing?
-  ) throws -> HTTPServer? {
+  /// What the HTTP port tells of: nothing yet while the node starts.
+  private final class Standing: Sendable {
+    let parts = Mutex<(server: Server?, cluster: ClusterServing?)>((nil, nil))
+    var server: Server? { parts.withLock { $0.server } }
+    var cluster: ClusterServing? { parts.withLock { $0.cluster } }
+  }
+
+  private func serveHTTP(_ standing: Standing, _ metrics: PrometheusFactory) throws -> HTTPServer? {
     guard http != "off" else { return nil }
     let place = try Self.address(http, defaultPort: 7434)
     let service = HealthService(
       live: [.init("process") { nil }],
       ready: [
-        .init("draining") { server.isStopping ? "the server is about to stop" : nil },
-        .init("database") { server.databaseFailure() },
-        .init("leader") { cluster?.leaderFailure() },
+        .init("started") {
+          standing.server == nil ? "the node starts: it opens its database or looks for others" : nil
+        },
+        .init("draining") { standing.server?.isStopping == true ? "the server is about to stop" : nil },
+        .init("database") { standing.server?.databaseFailure() },
+        .init("leader") { standing.cluster?.leaderFailure() },
       ],
       metrics: { metrics.text() })
     return try HTTPServer(host: place.host, port: Int(place.port)) { path, query in
-      cluster?.answer(path, query) ?? service.answer(path, query)
+      if standing.server == nil, ["/primary", "/replica", "/read-only"].contains(path) {
+        return HTTPAnswer(503, "the node starts\n")
+      }
+      return standing.cluster?.answer(path, query) ?? service.answer(path, query)
     }
   }
 

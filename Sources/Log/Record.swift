@@ -62,6 +62,7 @@ package struct RecordHeader: Hashable, Sendable {
   package static let sizeBytes = 128
   /// The longest payload before compression: every transaction of a group, with the group's framing.
   package static let maximumRawSizeBytes = 0x7E00_0000
+  private static let largestNumber = UInt64.max / 2
 
   package var type: RecordType
   package var codec: RecordCodec = .raw
@@ -165,6 +166,9 @@ package struct RecordHeader: Hashable, Sendable {
     guard Int(rawSizeBytes) <= Self.maximumRawSizeBytes, storedSizeBytes <= rawSizeBytes,
       codec == .lz4 || storedSizeBytes == rawSizeBytes
     else { throw .invalid(offset: 72, reason: "impossible lengths in a record header") }
+    // Whoever reckons with them need not fear the ends of the numbers.
+    guard (1...Self.largestNumber).contains(slot.rawValue), (1...Self.largestNumber).contains(firstVersion.rawValue)
+    else { throw .invalid(offset: 8, reason: "impossible slot or version in a record header") }
   }
 
   /// The chain value of the record whose 128 header bytes these are.

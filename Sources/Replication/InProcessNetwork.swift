@@ -17,6 +17,7 @@ package final class InProcessNetwork: Sendable {
     /// Ordered pairs that cannot speak.
     var cut: Set<[NodeID]> = []
     var lossPerMille: UInt64 = 0
+    var passes: (@Sendable (Message) -> Bool)?
     var random: UInt64
     var isStopping = false
   }
@@ -78,9 +79,13 @@ package final class InProcessNetwork: Sendable {
 
   package func setLoss(perMille: UInt64) { state.withLock { $0.lossPerMille = perMille } }
 
+  /// Messages of which `passes` says no are lost; nil: none is.
+  package func filter(_ passes: (@Sendable (Message) -> Bool)?) { state.withLock { $0.passes = passes } }
+
   private func enqueue(_ item: Item, from: NodeID, to: NodeID) {
     state.withLock { state in
       guard !state.cut.contains([from, to]) else { return }
+      if case .message(let message, _) = item, let passes = state.passes, !passes(message) { return }
       state.random = state.random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
       if state.lossPerMille > 0, (state.random >> 33) % 1000 < state.lossPerMille { return }
       if state.queue.count < 100_000 { state.queue.append(item) }

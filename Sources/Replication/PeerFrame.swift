@@ -22,7 +22,8 @@ package import Paxos
 // pulse now and then, by which the first knows that it is heard. So there is a stream for each direction, and a one-way
 // partition is one.
 //
-// 1. Nothing is allocated for a length before it is found to be possible.
+// 1. Nothing is allocated for a length before it is found to be possible for the frame's kind. Who has not said hello can say
+//    nothing else: an unknown peer makes a node keep a hello's bytes, not those of records.
 // 2. A frame that cannot be decoded ends the connection.
 
 /// The head of a frame.
@@ -52,9 +53,13 @@ struct PeerFrameHeader {
     headSizeBytes = Int(word(4))
     recordsSizeBytes = Int(word(8))
     checksum = word(12)
-    guard headSizeBytes <= Self.largestHeadSizeBytes, recordsSizeBytes <= Self.largestRecordsSizeBytes else {
-      return nil
-    }
+    let largest =
+      switch kind {
+      case .hello, .pulse: 0
+      case .transfer: TransferMessage.largestChunkSizeBytes
+      case .message: Self.largestRecordsSizeBytes
+      }
+    guard headSizeBytes <= Self.largestHeadSizeBytes, recordsSizeBytes <= largest else { return nil }
   }
 
   static func checksum(_ frame: UnsafeRawBufferPointer) -> UInt32 {
@@ -192,6 +197,7 @@ struct PeerFrameParser {
 
   private var kept: [UInt8] = []
   private var start = 0
+  private var hasHello = false
 
   /// Takes bytes and calls `body` for each frame that is complete.
   mutating func receive(_ bytes: UnsafeRawBufferPointer, _ body: (Frame) -> Void) throws(Malformed) {
@@ -203,10 +209,12 @@ struct PeerFrameParser {
         let rest = unsafe UnsafeRawBufferPointer(rebasing: all[start...])
         guard rest.count >= PeerFrameHeader.sizeBytes else { return }
         guard let header = unsafe PeerFrameHeader(rest) else { return failure = Malformed(reason: "no frame") }
+        guard hasHello || header.kind == .hello else { return failure = Malformed(reason: "something before a hello") }
         let head = PeerFrameHeader.sizeBytes + header.headSizeBytes
         guard rest.count >= head + header.recordsSizeBytes else { return }
         let frame = unsafe UnsafeRawBufferPointer(rebasing: rest[0..<head + header.recordsSizeBytes])
         do throws(Malformed) { frames.append(unsafe try Self.decode(frame, header)) } catch { return failure = error }
+        hasHello = true
         start += frame.count
       }
     }

@@ -141,7 +141,7 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
   private func dial() {
     guard !queue.withLock({ $0.isStopping }) else { return }
     do throws(NetworkError) {
-      let target = try Self.resolve(address)
+      let target = try Self.resolve(address, attempt: attempts)
       // This side only sends; the pulses that say it is heard must be read while the peer is slow to take what is sent, or
       // a node that is far behind would be given up every two seconds.
       var options = StreamOptions()
@@ -152,14 +152,15 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
     } catch { again() }
   }
 
-  static func resolve(_ address: String) throws(NetworkError) -> SocketAddress {
+  /// One of the addresses, each in its turn: a name may have some at which nobody listens.
+  private static func resolve(_ address: String, attempt: UInt64) throws(NetworkError) -> SocketAddress {
     let (host, port) = try split(address)
     if let literal = try? SocketAddress(literal: host, port: port) { return literal }
     let found = try EventLoop.blocking { () throws(NetworkError) in try SocketAddress.resolve(host, port: port) }
-    guard let first = found.first else {
+    guard !found.isEmpty else {
       throw NetworkError(.badAddress, operation: "resolve", address: address, reason: "it has no address")
     }
-    return first
+    return found[Int(attempt % UInt64(found.count))]
   }
 
   /// "host:port", with an IPv6 address in brackets.

@@ -89,6 +89,12 @@ package final class PeerNetwork: PeerTransport {
     for peer in state.withLock({ $0.hello.members.peers }) { link(to: peer.peerAddress) }
   }
 
+  /// Reads the certificates again; connections made from then on show them. Where they cannot be used, those before stay.
+  package func reloadCertificates() throws(TLSError) {
+    try options.server?.reload()
+    try options.client?.reload()
+  }
+
   package func stop() {
     let links = state.withLock { state -> [PeerLink] in
       state.isStopping = true
@@ -274,7 +280,15 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
     }
   }
 
-  func secured(_ connection: StreamConnection) { isSecure = true }
+  func secured(_ connection: StreamConnection) {
+    // The same authority may sign the certificates of clients, which are nobody's to replicate with.
+    if let names = connection.tls?.peer, !names.isForServers {
+      network.note(
+        "refused a peer at \(connection.peerAddress): its certificate (\(names.subject)) is a client's, not a node's")
+      return connection.abort()
+    }
+    isSecure = true
+  }
 
   func received(_ bytes: RawSpan, _ connection: StreamConnection) {
     guard isSecure else { return connection.abort() }

@@ -178,7 +178,25 @@ extension ReplicatedLog {
   /// The state cannot be brought forward any more: this node must not lead, and answers nothing.
   func stopForGood(_ reason: String) {
     enter { core in core.replica.diskFailed(now: self.now, into: &core.front) }
-    failure.withLock { if $0 == nil { $0 = reason } }
+    let isFirst = failure.withLock { failure in
+      defer { if failure == nil { failure = reason } }
+      return failure == nil
+    }
+    if isFirst { options.note("this node takes no part any more: \(reason)") }
+  }
+
+  /// Ends what an earlier leadership of this node proposed and nothing was applied in its place, where a cut of the log left its
+  /// slots empty: records before it that held no commits went with it, and the log is shorter now. All of this leadership's log
+  /// is chosen, and it has a higher ballot: what is not in it never will be.
+  private func giveUpProposed(_ core: inout Core) {
+    let lost = commits.withLock { $0.takeProposed() }
+    guard let first = lost.first?.batches.firstVersion else { return }
+    state.discard(from: first)
+    core.after.append {
+      for group in lost {
+        group.finish(.failure(.restarted("leadership changed, and the commit was in no log that went on")))
+      }
+    }
   }
 
   /// Takes commits once everything through the leadership's first record is applied.
@@ -192,6 +210,7 @@ extension ReplicatedLog {
         core.replica.isLeader,
         core.replica.ballot == leadership.ballot
       else { return }
+      self.giveUpProposed(&core)
       core.terms += 1
       // Nothing follows the barrier before this leadership takes commits.
       let next = Version(self.delivered.load(ordering: .acquiring)).advanced(by: 1)

@@ -76,11 +76,7 @@ extension ReplicatedLog {
     _ details: [UInt8], _ description: CheckpointDescription
   ) throws(InstallFailure) {
     do throws(LogError) {
-      let next = members.withLock { members in
-        members.incoming = description.checkpoint
-        return members
-      }
-      try next.write(log.directory, disk: disk)
+      try writeMembers { $0.incoming = description.checkpoint }
     } catch { throw InstallFailure(reason: "\(error)") }
     let point = description.checkpoint.point
     do throws(DeliveryError) {
@@ -108,19 +104,30 @@ extension ReplicatedLog {
 
   /// The log begins behind the checkpoint, durably: the list of members may say so, and what came in may go.
   func finishInstallation(_ checkpoint: Checkpoint?, _ truncation: inout Truncation) {
-    let next = members.withLock { members in
-      if let checkpoint, checkpoint.point.slot > members.checkpoint?.point.slot ?? 0 { members.checkpoint = checkpoint }
-      members.incoming = nil
-      return members
-    }
     do throws(LogError) {
-      try next.write(log.directory, disk: disk)
+      try writeMembers { members in
+        if let checkpoint, checkpoint.point.slot > members.checkpoint?.point.slot ?? 0 {
+          members.checkpoint = checkpoint
+        }
+        members.incoming = nil
+      }
       if let checkpoint { truncation.through = Slot(checkpoint.point.slot) }
     } catch {
       // The next start does it.
       return
     }
     Self.removeIncoming(log.directory, disk)
+  }
+
+  /// Changes the list of members, in memory and then durably.
+  func writeMembers(_ change: (inout Members) -> Void) throws(LogError) {
+    try memberWrites.withLock { (_: inout Void) throws(LogError) in
+      let next = members.withLock { members in
+        change(&members)
+        return members
+      }
+      try next.write(log.directory, disk: disk)
+    }
   }
 
   static func removeIncoming(_ directory: String, _ disk: any Disk) {

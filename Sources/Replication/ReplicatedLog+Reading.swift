@@ -76,15 +76,17 @@ extension ReplicatedLog {
 
   private func readByRound(_ deadline: UInt64) throws(ReplicationFailure) -> Bool {
     let wait = ReadWait()
-    let isAsked = enter { core -> Bool in
+    let asked = enter { core -> UInt64? in
       let nonce = core.nextNonce
       core.nextNonce += 1
       core.reads[nonce] = wait
-      guard core.replica.read(nonce: nonce, now: self.now, into: &core.front) != nil else { return true }
+      guard core.replica.read(nonce: nonce, now: self.now, into: &core.front) != nil else { return nonce }
       core.reads[nonce] = nil
-      return false
+      return nil
     }
-    guard isAsked else { return false }
+    guard let nonce = asked else { return false }
+    // The answer of a leader that is gone never comes.
+    defer { if wait.slot.load(ordering: .acquiring) == 0 { core.withLock { $0.reads[nonce] = nil } } }
     while true {
       let seen = wait.word.load()
       let slot = wait.slot.load(ordering: .acquiring)

@@ -299,7 +299,9 @@ extension ReplicatedLog {
         switch service {
         case .serve(let notice): serve(notice)
         case .truncate(let checkpoint): note(checkpoint, &truncation)
-        case .saveMembers: try? members.withLock { $0 }.write(log.directory, disk: disk)
+        case .saveMembers:
+          // What could not be written now is, with the next change; peers are heard of again in any case.
+          try? writeMembers { _ in }
         case .installed(let checkpoint): finishInstallation(checkpoint, &truncation)
         }
       }
@@ -369,15 +371,15 @@ extension ReplicatedLog {
   /// The log may begin behind the checkpoint from now on.
   private func note(_ checkpoint: Checkpoint, _ truncation: inout Truncation) {
     do throws(LogError) {
-      let next = members.withLock { members -> Members? in
-        guard checkpoint.point.slot > members.checkpoint?.point.slot ?? 0 else { return nil }
-        var next = members
+      let isNews = try memberWrites.withLock { (_: inout Void) throws(LogError) -> Bool in
+        var next = members.withLock { $0 }
+        guard checkpoint.point.slot > next.checkpoint?.point.slot ?? 0 else { return false }
         next.checkpoint = checkpoint
-        return next
+        try next.write(log.directory, disk: disk)
+        members.withLock { $0.checkpoint = checkpoint }
+        return true
       }
-      guard let next else { return }
-      try next.write(log.directory, disk: disk)
-      members.withLock { $0.checkpoint = checkpoint }
+      guard isNews else { return }
       truncation.through = Slot(checkpoint.point.slot)
     } catch {
       // Space is given back at the next checkpoint; a log that failed says so by itself.

@@ -230,6 +230,9 @@ package final class ReplicatedLog: Sendable {
   package let builtStoredBytes = Atomic<UInt64>(0)
   let commits: Mutex<CommitQueue>
   let members: Mutex<Members>
+  /// Held by whoever writes the list of members, from reading it to the end of the write: two threads do, and what one notes
+  /// must not be lost by the other.
+  let memberWrites = Mutex(())
   let services: Mutex<[Service]> = Mutex([])
 
   /// Why this node takes no part any more.

@@ -53,6 +53,10 @@ package final class Server: Sendable {
   private let listeners = Mutex<[Listener]>([])
   private let isDraining = Atomic(false)
   private let departures = FutexWord()
+  /// The nodes to which sessions are relayed, that are not heard: since when.
+  private let silentSince: Mutex<[UInt64: UInt64]> = Mutex([:])
+  /// For how long, where another node leads. A stream between peers may end and come again.
+  private static let silenceNanoseconds: UInt64 = 2_000_000_000
 
   /// Prepares to serve; nothing listens yet.
   package init(
@@ -128,6 +132,35 @@ package final class Server: Sendable {
     guard let cluster = services.cluster, !cluster.admitsWork else { return }
     for (_, connection) in services.registry.all where connection.readsLocally == nil {
       connection.stream.execute { connection.leadershipMoved() }
+    }
+  }
+
+  /// Ends the relays to nodes that are not heard any more and do not lead: soon where another node leads, otherwise when
+  /// none has for as long as clients wait for a leader. To be called every second or so, by one thread at a time.
+  package func endLostRelays() {
+    guard let cluster = services.cluster else { return }
+    let relays = services.relays.all
+    guard !relays.isEmpty else { return silentSince.withLock { $0 = [:] } }
+    var leader: UInt64?
+    var isKnown = true
+    switch cluster.route() {
+    case .here: break
+    case .relay(_, let node, _): leader = node
+    case .nowhere: isKnown = false
+    }
+    let now = LinuxClock().bootNanoseconds
+    let nodes = Set(relays.map { $0.node.load(ordering: .relaxed) })
+    let silent = nodes.filter { $0 != 0 && $0 != leader && !cluster.isConnected(to: $0) }
+    let lost = silentSince.withLock { since -> Set<UInt64> in
+      since = since.filter { silent.contains($0.key) }
+      for node in silent where since[node] == nil { since[node] = now }
+      let limit = isKnown ? Self.silenceNanoseconds : Connection.patienceNanosecondsForLeader
+      return silent.filter { now &- (since[$0] ?? now) >= limit }
+    }
+    guard !lost.isEmpty else { return }
+    for relay in relays {
+      let node = relay.node.load(ordering: .relaxed)
+      if lost.contains(node) { relay.lose(node) }
     }
   }
 

@@ -64,7 +64,10 @@ final class ServedNode {
   /// The body of the answer of the HTTP port.
   func http(_ path: String) throws -> String {
     let base = try #require(lines(seconds: 30).dropFirst().first)
-    let port = try #require(base.split(separator: ":").last.flatMap { UInt16($0) })
+    return Self.http(try #require(base.split(separator: ":").last.flatMap { UInt16($0) }), path)
+  }
+
+  static func http(_ port: UInt16, _ path: String) -> String {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(descriptor) }
     var limit = timeval(tv_sec: 5, tv_usec: 0)

@@ -63,4 +63,47 @@ import Testing
     #expect(eventually { first.network.heardNodes.map(\.relaySecret) == ["c"] })
     #expect(eventually { copy.network.connectedNodes == [NodeID(1)] })
   }
+
+  /// Whoever reaches the port can send anything; what is kept of it before a hello is a hello's worth.
+  @Test func aStrangerIsNotListenedToForLong() throws {
+    let node = try Process(node: 1, secret: "a")
+    defer { node.network.stop() }
+    let port = try #require(node.address.split(separator: ":").last.flatMap { UInt16($0) })
+    func frame(kind: UInt8, head: UInt32, records: UInt32) -> [UInt8] {
+      var bytes: [UInt8] = [0x53, 0x59, 0x50, 1]
+      for word in [head, records, 0] {
+        for shift in stride(from: 0, to: 32, by: 8) { bytes.append(UInt8(word >> UInt32(shift) & 255)) }
+      }
+      return bytes + [kind, 0, 0, 0, 0, 0, 0, 0]
+    }
+    let attempts: [(bytes: [UInt8], says: String)] = [
+      (Array("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".utf8), "no frame"),
+      (frame(kind: 2, head: 100, records: 100 << 20), "something before a hello"),
+      (frame(kind: 4, head: 100, records: 1 << 10), "something before a hello"),
+      (frame(kind: 3, head: 0, records: 0), "something before a hello"),
+      (frame(kind: 1, head: 100, records: 100 << 20), "no frame"),
+      (frame(kind: 1, head: 256 << 20, records: 0), "no frame"),
+      (frame(kind: 9, head: 0, records: 0), "no frame"),
+      (frame(kind: 1, head: 40, records: 0) + [UInt8](repeating: 7, count: 40), "a frame with a wrong checksum"),
+    ]
+    for (number, attempt) in attempts.enumerated() {
+      let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+      defer { close(descriptor) }
+      var address = sockaddr_in()
+      address.sin_family = sa_family_t(AF_INET)
+      address.sin_port = port.bigEndian
+      unsafe inet_pton(AF_INET, "127.0.0.1", &address.sin_addr)
+      let isConnected = unsafe withUnsafePointer(to: &address) { pointer in
+        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          unsafe connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+        }
+      }
+      #expect(isConnected)
+      _ = unsafe send(descriptor, attempt.bytes, attempt.bytes.count, Int32(MSG_NOSIGNAL))
+      #expect(
+        eventually { node.said.count > number && node.said.last?.hasSuffix(attempt.says) == true },
+        "attempt \(number): \(node.said)")
+    }
+    #expect(node.said.count == attempts.count && node.network.heardNodes.isEmpty)
+  }
 }

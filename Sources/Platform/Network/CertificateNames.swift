@@ -11,6 +11,8 @@ package struct CertificateNames: Sendable, Hashable {
   package var addresses: [String]
   /// SHA-256 of the certificate.
   package var fingerprint: [UInt8]
+  /// Whether it is one for servers: it says so, or says nothing of what it is for.
+  package var isForServers: Bool
 
   init(_ certificate: Certificate) {
     let name = unsafe X509_get_subject_name(certificate.pointer)
@@ -18,6 +20,7 @@ package struct CertificateNames: Sendable, Hashable {
     subject = unsafe Self.oneLine(name)
     (dnsNames, addresses) = Self.alternatives(certificate)
     fingerprint = unsafe certificate.hash(EVP_sha256())
+    isForServers = unsafe X509_check_purpose(certificate.pointer, X509_PURPOSE_SSL_SERVER, 0) == 1
   }
 
   private static func entry(_ name: OpaquePointer?, _ identifier: Int32) -> String {

@@ -92,6 +92,9 @@ package struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
+  /// 0.0.0.0 and ::, at which one listens everywhere and reaches nobody.
+  package var isUnspecified: Bool { family != .unix && (host == "0.0.0.0" || host == "::") }
+
   /// `127.0.0.1:7432`, `[::1]:7432` or a path.
   package var description: String {
     switch family {

@@ -29,6 +29,8 @@ package protocol ClusterRouting: ClusterProvider {
   var admitsWork: Bool { get }
   /// This node, and the secret of its tickets.
   var identity: (node: UInt64, secret: String) { get }
+  /// Whether this node and that one hear each other.
+  func isConnected(to node: UInt64) -> Bool
   /// False for a witness: no session runs there.
   var keepsState: Bool { get }
   /// How old this node's state may be, in milliseconds; nil where nobody knows.

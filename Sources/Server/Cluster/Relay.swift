@@ -17,6 +17,8 @@ internal import Wire
 // 1. What the client sends is forwarded in its order, or held; nothing of it is forwarded twice.
 // 2. Of a session that moves the client sees nothing: the new session's opening and the replay's answers end here.
 // 3. A session whose backend is lost in the middle ends with 08006: whether a commit that was under way is done is not known.
+// 4. A backend that says nothing may be at work for long. It counts as lost when the node it is on is not heard by this one and
+//    does not lead, as far as this one knows (Server.endLostRelays): a machine that is gone sends no FIN.
 
 /// What makes a new session what one elsewhere was: messages of a client, and how many ReadyForQuery answer them.
 package struct SessionLuggage: Sendable {
@@ -53,7 +55,8 @@ final class Relay: @unchecked Sendable {
   private var termination: [UInt8]?
   private var seekingSince: UInt64
   private var address: SocketAddress?
-  private var node: UInt64 = 0
+  /// The node that runs the session, 0 for none yet.
+  let node = Atomic<UInt64>(0)
   /// The key that the client has, and the one that the backend knows.
   private let keys: Mutex<(client: CancelKey?, backend: CancelKey?, address: SocketAddress?)>
 
@@ -122,7 +125,7 @@ final class Relay: @unchecked Sendable {
   private func open(_ address: SocketAddress, _ node: UInt64, _ secret: String) {
     phase = .opening
     self.address = address
-    self.node = node
+    self.node.store(node, ordering: .relaxed)
     frames = BackendFrames()
     var opening = startup
     let isCertified = connection.stream.certifiedName.map { $0 == startup["user"] } ?? false
@@ -294,6 +297,26 @@ final class Relay: @unchecked Sendable {
           "08006", "the connection to the leader was lost: whether a commit that was under way is done is not known")
       }
     case .seeking, .over: break
+    }
+  }
+
+  /// The node that runs the session is not heard any more. On any thread.
+  func lose(_ lost: UInt64) {
+    client.execute { [self] in
+      guard let backend, node.load(ordering: .relaxed) == lost else { return }
+      backend.abort()
+      self.backend = nil
+      switch phase {
+      case .opening where luggage != nil || !hasAnswered: again()
+      case .streaming where isQuiet:
+        refuse("57P01", "terminating connection: the node that ran the session is not heard any more")
+      case .opening, .streaming, .leaving:
+        refuse(
+          "08006",
+          "the node that ran the session is not heard any more: whether a commit that was under way is done is not known"
+        )
+      case .seeking, .over: break
+      }
     }
   }
 

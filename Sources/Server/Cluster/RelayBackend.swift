@@ -53,6 +53,8 @@ final class RelayBackend: StreamHandler, @unchecked Sendable {
     connection.execute { connection.close() }
   }
 
+  func abort() { connection?.abort() }
+
   // MARK: From the socket
 
   func opened(_ connection: StreamConnection) {
