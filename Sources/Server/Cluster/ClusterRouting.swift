@@ -42,18 +42,40 @@ package protocol ClusterRouting: ClusterProvider {
 }
 
 /// Those who wait for a leader.
-final class StandingWaiters: Sendable {
-  private let waiting: Mutex<[@Sendable () -> Void]> = Mutex([])
+package final class StandingWaiters: Sendable {
+  private struct Waiter {
+    weak var owner: (any AnyObject & Sendable)?
+    let body: @Sendable () -> Void
+  }
+  private struct State {
+    var waiters: [Waiter] = []
+    var limit = StandingWaiters.fewest
+  }
+  private static let fewest = 256
+  private let state = Mutex(State())
 
-  /// Calls `body` once, at the next change.
-  func whenChanged(_ body: @escaping @Sendable () -> Void) { waiting.withLock { $0.append(body) } }
+  package init() {}
 
-  func changed() {
-    let all = waiting.withLock { waiting in
-      defer { waiting = [] }
-      return waiting
+  /// Calls `body` once, at the next change; perhaps not, once `owner` is gone. While nobody leads for hours, clients come and go:
+  /// those that have gone are forgotten.
+  package func whenChanged(_ owner: any AnyObject & Sendable, _ body: @escaping @Sendable () -> Void) {
+    state.withLock { state in
+      if state.waiters.count >= state.limit {
+        state.waiters.removeAll { $0.owner == nil }
+        state.limit = max(Self.fewest, 2 * state.waiters.count)
+      }
+      state.waiters.append(Waiter(owner: owner, body: body))
     }
-    for body in all { body() }
+  }
+
+  package var count: Int { state.withLock { $0.waiters.count } }
+
+  package func changed() {
+    let all = state.withLock { state in
+      defer { state = State() }
+      return state.waiters
+    }
+    for waiter in all { waiter.body() }
   }
 }
 
@@ -74,7 +96,9 @@ enum ReadConsistency: String {
 }
 
 extension Connection {
-  private static let retryNanoseconds: UInt64 = 10_000_000
+  /// How long until it is looked again where the leader is, where nobody says that this has changed: more patiently when an
+  /// election does not end soon, for many may wait.
+  static func retryNanoseconds(waited: UInt64) -> UInt64 { waited < 1_000_000_000 ? 10_000_000 : 100_000_000 }
   static let patienceNanosecondsForLeader: UInt64 = 10_000_000_000
   /// A relay knows better where to look than to wait here.
   private static let patienceNanosecondsOfRelays: UInt64 = 1_000_000_000
@@ -120,7 +144,8 @@ extension Connection {
     whenStandingChanges { $0.retry(startup) }
     guard !isRetryScheduled else { return }
     isRetryScheduled = true
-    stream.schedule(afterNanoseconds: Self.retryNanoseconds) { [weak self] in
+    let waited = LinuxClock().bootNanoseconds &- waitsForLeaderSince
+    stream.schedule(afterNanoseconds: Self.retryNanoseconds(waited: waited)) { [weak self] in
       guard let self else { return }
       stream.execute {
         self.isRetryScheduled = false
@@ -133,7 +158,7 @@ extension Connection {
   func whenStandingChanges(_ body: @escaping @Sendable (Connection) -> Void) {
     guard !awaitsStanding else { return }
     awaitsStanding = true
-    services.standing.whenChanged { [weak self] in
+    services.standing.whenChanged(self) { [weak self] in
       guard let self else { return }
       stream.execute {
         self.awaitsStanding = false

@@ -31,7 +31,6 @@ final class Relay: @unchecked Sendable {
   private enum Phase { case seeking, opening, streaming, leaving, over }
 
   private static let heldSizeBytes = 1 << 20
-  private static let retryNanoseconds: UInt64 = 10_000_000
 
   private let client: StreamConnection
   private let whenOver: @Sendable () -> Void
@@ -106,12 +105,13 @@ final class Relay: @unchecked Sendable {
   }
 
   private func seekLater() {
-    guard LinuxClock().bootNanoseconds &- seekingSince < Connection.patienceNanosecondsForLeader else {
+    let waited = LinuxClock().bootNanoseconds &- seekingSince
+    guard waited < Connection.patienceNanosecondsForLeader else {
       return refuse("57P03", "the cluster has no leader at present")
     }
     if !awaitsStanding {
       awaitsStanding = true
-      services.standing.whenChanged { [weak self] in
+      services.standing.whenChanged(self) { [weak self] in
         guard let self else { return }
         client.execute {
           self.awaitsStanding = false
@@ -119,7 +119,7 @@ final class Relay: @unchecked Sendable {
         }
       }
     }
-    client.schedule(afterNanoseconds: Self.retryNanoseconds) { [weak self] in self?.seek() }
+    client.schedule(afterNanoseconds: Connection.retryNanoseconds(waited: waited)) { [weak self] in self?.seek() }
   }
 
   private func open(_ address: SocketAddress, _ node: UInt64, _ secret: String) {
