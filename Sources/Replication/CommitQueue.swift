@@ -15,6 +15,15 @@ package enum ReplicationFailure: Error, Hashable, Sendable {
   case closed
 }
 
+extension ReplicationFailure: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .restarted(let reason), .notLeading(let reason), .unknown(let reason): reason
+    case .closed: "the database was closed"
+    }
+  }
+}
+
 /// Transactions that become one record, and those who wait for them.
 ///
 /// `@unchecked Sendable`: batches are changed under `commits`' lock until the group is taken; `outcome` and the callbacks

@@ -120,8 +120,9 @@ package struct PeerHello: Hashable, Sendable {
       put(founder.node.rawValue)
       put(founder.isWitness ? 1 : 0 as UInt8)
     }
-    put(UInt16(members.peers.count))
-    for peer in members.peers {
+    let peers = members.peers.prefix(ReceivedHello.mostPeers)
+    put(UInt16(peers.count))
+    for peer in peers {
       put(peer.node.rawValue)
       put(peer.peerAddress)
       put(peer.clientAddress)
@@ -143,6 +144,8 @@ package struct ReceivedHello: Hashable, Sendable {
   package var relaySecret: String
   package var founders: [Members.Founder] = []
   package var peers: [Members.Peer] = []
+
+  static let mostPeers = 1024
 
   /// Nil: malformed.
   init?(decoding bytes: UnsafeRawBufferPointer) {
@@ -174,7 +177,7 @@ package struct ReceivedHello: Hashable, Sendable {
       guard let node = take(UInt64.self), let witness = take(UInt8.self) else { return nil }
       founders.append(Members.Founder(node: NodeID(node), isWitness: witness != 0))
     }
-    guard let count = take(UInt16.self), count <= 1024 else { return nil }
+    guard let count = take(UInt16.self), count <= Self.mostPeers else { return nil }
     for _ in 0..<count {
       guard let node = take(UInt64.self), let one = text(), let two = text() else { return nil }
       peers.append(Members.Peer(node: NodeID(node), peerAddress: one, clientAddress: two))

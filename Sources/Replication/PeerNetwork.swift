@@ -162,6 +162,13 @@ package final class PeerNetwork: PeerTransport {
       }
       if own.isFounded, hello.isFounded, hello.cluster != own.cluster { return (false, [], false, nil) }
       let isNew = state.heard[hello.node] != hello
+      if isNew, !own.isFounded, !hello.peerAddress.isEmpty {
+        // A founder whose directory was emptied before the cluster was founded counts once.
+        for (node, known) in state.heard
+        where known.peerAddress == hello.peerAddress && node != hello.node && state.byNode[node] == nil {
+          state.heard[node] = nil
+        }
+      }
       state.heard[hello.node] = hello
       if let link { state.byNode[hello.node] = link }
       let warning = isNew ? Self.successor(of: own, hello, &state.noted) : nil

@@ -8,8 +8,9 @@ internal import Synchronization
 
 extension ReplicatedLog {
   func deliveryLoop() {
-    while !isStopping.load(ordering: .acquiring) {
+    while true {
       let seen = deliveryWord.load()
+      if isStopping.load(ordering: .acquiring) { return }
       let step = delivering.withLock { scratch -> Step in
         installReceived()
         // What is here must not be brought forward, nor be led with.

@@ -73,8 +73,9 @@ extension ReplicatedLog {
   }
 
   func digestLoop() {
-    while !isStopping.load(ordering: .acquiring) {
+    while true {
       let seen = digestWord.load()
+      if isStopping.load(ordering: .acquiring) { return }
       let work = digests.withLock { $0.work.isEmpty ? nil : $0.work.removeFirst() }
       guard let work else {
         digestWord.wait(while: seen)

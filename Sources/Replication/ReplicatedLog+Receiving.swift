@@ -37,8 +37,9 @@ extension ReplicatedLog {
   func receivingLoop() {
     var failures: UInt64 = 0
     var turn = 0
-    while !isStopping.load(ordering: .acquiring) {
+    while true {
       let seen = receivingWord.load()
+      if isStopping.load(ordering: .acquiring) { return }
       var asked = wanted.withLock { wanted in
         defer { wanted = nil }
         return wanted

@@ -42,8 +42,9 @@ extension ReplicatedLog {
 
   func sendingLoop() {
     var sending = Sending()
-    while !isStopping.load(ordering: .acquiring) {
+    while true {
       let seen = sendingWord.load()
+      if isStopping.load(ordering: .acquiring) { break }
       let requests = outbox.withLock { outbox in
         defer { outbox = [] }
         return outbox

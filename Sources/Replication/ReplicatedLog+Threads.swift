@@ -237,9 +237,16 @@ extension ReplicatedLog {
       do throws(LogError) {
         try log.write(frame)
         frame.removeAll()
+        if isOutOfSpace.load(ordering: .relaxed) {
+          isOutOfSpace.store(false, ordering: .releasing)
+          options.note("there is space for the log again")
+        }
         return
       } catch {
         guard case .noSpace = error, !isStopping.load(ordering: .acquiring) else { throw error }
+        if !isOutOfSpace.exchange(true, ordering: .acquiringAndReleasing) {
+          options.note("this node takes nothing new until there is space: \(error)")
+        }
         // The replica sees a stalled disk and hands leadership over.
         durableWord.wait(while: durableWord.load(), timeoutNanoseconds: 100_000_000)
       }
@@ -284,8 +291,9 @@ extension ReplicatedLog {
 
   func serviceLoop() {
     var truncation = Truncation()
-    while !isStopping.load(ordering: .acquiring) {
+    while true {
       let seen = serviceWord.load()
+      if isStopping.load(ordering: .acquiring) { return }
       let pause = truncate(&truncation)
       let work = services.withLock { services -> [Service] in
         defer { services = [] }

@@ -106,4 +106,19 @@ import Testing
     }
     #expect(node.said.count == attempts.count && node.network.heardNodes.isEmpty)
   }
+
+  @Test func aFounderThatBeganAgainCountsOnce() throws {
+    let first = try Process(node: 1, secret: "a")
+    defer { first.network.stop() }
+    var second: Process? = try Process(node: 2, secret: "b", join: [first.address])
+    #expect(eventually { first.network.heardNodes.map(\.node) == [NodeID(2)] })
+    let address = second?.address ?? ""
+    second?.network.stop()
+    second = nil
+    #expect(eventually { first.network.connectedNodes.isEmpty })
+    let again = try Process(node: 3, secret: "c", join: [first.address])
+    defer { again.network.stop() }
+    again.network.changeHello { $0.peerAddress = address }
+    #expect(eventually { first.network.heardNodes.map(\.node) == [NodeID(3)] }, "\(first.network.heardNodes)")
+  }
 }

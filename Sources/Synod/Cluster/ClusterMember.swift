@@ -222,14 +222,18 @@ package final class ClusterMember: Sendable {
     while !isStopping.load(ordering: .acquiring) {
       let seen = word.load()
       let heard = network.heardNodes
+      let status = replication.status
+      // Identities that came and went with their directories are told to nobody: there may be ever more of them.
+      let connected = Set(network.connectedNodes)
       let peers = Set(
-        heard.map { Members.Peer(node: $0.node, peerAddress: $0.peerAddress, clientAddress: $0.clientAddress) })
+        heard.filter { status.configuration.isMember($0.node) || connected.contains($0.node) }.map {
+          Members.Peer(node: $0.node, peerAddress: $0.peerAddress, clientAddress: $0.clientAddress)
+        })
       if peers != known {
         known = peers
         replication.noteAddresses(Array(peers))
         network.changeHello { $0.members.peers = Array(peers) }
       }
-      let status = replication.status
       let isMember = status.configuration.isAcceptor(status.node)
       if isMember, network.hello.asksToJoin { network.changeHello { $0.asksToJoin = false } }
       let isAwaited = status.takesCommits && admit(heard, status.configuration)
@@ -268,8 +272,28 @@ package final class ClusterMember: Sendable {
     do throws(ConfigurationError) {
       let next = try Configuration(
         epoch: old.epoch + 1, voters: lists.voters, witnesses: lists.witnesses, learners: lists.learners)
-      return replication.reconfigure(to: next).map { "\($0)" }
-    } catch { return "\(error)" }
+      return replication.reconfigure(to: next).map(Self.text)
+    } catch {
+      return error == .noVoter ? "no voter would be left" : "these members make no cluster: \(error)"
+    }
+  }
+
+  private static func text(_ refusal: ReconfigurationRefusal) -> String {
+    switch refusal {
+    case .notLeader: "this node does not lead"
+    case .busy, .wrongEpoch: "another change of members or of leadership is under way: try again"
+    case .notCaughtUp(let node): "node \(node.rawValue) has not caught up yet"
+    case .quorumNotAlive:
+      "too few of the members that would be left are connected to make a quorum: start those that are down, or remove them first"
+    }
+  }
+
+  private static func text(_ refusal: TransferRefusal) -> String {
+    switch refusal {
+    case .notLeader: "this node does not lead"
+    case .busy: "another change of members or of leadership is under way: try again"
+    case .unfitTarget(let node): "node \(node.rawValue) is silent, or its disk is slow"
+    }
   }
 
   /// Removes a node for good. Returns why not, if so.
@@ -311,7 +335,7 @@ package final class ClusterMember: Sendable {
     var last = "no voter could take over"
     for candidate in candidates {
       if let refusal = replication.transferLeadership(to: candidate) {
-        last = "\(refusal)"
+        last = Self.text(refusal)
         continue
       }
       while clock.bootNanoseconds < deadline {
