@@ -22,6 +22,10 @@ struct ClusterCommand: ParsableCommand {
     /// Runs statements, as the shell does.
     func run(_ statements: [String], mode: String? = nil) throws {
       let place = url ?? ProcessInfo.processInfo.environment["SYNOD_URL"] ?? "postgres://synod@127.0.0.1:7432/synod"
+      // The shell would take anything else for a path, and make a database there.
+      guard place.hasPrefix("postgres://") || place.hasPrefix("postgresql://") else {
+        throw ValidationError("--url is postgres://host:port/synod, and not \"\(place)\"")
+      }
       var arguments = [place]
       if let mode { arguments += ["--mode", mode] }
       var shell = try ShellCommand.parse(arguments + ["--"] + statements)
@@ -61,7 +65,8 @@ struct ClusterCommand: ParsableCommand {
     var to: Int64?
     func run() throws {
       try target.run([
-        "SELECT synod_transfer_leadership(\(to.map(String.init) ?? "")) AS handed_over", ClusterCommand.overview,
+        "SELECT CASE WHEN synod_transfer_leadership(\(to.map(String.init) ?? "")) THEN 'handed over' END AS leadership",
+        ClusterCommand.overview,
       ])
     }
   }
@@ -71,7 +76,11 @@ struct ClusterCommand: ParsableCommand {
       abstract: "Remove a node for good: it votes no more, and its id is never used again.")
     @OptionGroup var target: Target
     @Argument(help: "The node's id, as status shows it.") var node: Int64
-    func run() throws { try target.run(["SELECT synod_remove_node(\(node)) AS removed", ClusterCommand.overview]) }
+    func run() throws {
+      try target.run([
+        "SELECT CASE WHEN synod_remove_node(\(node)) THEN 'removed' END AS node_\(node)", ClusterCommand.overview,
+      ])
+    }
   }
 
   struct Add: ParsableCommand {

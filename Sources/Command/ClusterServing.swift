@@ -244,6 +244,11 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     if status.diskFailed {
       return member.replication.failureReason.map { "this node stopped: \($0)" } ?? "this node's disk failed"
     }
+    if status.isOutOfSpace { return "this node's disk is full: it takes nothing new until there is space" }
+    if !status.configuration.isMember(status.node) {
+      return
+        "this node is no member of the cluster: it is not taken in yet, or was removed, and then should be stopped for good"
+    }
     if status.lacksState { return "this node's state is missing or damaged; another node's is on its way" }
     return status.leader == nil ? "no leader is known" : nil
   }
@@ -268,7 +273,8 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     case "/primary":
       return HTTPAnswer(status.takesCommits ? 200 : 503, status.takesCommits ? "leader\n" : "not the leader\n")
     case "/replica":
-      guard !status.takesCommits, !status.diskFailed, !status.lacksState, keepsState, let age = stalenessMilliseconds()
+      guard !status.takesCommits, status.configuration.isMember(status.node), !status.diskFailed, !status.lacksState,
+        keepsState, let age = stalenessMilliseconds()
       else {
         return HTTPAnswer(503, "not a replica that can be read\n")
       }

@@ -74,7 +74,10 @@ extension FunctionRegistry {
     addCatalogFunctions()
     addAdvisoryLocks()
     addBackup()
-    define("pg_is_in_recovery", [], .bool) { _, _ throws(SQLError) in Value(false) }
+    define("pg_is_in_recovery", [], .bool, .volatile) { _, context throws(SQLError) in
+      // True for a session that is kept on a node which does not lead.
+      Value(unsafe context.host?.setting("in_hot_standby") == "on")
+    }
   }
 
   /// Adds a scalar function unless the registry has one of the name already (`again`: one more of a name of ours).
