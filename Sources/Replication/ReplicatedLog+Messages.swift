@@ -1,4 +1,5 @@
 internal import Encoding
+internal import Log
 package import Paxos
 internal import Platform
 internal import Synchronization

@@ -1,5 +1,4 @@
 package import Encoding
-package import Log
 
 extension ReplicatedState {
   package func nextSafeVersion() -> Version { .zero }

@@ -219,16 +219,14 @@ package final class ClusterMember: Sendable {
   /// somebody waits to be promoted: how far he is nobody tells.
   private func attend() {
     var known: Set<Members.Peer> = []
-    while !isStopping.load(ordering: .acquiring) {
+    while true {
+      // Before it is looked whether to stop, and what there is to do: both change the word.
       let seen = word.load()
+      if isStopping.load(ordering: .acquiring) { return }
       let heard = network.heardNodes
       let status = replication.status
-      // Identities that came and went with their directories are told to nobody: there may be ever more of them.
-      let connected = Set(network.connectedNodes)
       let peers = Set(
-        heard.filter { status.configuration.isMember($0.node) || connected.contains($0.node) }.map {
-          Members.Peer(node: $0.node, peerAddress: $0.peerAddress, clientAddress: $0.clientAddress)
-        })
+        heard.map { Members.Peer(node: $0.node, peerAddress: $0.peerAddress, clientAddress: $0.clientAddress) })
       if peers != known {
         known = peers
         replication.noteAddresses(Array(peers))
