@@ -73,6 +73,8 @@ package final class BlockCache: @unchecked Sendable {
     package var capacityBytes = 0
     /// Bytes of the capacity that open tables hold for good.
     package var reservedSizeBytes = 0
+    /// Blocks that have left the cache and wait for the readers that may stand on them.
+    package var retiredCount = 0
   }
 
   let epochs = ReadEpochs()
@@ -92,7 +94,8 @@ package final class BlockCache: @unchecked Sendable {
     var count = 1
     let wanted = shardCount ?? min(64, max(1, capacityBytes >> 22))
     while count * 2 <= wanted { count *= 2 }
-    let bucketCount = max(64, (capacityBytes >> 13).nextPowerOfTwo)
+    // About two buckets for each block: the next in a chain is a cache miss.
+    let bucketCount = max(64, (capacityBytes >> 11).nextPowerOfTwo)
     unsafe index = BlockIndex(bucketCount: bucketCount)
     // A bucket belongs to one shard: the shard's number is the low bits of the bucket's.
     shardShift = UInt64(count - 1)
@@ -108,33 +111,36 @@ package final class BlockCache: @unchecked Sendable {
     unsafe BlockIndex.hash(block.pointee.table, block.pointee.offset)
   }
 
-  /// Takes in a block that a reader has just made, unless another was quicker. The caller keeps its own reference.
-  func insert(_ block: UnsafeMutablePointer<CachedBlock>) {
+  /// Takes in a block that a reader has just made, unless another was quicker or there is no room: false then. The caller
+  /// keeps its own reference.
+  @discardableResult
+  func insert(_ block: UnsafeMutablePointer<CachedBlock>) -> Bool {
     _ = misses.wrappingAdd(1, ordering: .relaxed)
     let size = unsafe block.pointee.sizeBytes + CachedBlock.headerSizeBytes
     let capacity = max(0, capacityBytes - reserved.load(ordering: .relaxed)) / shards.count
-    guard size <= capacity / 2 else { return }
+    guard size <= capacity / 2 else { return false }
     let hash = unsafe BlockIndex.hash(block.pointee.table, block.pointee.offset)
     let bucket = unsafe hash & index.bucketMask
     let shard = shards[Int(truncatingIfNeeded: bucket & shardShift)]
     let address = UInt(bitPattern: block)
-    let evicted = unsafe shard.state.withLock { (state) -> [UnsafeMutablePointer<CachedBlock>] in
+    let (isIn, evicted) = unsafe shard.state.withLock { (state) -> (Bool, BlockChain) in
       let block = unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address)!
-      guard unsafe !contains(block.pointee.table, block.pointee.offset, bucket) else { return unsafe [] }
-      var evicted: [UnsafeMutablePointer<CachedBlock>] = unsafe []
+      var evicted = unsafe BlockChain()
+      guard unsafe !contains(block.pointee.table, block.pointee.offset, bucket) else { return unsafe (false, evicted) }
       let hasRoom = unsafe state.makeRoom(size, capacity: capacity) { old in
         unsafe unlink(old)
         unsafe evicted.append(old)
       }
-      guard hasRoom else { return unsafe evicted }
+      guard hasRoom else { return unsafe (false, evicted) }
       unsafe block.retain()
       unsafe state.push(block, hash: hash)
       let head = unsafe index.buckets + Int(bucket)
       unsafe block.pointee.nextInBucket.store(head.pointee.load(ordering: .relaxed), ordering: .relaxed)
       unsafe head.pointee.store(UInt(bitPattern: block), ordering: .releasing)
-      return unsafe evicted
+      return unsafe (true, evicted)
     }
     unsafe epochs.retire(evicted)
+    return isIn
   }
 
   /// Holds `count` bytes of the budget for memory outside the cache; negative to give back.
@@ -181,6 +187,7 @@ package final class BlockCache: @unchecked Sendable {
     result.misses = misses.load(ordering: .relaxed)
     result.reservedSizeBytes = reserved.load(ordering: .relaxed)
     result.capacityBytes = capacityBytes
+    result.retiredCount = epochs.count
     return result
   }
 }

@@ -25,6 +25,8 @@ struct CachedBlock: ~Copyable {
   /// Neighbours in the queue; guarded by the shard's lock.
   var newer: UnsafeMutablePointer<CachedBlock>?
   var older: UnsafeMutablePointer<CachedBlock>?
+  /// The epoch in which it was given to `ReadEpochs`; guarded by the lock there.
+  var retiredAt: UInt64 = 0
 
   enum Queue: UInt8 { case none, small, main }
 
@@ -66,6 +68,38 @@ extension UnsafeMutablePointer where Pointee == CachedBlock {
   private func free() {
     unsafe deinitialize(count: 1)
     unsafe UnsafeMutableRawPointer(self).deallocate()
+  }
+}
+
+/// Blocks that have left the cache, linked by what linked them in a queue.
+///
+/// `@unchecked Sendable`: whoever holds the chain owns a reference to each block, and alone uses the links.
+@unsafe
+struct BlockChain: @unchecked Sendable {
+  private(set) var oldest: UnsafeMutablePointer<CachedBlock>?
+  private var newest: UnsafeMutablePointer<CachedBlock>?
+
+  init() {}
+
+  var isEmpty: Bool { unsafe oldest == nil }
+
+  mutating func append(_ block: UnsafeMutablePointer<CachedBlock>) {
+    unsafe block.pointee.newer = nil
+    if let newest = unsafe newest { unsafe newest.pointee.newer = unsafe block } else { unsafe oldest = unsafe block }
+    unsafe newest = unsafe block
+  }
+
+  mutating func pop() -> UnsafeMutablePointer<CachedBlock>? {
+    guard let block = unsafe oldest else { return nil }
+    unsafe oldest = unsafe block.pointee.newer
+    if unsafe oldest == nil { unsafe newest = nil }
+    return unsafe block
+  }
+
+  /// Lets go of all.
+  func release() {
+    var chain = unsafe self
+    while let block = unsafe chain.pop() { unsafe block.release() }
   }
 }
 

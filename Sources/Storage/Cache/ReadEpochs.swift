@@ -70,73 +70,118 @@ struct ReadGate {
 
 /// Sections of lock-free readers, and what waits for their end.
 ///
-/// `@unchecked Sendable`: the gate's memory is atomic, the waiting list is guarded by its lock.
+/// Whoever reads what is not in the cache drives something out of it: so there are several lists of what waits, each behind a
+/// lock of its own, and a thread uses one of them.
+///
+/// `@unchecked Sendable`: the gate's memory is atomic, the lists are guarded by their locks.
 @safe
 final class ReadEpochs: @unchecked Sendable {
-  /// Valid as long as this object lives.
-  let gate: ReadGate
-  private let waiting = Mutex(Waiting())
-
-  private struct Waiting: ~Copyable {
-    var blocks: [(epoch: UInt64, block: UInt)] = []
-    var first = 0
+  /// One of the lists.
+  @safe
+  private final class List: Sendable {
+    let retired = unsafe Mutex(Retired())
   }
 
-  init() { unsafe gate = ReadGate() }
+  /// Valid as long as this object lives.
+  let gate: ReadGate
+  private static let listBits = 3
+  private let lists: [List]
+  /// Somebody looks whether readers have gone.
+  private let isAdvancing = Atomic<Bool>(false)
+
+  init() {
+    unsafe gate = ReadGate()
+    lists = (0..<(1 << Self.listBits)).map { _ in List() }
+  }
 
   deinit {
-    waiting.withLock { waiting in
-      for entry in waiting.blocks[waiting.first...] {
-        unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: entry.block)!.release()
-      }
-    }
+    for list in lists { unsafe list.retired.withLock { unsafe $0.takeAll() }.release() }
     unsafe gate.counters.deallocate()
   }
 
   /// Gives away a reference to blocks that no new reader can find, to be released when no reader can stand on them.
-  func retire(_ blocks: [UnsafeMutablePointer<CachedBlock>]) {
+  func retire(_ blocks: BlockChain) {
     guard unsafe !blocks.isEmpty else { return }
-    let addresses = unsafe blocks.map { UInt(bitPattern: $0) }
-    let free = waiting.withLock { waiting in
-      let now = unsafe gate.epoch.pointee.load(ordering: .sequentiallyConsistent)
-      for address in addresses { waiting.blocks.append((now, address)) }
-      return advance(&waiting)
+    let thread = UInt64(pthread_self())
+    let list = lists[Int(truncatingIfNeeded: (thread &* 0x9E37_79B9_7F4A_7C15) >> UInt64(64 - Self.listBits))]
+    let isMuch = unsafe list.retired.withLock { (retired) -> Bool in
+      unsafe retired.add(blocks, epoch: epoch)
+      return unsafe retired.isMuch
     }
-    for address in free { unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address)!.release() }
+    if isMuch {
+      advance()
+      unsafe list.retired.withLock { unsafe $0.take(at: epoch) }.release()
+    }
   }
+
+  /// How many wait.
+  var count: Int { lists.reduce(0) { $0 + (unsafe $1.retired.withLock { unsafe $0.count }) } }
 
   /// Frees what can be freed now.
   func reclaim() {
-    let free = waiting.withLock { advance(&$0) }
-    for address in free { unsafe UnsafeMutablePointer<CachedBlock>(bitPattern: address)!.release() }
+    advance()
+    for list in lists { unsafe list.retired.withLock { unsafe $0.take(at: epoch) }.release() }
   }
 
-  private func advance(_ waiting: inout Waiting) -> [UInt] {
+  private var epoch: UInt64 { unsafe gate.epoch.pointee.load(ordering: .sequentiallyConsistent) }
+
+  /// Two steps, if no reader bars them and nobody else is at it.
+  private func advance() {
+    guard !isAdvancing.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    defer { isAdvancing.store(false, ordering: .releasing) }
     for _ in 0..<2 {
-      let now = unsafe gate.epoch.pointee.load(ordering: .sequentiallyConsistent)
+      let now = epoch
       let parity = Int(truncatingIfNeeded: (now &+ 1) & 1)
-      var isQuiet = true
       for stripe in unsafe 0..<ReadGate.stripes
       where unsafe gate.counter(stripe, parity).pointee.load(ordering: .sequentiallyConsistent) != 0 {
-        isQuiet = false
-        break
+        return
       }
-      guard isQuiet else { break }
       unsafe gate.epoch.pointee.store(now &+ 1, ordering: .sequentiallyConsistent)
     }
-    let now = unsafe gate.epoch.pointee.load(ordering: .sequentiallyConsistent)
-    var free: [UInt] = []
-    while waiting.first < waiting.blocks.count, waiting.blocks[waiting.first].epoch + 2 <= now {
-      free.append(waiting.blocks[waiting.first].block)
-      waiting.first += 1
-    }
-    if waiting.first == waiting.blocks.count {
-      waiting.blocks.removeAll(keepingCapacity: true)
-      waiting.first = 0
-    } else if waiting.first > 1024 {
-      waiting.blocks.removeFirst(waiting.first)
-      waiting.first = 0
-    }
-    return free
   }
+}
+
+/// Blocks that wait for their readers, oldest first.
+@unsafe
+private struct Retired: ~Copyable, Sendable {
+  /// Looking whether readers have gone touches a line of every stripe: it is done once for so many blocks, or bytes.
+  private static let patienceCount = 32
+  private static let patienceSizeBytes = 256 << 10
+
+  private var blocks = unsafe BlockChain()
+  private(set) var count = 0
+  private var sizeBytes = 0
+  /// What was left when it was last looked.
+  private var leftCount = 0
+  private var leftSizeBytes = 0
+
+  var isMuch: Bool {
+    unsafe count - leftCount >= Self.patienceCount || sizeBytes - leftSizeBytes >= Self.patienceSizeBytes
+  }
+
+  mutating func add(_ chain: BlockChain, epoch: UInt64) {
+    var chain = unsafe chain
+    while let block = unsafe chain.pop() {
+      unsafe block.pointee.retiredAt = epoch
+      unsafe count += 1
+      unsafe sizeBytes += block.pointee.sizeBytes
+      unsafe blocks.append(block)
+    }
+  }
+
+  /// Those for which every reader has gone.
+  mutating func take(at epoch: UInt64) -> BlockChain {
+    var free = unsafe BlockChain()
+    while let block = unsafe blocks.oldest, unsafe block.pointee.retiredAt + 2 <= epoch {
+      unsafe count -= 1
+      unsafe sizeBytes -= block.pointee.sizeBytes
+      unsafe free.append(blocks.pop().unsafelyUnwrapped)
+    }
+    unsafe leftCount = unsafe count
+    unsafe leftSizeBytes = unsafe sizeBytes
+    return unsafe free
+  }
+
+  /// All, when there are no readers any more.
+  mutating func takeAll() -> BlockChain { unsafe take(at: .max) }
 }

@@ -248,9 +248,14 @@ package final class Table: @unchecked Sendable {
   private func load(_ handle: BlockHandle, _ kind: BlockKind) throws(StorageError) -> UnsafeMutablePointer<CachedBlock>
   {
     let block = unsafe try reader.read(handle, kind.name)
-    unsafe cache.insert(block)
-    // This thread's reference goes when its section has ended.
-    unsafe cache.epochs.retire([block])
+    if unsafe cache.insert(block) {
+      // The cache's reference keeps it: should another thread evict it now, then not before this thread's section has ended.
+      unsafe block.release()
+    } else {
+      var alone = unsafe BlockChain()
+      unsafe alone.append(block)
+      unsafe cache.epochs.retire(alone)
+    }
     return unsafe block
   }
 

@@ -14,6 +14,8 @@ internal import Glibc
 package final class TableCursor: @unsafe InternalCursor {
   private let table: Table
   private let fillsCache: Bool
+  /// For those who read whole tables.
+  private let ahead: ReadAhead?
   private let minimumVersion: UInt64
   private let maximumVersion: UInt64
 
@@ -40,6 +42,7 @@ package final class TableCursor: @unsafe InternalCursor {
   ) {
     self.table = table
     self.fillsCache = fillsCache
+    ahead = fillsCache ? nil : ReadAhead()
     self.minimumVersion = minimumVersion.rawValue
     self.maximumVersion = maximumVersion.rawValue
     unsafe leaf = .empty
@@ -294,7 +297,11 @@ package final class TableCursor: @unsafe InternalCursor {
     let child = unsafe try table.child(leaf, leaf.entry(at: leaf.restartOffset(leafIndex)), ofRoot: false)
     guard mayMatter(child) else { return false }
     surrenderBlock()
-    unsafe dataPin = try table.pinned(child.handle, .data, fillsCache: fillsCache)
+    if let ahead, let raw = unsafe ahead.bytes(of: child.handle, in: table.reader) {
+      unsafe dataPin = unsafe BlockPin(owning: try table.reader.unpack(raw, child.handle, BlockKind.data.name))
+    } else {
+      unsafe dataPin = try table.pinned(child.handle, .data, fillsCache: fillsCache)
+    }
     unsafe data = try view(dataPin, child.handle, .data)
     unsafe dataOffset = child.handle.offset
     guard unsafe data.restartCount > 0 else { throw dataDamage }

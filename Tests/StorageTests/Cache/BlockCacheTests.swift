@@ -49,6 +49,18 @@ import Testing
     if capacity == 0 { #expect(store.cache.statistics.blockCount == 0) }
   }
 
+  /// Without readers, what has left the cache is freed, a few blocks at a time.
+  @Test(arguments: [0, 20_000]) func whatHasLeftTheCacheIsFreed(_ capacity: Int) throws {
+    let store = try Self.makeStore(4000, cacheSizeBytes: capacity)
+    defer { store.close() }
+    var random = SeededRandomness(seed: 4)
+    for _ in 0..<3000 {
+      _ = try StoreHarness.get(store, Self.key(random.below(4000)), at: .latest)
+      #expect(store.cache.statistics.retiredCount < 64)
+    }
+    #expect(store.cache.statistics.misses > 1000)
+  }
+
   /// Pinned blocks stay readable when they have left the cache.
   @Test func pinsOutliveTheCache() throws {
     let store = try Self.makeStore(3000, cacheSizeBytes: 20_000)
