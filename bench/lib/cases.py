@@ -92,7 +92,14 @@ def db_bench(world, directory, benchmarks, clients, *more):
     text, cpu = measured([
         "db_bench", f"--benchmarks={benchmarks}", f"--db={directory}", f"--threads={clients}", "--key_size=16", "--value_size=100",
         "--histogram=1", "--compression_type=lz4", "--bloom_bits=10", "--cache_size=268435456", f"--seed={SEED}", *more])
-    name = benchmarks.split(",")[-1]
+    figures = db_bench_figures(text, benchmarks.split(",")[-1])
+    if "," not in benchmarks and figures["operations"]:
+        figures["cpu_us"] = cpu * 1e6 / figures["operations"]
+    return figures
+
+
+def db_bench_figures(text, name):
+    """What db_bench says of its benchmark `name`."""
     found = re.search(rf"^{name}\s*:\s*([\d.]+) micros/op (\d+) ops/sec ([\d.]+) seconds (\d+) operations", text, re.M)
     if not found:
         raise RuntimeError(f"db_bench said {text[-300:]}")
@@ -101,8 +108,6 @@ def db_bench(world, directory, benchmarks, clients, *more):
     percentiles = re.search(r"Percentiles: P50: ([\d.]+) P75: [\d.]+ P99: ([\d.]+) P99.9: ([\d.]+)", tail)
     if percentiles:
         figures.update(p50=float(percentiles.group(1)), p99=float(percentiles.group(2)), p999=float(percentiles.group(3)))
-    if "," not in benchmarks and figures["operations"]:
-        figures["cpu_us"] = cpu * 1e6 / figures["operations"]
     return figures
 
 
@@ -193,64 +198,138 @@ def load(world, system):
     return figures
 
 
-# Growth: what size does to reads and to opening.
+# Growth: what size does to loading, reading, writing and opening.
 
 def growth(options):
     cases = []
-    for rows in options.sizes:
-        label = f"{rows:,} rows".replace(",", " ")
-        cases.append(Case(
-            "growth", "Reads and opening as the data grows", label, rows, ["synod", "rocksdb"],
-            lambda world, system, rows=rows: grown(world, system, rows),
-            "point reads by 4 threads of values of 100 bytes; open is the time to open the database and answer one question"))
-    for rows in options.sizes:
-        label = f"{rows:,} rows".replace(",", " ")
-        cases.append(Case(
-            "growth", "Writes as the data grows", label, rows, ["synod", "rocksdb"],
-            lambda world, system, rows=rows: written(world, system, rows),
-            "keys spread over what is there, 100 bytes, one thread, not durable at once, with what flushes and merges meanwhile; "
-            "open is the time to open the database afterwards, its log included"))
+    for table, run, tool in (
+            ("Loading as the data grows", loaded,
+             "keys in order, values of 100 bytes that compress to a half, one thread, many to a transaction or batch, not durable at once: "
+             "synod bench grow, db_bench fillseq; disk is what the directory holds afterwards, memory the most that the process had"),
+            ("Reads as the data grows", grown,
+             "random point reads by 4 threads, 256 MiB for cached blocks, the rest in the system's page cache; open is the time of "
+             "a process that opens the database and reads one key"),
+            ("Writes as the data grows", overwritten,
+             "random overwrites, one thread, not durable at once, with what flushes and merges meanwhile; open is the time "
+             "afterwards, what the log holds included"),
+            ("Reads after the writes", grown, "the reads again, in what the writes have left")):
+        for rows in options.sizes:
+            cases.append(Case(
+                "growth", table, f"{rows:,} rows".replace(",", " "), rows, ["synod", "rocksdb"],
+                lambda world, system, rows=rows, run=run: run(world, system, rows), tool))
+    # One size after the other, so that what was measured can go.
+    cases.sort(key=lambda case: case.x)
     return cases
 
 
-def grown(world, system, rows):
-    directory = os.path.join(world.work, f"growth-{system}-{rows}")
-    is_new = not os.path.exists(directory)
-    os.makedirs(directory, exist_ok=True)
-    seconds = str(world.options.seconds)
-    if system == "rocksdb":
-        prefix, more = (["fillseq"], []) if is_new else ([], ["--use_existing_db=1"])
-        return db_bench(
-            world, directory, ",".join(prefix + ["readrandom"]), 4, f"--num={rows}", f"--duration={max(1, round(float(seconds)))}", *more)
-    database = f"{directory}/db"
-    figures = flat(json.loads(machine.output(
-        [world.synod, "bench", "read", "--path", database, "--rows", str(rows), "--clients", "4", "--seconds", seconds, "--json"]))
-        ["key_value"])
+def finished(command):
+    """A program's output, and its processor seconds, the most memory it had, and how long it took."""
     start = time.monotonic()
-    machine.output([world.synod, database, "SELECT 1"])
-    figures["open_ms"] = (time.monotonic() - start) * 1000
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{os.path.basename(command[0])} ended with {process.returncode}: {text[-600:]}")
+    return text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, time.monotonic() - start
+
+
+def growing(world, system, rows, phase, seconds=None):
+    """One phase over the database of this size: load, read or write."""
+    directory = os.path.join(world.work, f"growth-{system}-{rows}")
+    os.makedirs(directory, exist_ok=True)
+    clients = 4 if phase == "read" else 1
+    if system == "synod":
+        command = [
+            world.synod, "bench", "grow", "--path", f"{directory}/db", "--rows", str(rows), "--clients", str(clients), "--only", phase,
+            "--json"]
+        if seconds:
+            command += ["--seconds", str(seconds)]
+        text, cpu, memory, took = finished(command)
+        found = json.loads(text)
+        figures = flat(found.get(phase, {}))
+        done = found[phase]["operations"] if phase in found else found["loaded"]
+        if phase == "load":
+            figures["per_second"] = found["load_per_second"]
+    else:
+        name = {"load": "fillseq", "read": "readrandom", "write": "overwrite"}[phase]
+        command = [
+            "db_bench", f"--benchmarks={name}", f"--db={directory}", f"--threads={clients}", f"--num={rows}", "--key_size=16",
+            "--value_size=100", "--histogram=1", "--compression_type=lz4", "--bloom_bits=10", "--cache_size=268435456",
+            f"--seed={SEED}"]
+        if phase == "load":
+            command += ["--batch_size=1000"]
+        else:
+            command += ["--use_existing_db=1", f"--duration={max(1, round(seconds))}"]
+        text, cpu, memory, took = finished(command)
+        figures = db_bench_figures(text, name)
+        done = figures["operations"]
+    if phase != "read" or system != "synod":
+        figures["cpu_us"] = cpu * 1e6 / max(1, done)
+    figures["memory_mb"] = memory
+    return figures, done
+
+
+def opening(world, system, rows):
+    """Milliseconds of a process that opens the database and reads one key."""
+    directory = os.path.join(world.work, f"growth-{system}-{rows}")
+    if system == "synod":
+        command = [
+            world.synod, "bench", "grow", "--path", f"{directory}/db", "--rows", str(rows), "--clients", "1", "--only", "read",
+            "--seconds", "0.001"]
+    else:
+        command = [
+            "db_bench", "--benchmarks=readrandom", f"--db={directory}", "--reads=1", f"--num={rows}", "--use_existing_db=1",
+            "--compression_type=lz4", "--bloom_bits=10", "--cache_size=268435456"]
+    return sorted(finished(command)[3] for _ in range(3))[1] * 1000
+
+
+def size_of(directory):
+    """What the files of a directory take on the disk."""
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_blocks * 512 for folder, _, names in os.walk(directory) for name in names)
+
+
+LOADED = {}
+
+
+def loaded(world, system, rows):
+    """A new database of this size, which the other cases of growth use. A large one is loaded once."""
+    directory = os.path.join(world.work, f"growth-{system}-{rows}")
+    if rows >= 10_000_000 and (system, rows) in LOADED:
+        return LOADED[system, rows]
+    for other in glob.glob(os.path.join(world.work, f"growth-{system}-*")):
+        shutil.rmtree(other)
+    before = machine.device_bytes(world.work)
+    figures, done = growing(world, system, rows, "load")
+    figures["disk_mb"] = size_of(directory) / 1e6
+    if before is not None:
+        figures["bytes"] = (machine.device_bytes(world.work) - before) / done
+        figures["amplification"] = figures["bytes"] / 116
+    LOADED[system, rows] = figures
     return figures
 
 
-def written(world, system, rows):
-    """Into the database that the reads of this size have left."""
-    directory = os.path.join(world.work, f"growth-{system}-{rows}")
-    if not os.path.exists(directory):
-        grown(world, system, rows)
-    seconds = max(1, round(world.options.seconds * (1 if world.options.small else 2)))
+def present(world, system, rows):
+    if not os.path.exists(os.path.join(world.work, f"growth-{system}-{rows}")):
+        loaded(world, system, rows)
+
+
+def grown(world, system, rows):
+    present(world, system, rows)
+    # Once for the caches.
+    growing(world, system, rows, "read", world.options.seconds / 2)
+    figures, _ = growing(world, system, rows, "read", world.options.seconds)
+    figures["open_ms"] = opening(world, system, rows)
+    return figures
+
+
+def overwritten(world, system, rows):
+    present(world, system, rows)
     before = machine.device_bytes(world.work)
-    if system == "rocksdb":
-        figures = db_bench(world, directory, "overwrite", 1, f"--num={rows}", f"--duration={seconds}", "--use_existing_db=1")
-        done = figures["operations"]
-    else:
-        found = json.loads(machine.output(
-            [world.synod, "bench", "commit", "--path", f"{directory}/db", "--clients", "1", "--seconds", str(seconds), "--no-sync",
-             "--json"]))
-        figures, done = flat(found), found["commits"]
-        figures.pop("ratio_to_floor", None)
-        start = time.monotonic()
-        machine.output([world.synod, f"{directory}/db", "SELECT 1"])
-        figures["open_ms"] = (time.monotonic() - start) * 1000
+    figures, done = growing(world, system, rows, "write", world.options.seconds * (1 if world.options.small else 2))
+    figures["open_ms"] = opening(world, system, rows)
+    figures["disk_mb"] = size_of(os.path.join(world.work, f"growth-{system}-{rows}")) / 1e6
     if before is not None and done:
         figures["bytes"] = (machine.device_bytes(world.work) - before) / done
         figures["amplification"] = figures["bytes"] / 116

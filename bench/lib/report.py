@@ -13,7 +13,7 @@ FIGURES = [
     ("per_second", "per second"), ("ms", "ms"), ("p50", "p50 µs"), ("p95", "p95 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs"),
     ("max", "longest µs"), ("ms_low", "quickest ms"), ("ms_high", "slowest ms"), ("cpu_us", "CPU µs each"), ("bytes", "bytes written each"),
     ("amplification", "written ÷ given"), ("wire_bytes", "bytes sent to peers each"), ("compression", "raw ÷ sent records"),
-    ("rest_mb", "MB at rest"), ("load_mb", "MB under load"), ("after_mb", "MB after"), ("retries", "retries each"), ("open_ms", "open ms")]
+    ("rest_mb", "MB at rest"), ("load_mb", "MB under load"), ("after_mb", "MB after"), ("memory_mb", "most MB in memory"), ("disk_mb", "MB on disk"), ("retries", "retries each"), ("open_ms", "open ms")]
 
 
 def summary(samples):
@@ -164,8 +164,12 @@ def plots(place, table, rows):
             groups = {row["label"]: {system: figures[key] for system, figures in row["summary"].items() if key in figures} for row in rows}
             text += save(place, f"{table.split(':')[0]}: {name}", plot.bars_chart(f"{table.split(':')[0]}: {name}", name, groups))
     elif rows[0]["group"] == "growth":
-        text += save(place, f"{table}: reads", plot.lines_chart(f"{table}: reads per second", "rows", "per second", series(rows, "per_second")))
-        text += save(place, f"{table}: open", plot.lines_chart(f"{table}: time to open", "rows", "ms", series(rows, "open_ms")))
+        for key, name, unit in (
+                ("per_second", "per second", "per second"), ("p99", "p99", "µs"), ("open_ms", "time to open", "ms"),
+                ("memory_mb", "memory", "MB"), ("disk_mb", "disk", "MB")):
+            found = series(rows, key)
+            if found:
+                text += save(place, f"{table}: {name}", plot.lines_chart(f"{table}: {name}", "rows", unit, found))
     elif any("ms" in figures for row in rows for figures in row["summary"].values()) and len(rows) > 1:
         groups = {row["label"]: {system: figures["ms"] for system, figures in row["summary"].items() if "ms" in figures} for row in rows}
         text += save(place, f"{table}: time", plot.bars_chart(table, "ms", groups))

@@ -4,5 +4,8 @@ import ArgumentParser
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure commits, reads, transactions, scans and isolation on this machine.",
-    subcommands: [BenchCommit.self, BenchRead.self, BenchTPCB.self, BenchScan.self, BenchSSI.self, BenchCatchUp.self])
+    subcommands: [
+      BenchCommit.self, BenchRead.self, BenchTPCB.self, BenchScan.self, BenchSSI.self, BenchCatchUp.self,
+      BenchGrow.self,
+    ])
 }

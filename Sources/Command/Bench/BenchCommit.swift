@@ -111,9 +111,9 @@ struct BenchCommit: ParsableCommand {
 }
 
 /// Opens the database at `path`, or ends with its error as a person reads it.
-func openForBench(_ path: String) throws -> Database {
+func openForBench(_ path: String, options: DatabaseOptions = DatabaseOptions()) throws -> Database {
   do {
-    return try Database.open(at: path)
+    return try Database.open(at: path, options)
   } catch {
     throw CommandFailure(error.description)
   }
