@@ -109,6 +109,11 @@ TARGETS = [
     ("select by key, served, 8 clients: processor time ÷ PostgreSQL's", AT_MOST, 0.7, to_peer(SELECT, "8 clients", "cpu_us", "postgresql")),
     ("point read, embedded, 1 thread: RocksDB ×", AT_LEAST, 1.5,
      to_peer("Point reads by key, embedded", "1 thread", "per_second", "rocksdb")),
+] + [
+    (f"point reads of {rows} rows, 4 threads: RocksDB ×", AT_LEAST, 1.5,
+     to_peer("Reads as the data grows", f"{rows} rows", "per_second", "rocksdb"))
+    for rows in ("1 000 000", "10 000 000", "100 000 000")
+] + [
     ("prepared SELECT, embedded, 1 thread: SQLite ×", AT_LEAST, 1,
      to_peer("Prepared SELECT by primary key, embedded", "1 thread", "per_second", "sqlite")),
     ("ordered scan, embedded: RocksDB ×", AT_LEAST, 2, to_peer("Ordered scan, embedded", "keys", "per_second", "rocksdb")),
