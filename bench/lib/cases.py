@@ -264,6 +264,9 @@ def growing(world, system, rows, phase, seconds=None):
         text, cpu, memory, took = finished(command)
         figures = db_bench_figures(text, name)
         done = figures["operations"]
+        if phase == "load":
+            # Those of a batch.
+            figures = {"per_second": figures["per_second"]}
     if phase != "read" or system != "synod":
         figures["cpu_us"] = cpu * 1e6 / max(1, done)
     figures["memory_mb"] = memory
