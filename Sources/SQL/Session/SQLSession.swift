@@ -32,7 +32,7 @@ package final class SQLSession {
   var settings: Settings
   private var settingsAtBegin: (values: [String: String], generation: UInt64)?
   /// Names set by SET LOCAL, with what they go back to when the transaction commits.
-  private var localSettings: [String: String] = [:]
+  var localSettings: [String: String] = [:]
 
   enum Block { case none, implicit, explicit, failed }
   var block = Block.none
@@ -41,18 +41,18 @@ package final class SQLSession {
   /// The catalog as this transaction changed it.
   var localCatalog: CatalogSnapshot?
   /// The catalog that was read last, and the newest snapshot that is known to show it.
-  private var catalogAtSnapshot: (version: Version, catalog: CatalogSnapshot)?
+  var catalogAtSnapshot: (version: Version, catalog: CatalogSnapshot)?
   var transactionStart: Int64 = 0
   var statementStart: Int64 = 0
   private var modes = Syntax.TransactionModes()
-  private var cachedFormat = TextFormat()
-  private var names: SessionNames?
-  private var cachedSearchPath: [String] = []
-  private var cachedUser = ""
+  var cachedFormat = TextFormat()
+  var names: SessionNames?
+  var cachedSearchPath: [String] = []
+  var cachedUser = ""
   var knownRights: Rights?
   var advisoryLocks = AdvisoryLocks()
   /// The settings that the cached format, user and search path were made of.
-  private var cachedGeneration = UInt64.max
+  var cachedGeneration = UInt64.max
 
   var prepared: [String: PreparedStatement] = [:]
   var portals: [String: Portal] = [:]
@@ -78,7 +78,7 @@ package final class SQLSession {
   private var deadline: Int64 = 0
   /// Transactions in a row that failed to serialize, or were a deadlock's victim: taken for repetitions of one piece of
   /// work, so that it gets through in the end (`TransactionOptions.attempts`).
-  private var failures = 0
+  var failures = 0
   /// Whether the transaction was begun by somebody else (`adopt`).
   var isAdopted = false
 
@@ -146,116 +146,6 @@ package final class SQLSession {
 
   /// What `cancel()` interrupts from here on.
   func follow(_ transaction: Transaction) { currentTransaction.withLock { $0 = transaction } }
-
-  // MARK: Text and settings
-
-  /// A setting's value as SHOW prints it; nil if there is none of the name.
-  package func setting(_ name: String) -> String? {
-    switch name.lowercased() {
-    case "transaction_isolation":
-      transaction == nil ? settings.value("default_transaction_isolation") : levelName
-    case "transaction_read_only":
-      transaction.map { $0.isReadOnly ? "on" : "off" } ?? settings.value("default_transaction_read_only")
-    case "transaction_deferrable":
-      transaction.map { $0.isDeferrable ? "on" : "off" } ?? settings.value("default_transaction_deferrable")
-    case "synod.session_token": token
-    default: settings.value(name)
-    }
-  }
-
-  /// Sets a setting for the session, as SET does: for start-up parameters.
-  package func set(_ name: String, to value: String) throws(SQLError) {
-    if name.lowercased() == "role" || name.lowercased() == "session_authorization" {
-      throw SQLError(.featureNotSupported, "parameter \"\(name)\" cannot be set at start-up")
-    }
-    let normal = try Settings.normalised(name, value)
-    settings.set(name, normal)
-    report(name)
-  }
-
-  /// The settings that a client is told when it connects.
-  package var reportedSettings: [(name: String, value: String)] {
-    Settings.definitions.filter(\.isReported).map { ($0.name, settings.value($0.name) ?? "") }
-  }
-
-  /// How values are printed and read as text in this session.
-  package var textFormat: TextFormat {
-    if cachedGeneration != settings.generation { readSettings() }
-    var format = cachedFormat
-    format.now = transactionStart
-    return format
-  }
-
-  @inline(never)
-  private func readSettings() {
-    let names = self.names ?? SessionNames(self)
-    self.names = names
-    cachedFormat = settings.textFormat()
-    cachedFormat.names = names
-    let role = settings.value("role") ?? "none"
-    cachedUser = role == "none" ? sessionUser : role
-    cachedSearchPath = settings.searchPath(user: cachedUser)
-    cachedGeneration = settings.generation
-  }
-
-  private func report(_ name: String) {
-    guard let definition = Settings.byName[name.lowercased()], definition.isReported, let onReportedSetting else {
-      return
-    }
-    onReportedSetting(definition.name, settings.value(name) ?? "")
-  }
-
-  func change(_ name: String, to value: String?, local: Bool) throws(SQLError) {
-    let old = settings.values[name.lowercased()]
-    let isUser = name.lowercased() == "role" || name.lowercased() == "session_authorization"
-    if name.lowercased() == "synod.session_token" { return try setToken(value ?? "") }
-    if let value {
-      let allowed = try authorize(name, value)
-      settings.set(name, isUser ? allowed : try Settings.normalised(name, value))
-    } else {
-      if Settings.byName[name.lowercased()] == nil, !name.contains(".") {
-        throw SQLError(.undefinedObject, "unrecognized configuration parameter \"\(name)\"")
-      }
-      settings.reset(name)
-    }
-    if name.lowercased() == "synod.idempotency_key", block == .explicit || block == .implicit { try requireNewKey() }
-    if local, localSettings[name.lowercased()] == nil { localSettings[name.lowercased()] = old ?? "" }
-    if !local { localSettings[name.lowercased()] = nil }
-    report(name)
-    if isUser {
-      if name.lowercased() != "role" { settings.reset("role") }
-      try userChanged()
-      report("is_superuser")
-    }
-  }
-
-  /// Whose rights count: SET ROLE changes it.
-  package var user: String {
-    if cachedGeneration != settings.generation { readSettings() }
-    return cachedUser
-  }
-  /// SET SESSION AUTHORIZATION changes it.
-  package var sessionUser: String { settings.value("session_authorization") ?? loginUser }
-
-  var searchPath: [String] {
-    if cachedGeneration != settings.generation { readSettings() }
-    return cachedSearchPath
-  }
-
-  static func level(_ name: String) -> IsolationLevel {
-    switch name {
-    case "serializable": .serializable
-    case "repeatable read": .repeatableRead
-    default: .readCommitted
-    }
-  }
-  static func name(_ level: IsolationLevel) -> String {
-    switch level {
-    case .readCommitted: "read committed"
-    case .repeatableRead: "repeatable read"
-    case .serializable: "serializable"
-    }
-  }
 
   // MARK: Transactions
 
@@ -404,55 +294,6 @@ package final class SQLSession {
     // How old this node's state may be is asked when a snapshot is taken: BEGIN may have been long ago.
     if isLocal, transaction.willTakeSnapshot { try beforeLocalRead?() }
     try sqlErrors { () throws(TransactionError) in try transaction.beginStatement() }
-  }
-
-  // MARK: Savepoints
-
-  var isInSubtransaction: Bool { !savepoints.isEmpty }
-
-  func savepoint(_ name: String) {
-    guard let transaction else { return }
-    savepoints.append((name, transaction.savepoint(), localCatalog, settings.values))
-  }
-
-  private func find(_ name: Syntax.Name) throws(SQLError) -> Int {
-    guard let index = savepoints.lastIndex(where: { $0.name == name.text }) else {
-      throw SQLError(
-        .invalidSavepoint, "savepoint \"\(name.text)\" does not exist", position: place(name.position))
-    }
-    return index
-  }
-  func release(_ name: Syntax.Name) throws(SQLError) {
-    let index = try find(name)
-    transaction?.release(savepoints[index].savepoint)
-    for (_, cursor) in cursors where cursor.depth > index { cursor.depth = index }
-    for (_, portal) in portals where portal.depth > index { portal.depth = index }
-    savepoints.removeSubrange(index...)
-  }
-  func rollback(to name: Syntax.Name) throws(SQLError) {
-    let index = try find(name)
-    dropCursors(after: index)
-    transaction?.rollback(to: savepoints[index].savepoint)
-    localCatalog = savepoints[index].catalog
-    catalogAtSnapshot = nil
-    settings.restore(savepoints[index].settings)
-    savepoints.removeSubrange((index + 1)...)
-    if block == .failed { block = .explicit }
-  }
-
-  /// A statement of the block failed: nothing since the last savepoint will be committed, so its locks are given back now
-  /// rather than when the client says ROLLBACK.
-  func giveUpWork() {
-    // A transaction that was begun below SQL is its owner's to end.
-    guard let transaction, !isAdopted else { return }
-    if transaction.state == .failed { failures += 1 }
-    if let last = savepoints.last {
-      dropCursors(after: savepoints.count - 1)
-      transaction.rollback(to: last.savepoint)
-    } else {
-      endStreams()
-      transaction.rollback()
-    }
   }
 
   // MARK: The catalog
