@@ -102,8 +102,9 @@ final class SegmentScanner {
   }
 
   /// What is at `offset`, for a segment with this sequence number. `salt` nil accepts any (when the header is unreadable).
-  func find(at offset: UInt64, sequence: UInt64?, salt: UInt64?) throws(LogError) -> Finding {
-    let first = unsafe try bytes(at: offset, logBlockSizeBytes)
+  /// `ahead`: how much is read at once, unless the frame is larger.
+  func find(at offset: UInt64, sequence: UInt64?, salt: UInt64?, ahead: Int = .max) throws(LogError) -> Finding {
+    let first = unsafe try bytes(at: offset, logBlockSizeBytes, ahead: ahead)
     guard first.count == logBlockSizeBytes else { return .endOfFile }
     guard let header = unsafe FrameHeader(from: first) else {
       return unsafe .noFrame(isZero: isAllZero(first), reason: "no frame", expected: 0, found: 0)
@@ -116,7 +117,7 @@ final class SegmentScanner {
     guard sequence == nil || header.segment == sequence, salt == nil || header.salt == salt else {
       return .noFrame(isZero: false, reason: "a frame of a former use of the file", expected: 0, found: 0)
     }
-    let whole = unsafe try bytes(at: offset, Int(padded))
+    let whole = unsafe try bytes(at: offset, Int(padded), ahead: ahead)
     guard whole.count == Int(padded) else { return .endOfFile }
     let expected = unsafe load(UInt32.self, from: whole, at: 4)
     let found = unsafe FrameHeader.checksum(whole)

@@ -22,9 +22,13 @@ extension ReplicatedLog {
     let isKnown = log.damagedSlots.contains(Slot(slot))
     if !isKnown {
       guard let again = readError(slot), again.isDamage else { return }
-      log.markDamaged(Slot(slot))
       options.note("slot \(slot) of the log cannot be read, and is asked for from other nodes: \(again)")
     }
+    recordIsDamaged(slot, error)
+  }
+
+  private func recordIsDamaged(_ slot: SlotNumber, _ error: LogError) {
+    log.markDamaged(Slot(slot))
     let (isMended, hasPeers) = enter { core in
       (
         core.replica.recordIsDamaged(
@@ -74,6 +78,33 @@ extension ReplicatedLog {
   ///
   /// - Parameter pace: told of every few bytes that were read, and how many; rests as long as it sees fit.
   package func verifyLog(isOver: () -> Bool, pace: (_ sizeBytes: UInt64) -> Void) {
+    verifyRecords(isOver: isOver, pace: pace)
+    verifyFrames(isOver: isOver, pace: pace)
+  }
+
+  /// Records that can be read, in frames that a restart would not read.
+  private func verifyFrames(isOver: () -> Bool, pace: (_ sizeBytes: UInt64) -> Void) {
+    for segment in log.segmentSequences where !isOver() {
+      let found = try? log.slotsInBrokenFrames(ofSegment: segment, windowSizeBytes: Self.verifiedStepSizeBytes) {
+        size in
+        pace(size)
+        return !isOver()
+      }
+      guard let slots = found, let first = slots.first else { continue }
+      let reason =
+        "frames of segment \(segment) that cannot be read hold \(slots.count) records, from slot \(first.rawValue)"
+      options.note(reason)
+      // What can still be read is all that a node alone has.
+      guard enter({ core in core.replica.configuration.members.count > 1 }) else { continue }
+      for slot in slots {
+        recordIsDamaged(
+          slot.rawValue,
+          .corrupt(LogPlace(file: log.directory, offset: 0), reason: reason, expected: 0, found: 0))
+      }
+    }
+  }
+
+  private func verifyRecords(isOver: () -> Bool, pace: (_ sizeBytes: UInt64) -> Void) {
     var after = log.base.slot
     while !isOver(), after < log.state.last.slot {
       // A short stretch at a time: what a reader has yet to read cannot be recycled.
