@@ -1,7 +1,7 @@
 /// How tables are cut. Every size can be made tiny, so that tests reach all edges with a handful of entries.
 package struct TableOptions: Hashable, Sendable {
   /// Entries in a data block before the next begins, bytes before compression. What a point read of a large database costs is
-  /// mostly the reading of one block (docs/decisions/0160-blocks-of-four-kibibytes.md).
+  /// mostly the reading of one block (docs/decisions/0162-blocks-of-four-kibibytes.md).
   package var blockSizeBytes = 4 << 10
   /// An index leaf's size before the next begins; each leaf has its own filter.
   package var indexBlockSizeBytes = 16 << 10
