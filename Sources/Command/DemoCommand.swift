@@ -249,7 +249,7 @@ final class Demonstration: @unchecked Sendable {
 
   /// The nodes as the demonstration numbers them, with the ids by which `synod_cluster` knows them.
   func printNodes() {
-    var lines = [["node", "id", "state", "slots: log", "chosen", "applied", "SQL", "metrics"]]
+    var lines = [["node", "id", "state", "slots", "chosen", "applied", "SQL", "HTTP"]]
     for node in cluster.nodes {
       var line = [
         "\(node.index)", "", node.process == nil ? "down" : node.isPaused ? "paused" : "no answer", "", "", "",
@@ -262,7 +262,7 @@ final class Demonstration: @unchecked Sendable {
         for index in 3...5 { line[index] = String(words[index]) }
       }
       line[1] = identities[node.index] ?? ""
-      line += ["postgres://synod@127.0.0.1:\(node.sqlPort)/synod", "http://127.0.0.1:\(node.httpPort)/metrics"]
+      line += ["\(node.sqlPort)", "\(node.httpPort)"]
       lines.append(line)
     }
     let widths = (0..<8).map { column in lines.map { $0[column].count }.max() ?? 0 }
@@ -270,6 +270,8 @@ final class Demonstration: @unchecked Sendable {
       let cells = zip(line, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
       print("  " + cells.joined(separator: "  ").trimmingCharacters(in: .whitespaces))
     }
+    // Ports only, or a line would not fit into 80 columns.
+    print("  SQL: postgres://synod@127.0.0.1:PORT/synod   HTTP: http://127.0.0.1:PORT/metrics")
     if let own = connectedNode { print("  The shell is connected to node \(own).") }
   }
 
