@@ -294,7 +294,9 @@ final class PeerLink: StreamHandler, @unchecked Sendable {
     }
     network.lost(self, node)
     node = nil
-    if case .tls(let error) = reason { network.note("cannot speak TLS with \(address): \(error)") }
+    if case .tls(let error) = reason {
+      network.note("cannot speak TLS with \(address): \(error)", of: "TLS \(address)")
+    }
     again()
   }
 }

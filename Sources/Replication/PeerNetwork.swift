@@ -46,6 +46,8 @@ package final class PeerNetwork: PeerTransport {
     var isStopping = false
     /// What was said once and need not be said at every attempt.
     var noted: Set<String> = []
+    /// What was said lately of whom: how often, until when no more is said, and how often it was not.
+    var said: [String: (times: Int, until: UInt64, unsaid: Int)] = [:]
   }
 
   let options: Options
@@ -149,6 +151,37 @@ package final class PeerNetwork: PeerTransport {
   }
 
   func note(_ text: String) { log(text) }
+
+  /// Says of somebody what may happen at every attempt of his: so often at once, then once a minute, with the number of
+  /// attempts of which nothing was said. Whoever can reach the port must not fill the log.
+  func note(_ text: String, of subject: String, atOnce: Int = 1) {
+    let now = LinuxClock().bootNanoseconds
+    let unsaid = state.withLock { state -> Int? in
+      if state.said.count >= 1024 { state.said = state.said.filter { $0.value.until > now } }
+      // So many others speak ill at once that one more is no news.
+      guard state.said.count < 1024 || state.said[subject] != nil else { return nil }
+      var entry = state.said[subject] ?? (0, 0, 0)
+      defer { state.said[subject] = entry }
+      if now >= entry.until { (entry.times, entry.until) = (0, now &+ Self.saidNanoseconds) }
+      guard entry.times < atOnce else {
+        entry.unsaid += 1
+        return nil
+      }
+      entry.times += 1
+      defer { entry.unsaid = 0 }
+      return entry.unsaid
+    }
+    guard let unsaid else { return }
+    log(unsaid == 0 ? text : "\(text) (and \(unsaid) times since this was said last)")
+  }
+
+  static let saidNanoseconds: UInt64 = 60_000_000_000
+
+  /// Without the port, which is another at every attempt.
+  static func machine(_ address: SocketAddress) -> String {
+    let text = "\(address)"
+    return text.lastIndex(of: ":").map { String(text[..<$0]) } ?? text
+  }
 
   /// A node said hello, on a link to it (`through`) or by connecting. False: we have nothing to say to each other.
   func heard(_ hello: ReceivedHello, through link: PeerLink?) -> Bool {
@@ -291,7 +324,8 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
     // The same authority may sign the certificates of clients, which are nobody's to replicate with.
     if let names = connection.tls?.peer, !names.isForServers {
       network.note(
-        "refused a peer at \(connection.peerAddress): its certificate (\(names.subject)) is a client's, not a node's")
+        "refused a peer at \(connection.peerAddress): its certificate (\(names.subject)) is a client's, not a node's",
+        of: "client \(PeerNetwork.machine(connection.peerAddress)) \(names.subject)")
       return connection.abort()
     }
     isSecure = true
@@ -304,7 +338,9 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
         unsafe try parser.receive(raw) { frame in self.take(frame) }
       }
     } catch {
-      network.note("the connection of \(connection.peerAddress) is closed: it brought \(error.reason)")
+      network.note(
+        "the connection of \(connection.peerAddress) is closed: it brought \(error.reason)",
+        of: "bytes \(PeerNetwork.machine(connection.peerAddress))", atOnce: 16)
       connection.abort()
     }
     guard hasMessages else { return }
