@@ -79,6 +79,10 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     self.server.withLock { $0 = server }
     self.logger.withLock { $0 = logger }
     let member = member
+    member.changeMembers { [weak self] session, body in
+      guard let self else { return body() }
+      return self.quietly(excluding: session, body)
+    }
     Thread.detachNewThread { [self] in
       var led = false
       var leader: NodeID?
@@ -119,6 +123,20 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
         "leadership is handed over under open transactions, which will fail with 40001", metadata: ["open": "\(open)"])
     }
     return member.transferLeadership(to: target)
+  }
+
+  /// Runs a change of members while no transaction does; those that run longer than they are waited for fail with 40001.
+  private func quietly(excluding session: UInt64?, _ body: () -> String?) -> String? {
+    guard !isHandingOver.exchange(true, ordering: .sequentiallyConsistent) else {
+      return "another change of members or of leadership is under way: try again"
+    }
+    let server = server.withLock { $0 }
+    defer {
+      isHandingOver.store(false, ordering: .sequentiallyConsistent)
+      server?.standingChanged()
+    }
+    _ = server?.awaitRest(excluding: session, timeoutNanoseconds: drainNanoseconds)
+    return body()
   }
 
   func awaitVersion(_ version: UInt64) throws(SQLError) {
@@ -173,7 +191,20 @@ final class ClusterServing: ClusterRouting, ClusterProvider {
     }
   }
 
-  func removeMember(_ node: Int64) -> String? { member.remove(NodeID(UInt64(bitPattern: node))) }
+  func removeMember(_ node: Int64, from session: UInt64) -> String? {
+    let node = NodeID(UInt64(bitPattern: node))
+    let status = member.replication.status
+    guard node == status.node, status.role == .leader else {
+      return EventLoop.blocking { member.remove(node, asking: session) }
+    }
+    // This node itself. Transactions that run are waited for and sessions go along; then the new leader removes it.
+    return EventLoop.blocking {
+      if let refusal = transfer(to: nil, excluding: session) {
+        return "node \(node.rawValue) leads, and could not hand leadership over first: \(refusal)"
+      }
+      return member.leave()
+    }
+  }
 
   func handOver(to node: Int64?, from session: UInt64) -> String? {
     EventLoop.blocking { transfer(to: node.map { NodeID(UInt64(bitPattern: $0)) }, excluding: session) }

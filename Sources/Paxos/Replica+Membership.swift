@@ -27,6 +27,15 @@ extension Replica {
   package mutating func reconfigure(
     to next: Configuration, now time: Ticks, into actions: inout Actions
   ) -> ReconfigurationRefusal? {
+    if let refusal = refusalToReconfigure(to: next, now: time) { return refusal }
+    guard let build = protocolBuild(.stop, next) else { return .busy }
+    buildPending = next
+    actions.builds.append(build)
+    return nil
+  }
+
+  /// Why a change of members would not be begun now; nothing is begun.
+  package mutating func refusalToReconfigure(to next: Configuration, now time: Ticks) -> ReconfigurationRefusal? {
     advance(to: time)
     guard role == .leader else { return .notLeader(leader) }
     guard pendingStop == nil, buildPending == nil, transfer == nil, chosen >= readBarrier else { return .busy }
@@ -42,9 +51,6 @@ extension Replica {
       if !configuration.isAcceptor(node), peers[i].nearHead < settings.caughtUpRounds { return .notCaughtUp(node) }
     }
     guard alive >= max(next.electionQuorum, next.replicationQuorum) else { return .quorumNotAlive }
-    guard let build = protocolBuild(.stop, next) else { return .busy }
-    buildPending = next
-    actions.builds.append(build)
     return nil
   }
 

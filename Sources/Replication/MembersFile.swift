@@ -15,7 +15,8 @@ package import Platform
 //   44     …    checkpoint (MessageCodec.swift): the point behind which the log is read, the configuration in force there
 //   …      4    number of founders; for each: node (8), 1 if it is a witness (1)
 //   …      4    number of peers; for each: node (8), length (2) and text of its address for peers, then for clients
-//   …      4    length of the incoming checkpoint; then that. May be missing, as it is where none comes in
+//   …      4    length of the incoming checkpoint; then that. 0, or the end of the file, where none comes in
+//   …      1    1: this node has been a member. May be missing, as it is where it has not
 //
 // Little endian. The file is replaced whole (written aside, synced, renamed). It is written before the log gives up the
 // stop records that it stands for, so the two always overlap.
@@ -24,6 +25,8 @@ package import Platform
 // 2. The checkpoint's point only grows, and lies at or below what the tables hold.
 // 3. A checkpoint of another node's is noted as incoming before the tables become it; when the log begins behind it, it is
 //    the checkpoint. After a crash in between the tables tell whether they became it: by their slot and chain.
+// 4. Who has been a member and is not was removed, and is never taken in again. The log alone does not tell: it may begin
+//    behind the removal.
 
 /// What a node knows of its cluster outside the log.
 package struct Members: Hashable, Sendable {
@@ -57,6 +60,8 @@ package struct Members: Hashable, Sendable {
   /// Who founded the cluster, ascending: enough to found it again, for a founder that was away at the time.
   package var founders: [Founder] = []
   package var peers: [Peer] = []
+  /// This node has been a member of the cluster.
+  package var hasBeenMember = false
 
   package static let fileName = "members"
 
@@ -143,6 +148,10 @@ package struct Members: Hashable, Sendable {
       put(UInt32(point.count))
       body += point
     }
+    if hasBeenMember {
+      if incoming == nil { put(0 as UInt32) }
+      put(1 as UInt8)
+    }
     let rest = body
     body = []
     put(Self.magic)
@@ -204,10 +213,13 @@ package struct Members: Hashable, Sendable {
     }
     guard at < bytes.count else { return }
     let rest = Int(try take(UInt32.self))
-    guard bytes.count - at >= rest, let point = try? Checkpoint(decoding: bytes[at..<at + rest]) else {
-      throw damage("no incoming checkpoint")
+    guard bytes.count - at >= rest else { throw damage("no incoming checkpoint") }
+    if rest > 0 {
+      guard let point = try? Checkpoint(decoding: bytes[at..<at + rest]) else { throw damage("no incoming checkpoint") }
+      incoming = point
+      at += rest
     }
-    incoming = point
+    if at < bytes.count { hasBeenMember = try take(UInt8.self) != 0 }
   }
 
   // MARK: The file

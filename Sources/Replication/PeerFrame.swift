@@ -14,7 +14,8 @@ package import Paxos
 //   24     …    head: a hello, a message (MessageCodec.swift), nothing
 //   …      …    records, one after the other, as the log stores them (Record.swift); each has its own length and hashes
 //
-//   hello   cluster high u64, low u64 (zero while not founded) · node u64 · flags u8 (1 founded, 2 witness, 4 asks to join, 8 only to learn)
+//   hello   cluster high u64, low u64 (zero while not founded) · node u64 · flags u8 (1 founded, 2 witness, 4 asks to join, 8 only to learn,
+//           16 has been a member, 32 asks to leave)
 //           three texts: address for peers, address for clients, secret of its relays' tickets · founders: u16 count, node u64 and witness u8 each ·
 //           peers: u16 count, node u64 and two texts each                       (text: u16 length, UTF-8)
 //
@@ -91,6 +92,8 @@ package struct PeerHello: Hashable, Sendable {
   package var asksToJoin = false
   /// Does not want to vote.
   package var staysLearner = false
+  /// Wants to be removed, which only another node's leadership can do.
+  package var asksToLeave = false
   package var peerAddress = ""
   package var clientAddress = ""
   /// With what peers sign the tickets of sessions that they relay to this node. Drawn anew at each start.
@@ -111,7 +114,10 @@ package struct PeerHello: Hashable, Sendable {
     put(members.cluster.high)
     put(members.cluster.low)
     put(members.node.rawValue)
-    put((members.isFounded ? 1 : 0) | (isWitness ? 2 : 0) | (asksToJoin ? 4 : 0) | (staysLearner ? 8 : 0) as UInt8)
+    let flags = [
+      members.isFounded, isWitness, asksToJoin, staysLearner, members.hasBeenMember, asksToLeave,
+    ]
+    put(flags.enumerated().reduce(0) { $0 | ($1.element ? 1 << UInt8($1.offset) : 0) } as UInt8)
     put(peerAddress)
     put(clientAddress)
     put(relaySecret)
@@ -139,6 +145,9 @@ package struct ReceivedHello: Hashable, Sendable {
   package var isWitness: Bool
   package var asksToJoin: Bool
   package var staysLearner: Bool
+  /// Has been a member of the cluster once.
+  package var hasBeenMember: Bool
+  package var asksToLeave: Bool
   package var peerAddress: String
   package var clientAddress: String
   package var relaySecret: String
@@ -170,6 +179,8 @@ package struct ReceivedHello: Hashable, Sendable {
     isWitness = flags & 2 != 0
     asksToJoin = flags & 4 != 0
     staysLearner = flags & 8 != 0
+    hasBeenMember = flags & 16 != 0
+    asksToLeave = flags & 32 != 0
     self.peerAddress = peerAddress
     self.clientAddress = clientAddress
     self.relaySecret = relaySecret

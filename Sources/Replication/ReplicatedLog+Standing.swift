@@ -120,9 +120,20 @@ extension ReplicatedLog {
     enter { core in core.replica.reconfigure(to: next, now: self.now, into: &core.front) }
   }
 
+  /// Why a change of members would not be begun now.
+  package func refusalToReconfigure(to next: Configuration) -> ReconfigurationRefusal? {
+    core.withLock { $0.replica.refusalToReconfigure(to: next, now: self.now) }
+  }
+
   /// Remembers how peers are reached, for the next start.
   package func noteAddresses(_ peers: [Members.Peer]) {
     members.withLock { $0.peers = peers }
+    request(.saveMembers)
+  }
+
+  /// Remembers that this node has been a member: should it be removed, it does not ask to be taken in again.
+  package func noteMembership() {
+    members.withLock { $0.hasBeenMember = true }
     request(.saveMembers)
   }
 

@@ -99,8 +99,8 @@ package struct ClusterMemberInformation: Sendable {
 /// Whoever knows the cluster.
 package protocol ClusterProvider: AnyObject, Sendable {
   func clusterMembers() -> [ClusterMemberInformation]
-  /// Removes a member for good. Returns why not, if so.
-  func removeMember(_ node: Int64) -> String?
+  /// Removes a member for good; one that leads hands over first. Returns why not, if so.
+  func removeMember(_ node: Int64, from session: UInt64) -> String?
   /// Hands leadership over, to any voter or to `node`. Returns why not, if so.
   func handOver(to node: Int64?, from session: UInt64) -> String?
 }
@@ -226,7 +226,8 @@ extension FunctionRegistry {
     }
     define("synod_remove_node", [.int8], .bool) { a, c throws(SQLError) in
       let node = a[0].int
-      return try ServerCall.onCluster(c) { cluster in cluster.removeMember(node) }
+      let session = try ExecutionState.of(c).services.sessionID
+      return try ServerCall.onCluster(c) { cluster in cluster.removeMember(node, from: UInt64(session)) }
     }
     define("synod_transfer_leadership", [], .bool) { _, c throws(SQLError) in
       let session = try ExecutionState.of(c).services.sessionID

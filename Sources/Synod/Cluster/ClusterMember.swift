@@ -58,8 +58,16 @@ package final class ClusterMember: Sendable {
   /// Changes with what is heard of others, and with role, leader and members.
   private let word: FutexWord
   private let duty: Mutex<BackgroundThread?> = Mutex(nil)
-  /// Nodes that an operator removed: not taken in again by themselves.
+  /// Nodes that an operator removed while this node led: not taken in again, though they may not have heard of it. Those that
+  /// have been members say so themselves (`Members.hasBeenMember`).
   private let removed: Mutex<Set<NodeID>> = Mutex([])
+  /// Runs what it is given while no transaction does, but for those of a session. An epoch's end is a leadership's end, too:
+  /// what runs then fails with 40001, though the same node leads on.
+  package typealias Quiet = @Sendable (_ session: UInt64?, _ body: () -> String?) -> String?
+  /// Set by whoever serves clients here.
+  private let quiet: Mutex<Quiet?> = Mutex(nil)
+
+  package func changeMembers(quietly quiet: @escaping Quiet) { self.quiet.withLock { $0 = quiet } }
 
   /// Listens, finds or founds the cluster, and opens the database. Blocks until then.
   ///
@@ -232,6 +240,10 @@ package final class ClusterMember: Sendable {
         replication.noteAddresses(Array(peers))
         network.changeHello { $0.members.peers = Array(peers) }
       }
+      if status.configuration.isMember(status.node), !network.hello.members.hasBeenMember {
+        replication.noteMembership()
+        network.changeHello { $0.members.hasBeenMember = true }
+      }
       let isMember = status.configuration.isAcceptor(status.node)
       if isMember, network.hello.asksToJoin { network.changeHello { $0.asksToJoin = false } }
       let isAwaited = status.takesCommits && admit(heard, status.configuration)
@@ -239,10 +251,21 @@ package final class ClusterMember: Sendable {
     }
   }
 
-  /// Whether somebody is to be taken in or promoted.
+  /// Whether somebody is to be taken in or promoted, or to leave.
   private func admit(_ heard: [ReceivedHello], _ configuration: Configuration) -> Bool {
+    for node in heard where node.asksToLeave && configuration.isMember(node.node) {
+      _ = remove(node.node)
+      return true
+    }
     let gone = removed.withLock { $0 }
     for node in heard where node.asksToJoin && node.isFounded && !gone.contains(node.node) {
+      if !configuration.isMember(node.node), node.hasBeenMember {
+        removed.withLock { _ = $0.insert(node.node) }
+        options.log(
+          "node \(node.node.rawValue), at \(node.peerAddress), was removed and is not taken in again: start it with an empty "
+            + "directory, as a new node, or not at all")
+        continue
+      }
       if !configuration.isMember(node.node) {
         _ = change(configuration) { $0.learners.append(node.node) }
         return true
@@ -264,16 +287,36 @@ package final class ClusterMember: Sendable {
     var learners: [NodeID]
   }
 
-  private func change(_ old: Configuration, _ body: (inout Lists) -> Void) -> String? {
+  private func change(
+    _ old: Configuration, asking session: UInt64? = nil, _ body: (inout Lists) -> Void
+  ) -> String? {
     var lists = Lists(voters: old.voters, witnesses: old.witnesses, learners: old.learners)
     body(&lists)
     do throws(ConfigurationError) {
       let next = try Configuration(
         epoch: old.epoch + 1, voters: lists.voters, witnesses: lists.witnesses, learners: lists.learners)
-      return replication.reconfigure(to: next).map(Self.text)
+      // Nobody is made to wait for a change that would be refused.
+      if let refusal = replication.refusalToReconfigure(to: next) { return Self.text(refusal) }
+      guard let quiet = quiet.withLock({ $0 }) else { return replication.reconfigure(to: next).map(Self.text) }
+      return quiet(session) { carryOut(next) }
     } catch {
       return error == .noVoter ? "no voter would be left" : "these members make no cluster: \(error)"
     }
+  }
+
+  /// Changes the members, and waits (not for ever) until somebody leads the next epoch.
+  private func carryOut(_ next: Configuration) -> String? {
+    if let refusal = replication.reconfigure(to: next) { return Self.text(refusal) }
+    let clock = LinuxClock()
+    let deadline = clock.bootNanoseconds &+ 2_000_000_000
+    while clock.bootNanoseconds < deadline, !isStopping.load(ordering: .acquiring) {
+      let seen = replication.standingWord.load()
+      let status = replication.status
+      let isOver = status.configuration.epoch >= next.epoch
+      if isOver, status.takesCommits || status.leader.map({ $0 != status.node }) ?? false { break }
+      replication.standingWord.wait(while: seen, timeoutNanoseconds: 20_000_000)
+    }
+    return nil
   }
 
   private static func text(_ refusal: ReconfigurationRefusal) -> String {
@@ -294,16 +337,36 @@ package final class ClusterMember: Sendable {
     }
   }
 
-  /// Removes a node for good. Returns why not, if so.
-  package func remove(_ node: NodeID) -> String? {
+  /// Removes a node for good, as `session` asks. Returns why not, if so.
+  package func remove(_ node: NodeID, asking session: UInt64? = nil) -> String? {
     let configuration = replication.status.configuration
     guard configuration.isMember(node) else { return "node \(node.rawValue) is not a member" }
+    // Before the change: it could be taken in again at once.
     removed.withLock { _ = $0.insert(node) }
-    return change(configuration) { lists in
+    let refusal = change(configuration, asking: session) { lists in
       lists.voters.removeAll { $0 == node }
       lists.witnesses.removeAll { $0 == node }
       lists.learners.removeAll { $0 == node }
     }
+    if refusal != nil { removed.withLock { _ = $0.remove(node) } }
+    return refusal
+  }
+
+  /// Asks the leader, who is somebody else, to remove this node; waits until that is so. Returns why not, if so.
+  package func leave(timeoutNanoseconds: UInt64 = 10_000_000_000) -> String? {
+    network.changeHello { $0.asksToLeave = true }
+    let clock = LinuxClock()
+    let deadline = clock.bootNanoseconds &+ timeoutNanoseconds
+    while true {
+      let seen = replication.standingWord.load()
+      if !replication.status.configuration.isMember(replication.node) { return nil }
+      guard clock.bootNanoseconds < deadline else { break }
+      replication.standingWord.wait(while: seen, timeoutNanoseconds: 20_000_000)
+    }
+    network.changeHello { $0.asksToLeave = false }
+    return
+      "node \(replication.node.rawValue) leads no more, but the new leader did not remove it in time: look at synod cluster "
+      + "status, and try again"
   }
 
   /// Why a node cannot take over, if so.
