@@ -45,6 +45,12 @@ package enum LargeMemory {
     unsafe madvise(memory, count, synod_populate_write) == 0 ? count : 0
   }
 
+  /// Gives the memory behind whole pages back to the system; they read as zeros from then on.
+  package static func discard(_ memory: UnsafeMutableRawPointer, _ count: Int) {
+    // What the system cannot take it keeps: nothing is wrong then.
+    _ = unsafe madvise(memory, count, MADV_DONTNEED)
+  }
+
   package static func unmap(_ memory: UnsafeMutableRawPointer, _ count: Int) { unsafe munmap(memory, count) }
 }
 

@@ -88,6 +88,16 @@ struct Arena {
     return unsafe chunk
   }
 
+  /// Calls `body` with the chunks that are mapped, at a page's boundary each; their first bytes are the arena's.
+  func forEachMapped(_ body: (UnsafeMutableRawPointer, Int) -> Void) {
+    var chunk = unsafe newest
+    while let current = unsafe chunk {
+      let size = unsafe current.load(fromByteOffset: 8, as: Int.self)
+      if unsafe size >= Arena.largestChunkSizeBytes { unsafe body(current, size) }
+      unsafe chunk = unsafe current.load(as: UnsafeMutableRawPointer?.self)
+    }
+  }
+
   /// Gives everything back; the arena can be used again.
   mutating func free() {
     var chunk = unsafe newest

@@ -26,8 +26,8 @@ internal import Storage
 struct DeferredWrite: BitwiseCopyable {
   /// The first sixteen bytes behind the space's.
   var head: KeyHead
-  /// The key's bytes, and the value's behind them.
   var bytes: UnsafeRawPointer
+  var valueBytes: UnsafeRawPointer?
   var keyCount: UInt32
   var valueCount: UInt32
   var sequence: UInt64
@@ -35,9 +35,7 @@ struct DeferredWrite: BitwiseCopyable {
   var kind: UInt8
 
   var key: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: bytes, count: Int(keyCount)) }
-  var value: UnsafeRawBufferPointer {
-    unsafe UnsafeRawBufferPointer(start: bytes + Int(keyCount), count: Int(valueCount))
-  }
+  var value: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: valueBytes, count: Int(valueCount)) }
 }
 
 @unsafe
@@ -67,9 +65,10 @@ struct DeferredWrites {
     return false
   }
 
-  /// Takes a write; false if it must be made at once.
+  /// Takes a write, the key to one arena and the value to another; false if it must be made at once.
   mutating func add(
-    _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, kind: UInt8, sequence: UInt64, _ arena: inout Arena
+    _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, kind: UInt8, sequence: UInt64,
+    _ arena: inout Arena, _ values: inout Arena
   ) -> Bool {
     guard unsafe key.count >= DeferredWrites.spaceSizeBytes else { return false }
     let space = unsafe DeferredWrites.space(key)
@@ -80,17 +79,15 @@ struct DeferredWrites {
       unsafe spaces[place] = space
       unsafe spaceCount += 1
     }
-    let bytes = unsafe arena.allocate(key.count + value.count)
-    // Both have addresses: the key is as long as a space's prefix at least, the value is not empty.
-    unsafe bytes.copyMemory(from: key.baseAddress.unsafelyUnwrapped, byteCount: key.count)
-    if value.count > 0 {
-      unsafe (bytes + key.count).copyMemory(from: value.baseAddress.unsafelyUnwrapped, byteCount: value.count)
-    }
+    let copy = unsafe arena.copy(key)
+    // The key is as long as a space's prefix at least.
+    guard let bytes = copy.baseAddress else { return false }
+    let valueBytes = unsafe values.copy(value).baseAddress
     unsafe writes.append(
       DeferredWrite(
         head: longHead(UnsafeRawBufferPointer(rebasing: key.dropFirst(DeferredWrites.spaceSizeBytes))), bytes: bytes,
-        keyCount: UInt32(truncatingIfNeeded: key.count), valueCount: UInt32(truncatingIfNeeded: value.count),
-        sequence: sequence, space: UInt8(place), kind: kind))
+        valueBytes: valueBytes, keyCount: UInt32(truncatingIfNeeded: key.count),
+        valueCount: UInt32(truncatingIfNeeded: value.count), sequence: sequence, space: UInt8(place), kind: kind))
     return true
   }
 

@@ -89,8 +89,8 @@ extension Transaction {
     manager.end(self, as: .rolledBack)
   }
 
-  /// The batch: in the transaction's arena, or, if it is large, in memory that can be passed on. Nobody asks for the values
-  /// of the transaction's own writes any more.
+  /// The batch: in the transaction's arena, or, if it is large, in memory that can be passed on. Nobody asks for
+  /// the transaction's own writes any more, so what a large batch was made of is given back here.
   func encodeBatch() throws(TransactionError) -> EncodedBatch {
     let operations = unsafe writes.writeCount + writes.ranges.count
     let bound = unsafe 32 + metadata.count + writes.writeSizeBytes + operations * 11
@@ -99,23 +99,29 @@ extension Transaction {
     }
     guard bound < LargeBatch.smallestSizeBytes else {
       let batch = LargeBatch(capacityBytes: bound)
-      unsafe batch.fill { room in unsafe room.baseAddress.map { unsafe encode(operations, at: $0) } ?? 0 }
+      var drain = unsafe ArenaDrain(values)
+      unsafe writes.expect(in: &drain)
+      unsafe batch.fill { room in unsafe room.baseAddress.map { unsafe encode(operations, at: $0, &drain) } ?? 0 }
+      unsafe drain.free()
       unsafe values.free()
+      // Others look into a write set that has a claim. Keys stay: locks refer to them.
+      if unsafe claim == nil && !isTracked { unsafe writes.free() }
       return unsafe .large(batch)
     }
     let start = unsafe arena.allocate(bound)
-    let count = unsafe encode(operations, at: start)
+    var drain = unsafe ArenaDrain()
+    let count = unsafe encode(operations, at: start, &drain)
     assert(count <= bound)
     return unsafe .small(UnsafeRawBufferPointer(start: start, count: count))
   }
 
   /// Writes the batch, and returns its length.
-  private func encode(_ operations: Int, at start: UnsafeMutableRawPointer) -> Int {
+  private func encode(_ operations: Int, at start: UnsafeMutableRawPointer, _ drain: inout ArenaDrain) -> Int {
     var output = unsafe RawWriter(start)
     unsafe output.append(WriteBatch.format)
     unsafe withBytes(metadata) { unsafe output.append(lengthPrefixed: $0) }
     unsafe output.append(varint: UInt64(operations))
-    unsafe writes.encode(into: &output)
+    unsafe writes.encode(into: &output, &drain)
     return unsafe output.count(from: start)
   }
 }

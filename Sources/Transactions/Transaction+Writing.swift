@@ -41,7 +41,7 @@ extension Transaction {
     unsafe try checkWritable(key, value.count)
     _ = try currentSnapshot()
     prepareWriting()
-    if unsafe writes.defer(key, value, .put, &arena, from: manager.options.deferringThreshold) { return }
+    if unsafe `defer`(key, value, .put) { return }
     let entry = unsafe entry(of: key)
     unsafe put(entry, value)
   }
@@ -73,7 +73,7 @@ extension Transaction {
     _ = try currentSnapshot()
     prepareWriting()
     let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-    if unsafe writes.defer(key, none, .delete, &arena, from: manager.options.deferringThreshold) { return }
+    if unsafe `defer`(key, none, .delete) { return }
     let entry = unsafe entry(of: key)
     unsafe writes.delete(entry)
   }
@@ -129,6 +129,14 @@ extension Transaction {
     } else {
       unsafe writes.put(entry, value, &values)
     }
+  }
+
+  /// Notes a write to be taken in later, if that may be.
+  @inline(__always)
+  private func `defer`(
+    _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ kind: WriteBatch.Kind
+  ) -> Bool {
+    unsafe writes.defer(key, value, kind, &arena, &values, from: manager.options.deferringThreshold)
   }
 
   private static let largeArenaSizeBytes = 1 << 20

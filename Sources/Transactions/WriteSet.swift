@@ -125,7 +125,7 @@ struct WriteSet {
 
   // MARK: Deferred writes
 
-  /// So many, which are 400 MB, are taken in.
+  /// So many, which are 450 MB, are taken in.
   private static let mostDeferred = 8 << 20
 
   var hasDeferred: Bool { unsafe !deferred.isEmpty }
@@ -136,12 +136,13 @@ struct WriteSet {
   /// Notes a write that is taken in later; false if it must be made now: there are fewer than `threshold` entries.
   mutating func `defer`(
     _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ kind: WriteBatch.Kind, _ arena: inout Arena,
-    from threshold: Int
+    _ values: inout Arena, from threshold: Int
   ) -> Bool {
     guard unsafe entries.count >= threshold, unsafe deferred.count < WriteSet.mostDeferred else {
       return false
     }
-    guard unsafe deferred.add(key, value, kind: kind.rawValue, sequence: sequence &+ 1, &arena) else { return false }
+    let isTaken = unsafe deferred.add(key, value, kind: kind.rawValue, sequence: sequence &+ 1, &arena, &values)
+    guard isTaken else { return false }
     unsafe sequence &+= 1
     return true
   }
@@ -415,9 +416,19 @@ struct WriteSet {
 
   // MARK: Ending
 
-  /// Appends the operations of a batch, and returns how many: range deletions first, then the entries in key order.
-  func encode(into output: inout RawWriter) {
+  /// Announces the values that `encode` will read.
+  func expect(in drain: inout ArenaDrain) {
+    for place in 0..<(unsafe entries.count) {
+      let entry = unsafe entries.pointer(place)
+      if unsafe entry.pointee.kind == WriteBatch.Kind.put.rawValue { unsafe drain.expect(entry.pointee.value) }
+    }
+  }
+
+  /// Appends the operations of a batch: range deletions first, then the entries in key order. `drain` gives back the values
+  /// that lie in its arena.
+  func encode(into output: inout RawWriter, _ drain: inout ArenaDrain) {
     unsafe assert(deferred.isEmpty)
+    let drains = unsafe !drain.isEmpty
     for index in 0..<(unsafe ranges.count) {
       let range = unsafe ranges.pointer(index)
       unsafe output.append(WriteBatch.Kind.deleteRange.rawValue)
@@ -432,6 +443,7 @@ struct WriteSet {
         unsafe output.append(lengthPrefixed: entry.pointee.keyBytes)
         if unsafe entry.pointee.kind == WriteBatch.Kind.put.rawValue {
           unsafe output.append(lengthPrefixed: entry.pointee.valueBytes)
+          if drains { unsafe drain.passed(entry.pointee.value) }
         }
       }
       position = unsafe index.after(position)

@@ -194,6 +194,43 @@ import Transactions
     database.expectEmpty()
   }
 
+  /// A batch of several MiB is made while its values are given back, chunk by chunk: whatever their order, with values that
+  /// were overwritten, that are empty, and that have a chunk of their own.
+  @Test(arguments: [(UInt64(9), true), (10, false)])
+  func valuesAreGivenBackAsTheyAreEncoded(seed: UInt64, isUnshared: Bool) throws {
+    var random = SeededRandomness(seed: seed)
+    let database = try TestDatabase(memtableSizeBytes: 64 << 20)
+    let transaction = try database.begin()
+    func key(_ number: Int) -> [UInt8] {
+      [1, 2, 3, 4, 5] + (0..<4).map { UInt8(truncatingIfNeeded: number >> (24 - 8 * $0)) }
+    }
+    // One lock from the lock table, whose node refers to the transaction's memory.
+    try transaction.put([0], [7])
+    var expected: [Int: [UInt8]] = [:]
+    for step in 0..<40_000 {
+      // Half of them ascend, as a load's do.
+      let number = step < 20_000 ? step : random.below(40_000)
+      let size = step % 10_000 == 77 ? 3 << 20 : step % 97 == 0 ? 0 : 300
+      let value = [UInt8](repeating: UInt8(truncatingIfNeeded: step), count: size)
+      expected[number] = value
+      if isUnshared { try transaction.putUnshared(key(number), value) } else { try transaction.put(key(number), value) }
+    }
+    for number in stride(from: 0, to: 40_000, by: 7) {
+      expected[number] = nil
+      try transaction.delete(key(number))
+    }
+    try transaction.commit()
+    let reader = try database.begin()
+    #expect(try reader.get([0]) == [7])
+    var wrong = 0
+    for number in 0..<40_000 where try reader.get(key(number)) != expected[number] { wrong += 1 }
+    #expect(wrong == 0, "seed \(seed)")
+    // Its locks are given back.
+    try reader.put([0], [8])
+    try reader.put(key(7), [8])
+    try reader.commit()
+  }
+
   @Test func aTransactionThatIsTooLargeFailsBeforeItsCommit() throws {
     var options = TransactionManagerOptions()
     options.transactionSizeBytes = 1 << 20
