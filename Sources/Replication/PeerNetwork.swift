@@ -193,8 +193,12 @@ package final class PeerNetwork: PeerTransport {
       {
         return (false, [], false, Self.copy(of: known, connected.address, hello, &state.noted))
       }
-      if own.isFounded, hello.isFounded, hello.cluster != own.cluster { return (false, [], false, nil) }
-      let isNew = state.heard[hello.node] != hello
+      if own.isFounded, hello.isFounded, hello.cluster != own.cluster {
+        return (false, [], false, Self.foreigner(to: own, hello, &state.noted))
+      }
+      // That a node can be sent to is news as well.
+      let isReached = link != nil && state.byNode[hello.node] !== link
+      let isNew = state.heard[hello.node] != hello || isReached
       if isNew, !own.isFounded, !hello.peerAddress.isEmpty {
         // A founder whose directory was emptied before the cluster was founded counts once.
         for (node, known) in state.heard
@@ -229,6 +233,15 @@ package final class PeerNetwork: PeerTransport {
     return
       "refused a process at \(hello.peerAddress) that says to be node \(hello.node.rawValue), which is connected at \(address): "
       + "one of the two runs from a copy of the other's directory. Stop it and start it with an empty directory"
+  }
+
+  /// A node of another cluster: one of the two has a directory, or an address, that is not its own.
+  private static func foreigner(to own: Members, _ hello: ReceivedHello, _ noted: inout Set<String>) -> String? {
+    let (its, ours) = (String(hello.cluster.high, radix: 16), String(own.cluster.high, radix: 16))
+    guard noted.count < 1024, noted.insert("foreigner \(hello.node.rawValue) \(its)").inserted else { return nil }
+    return
+      "node \(hello.node.rawValue), at \(hello.peerAddress), is of cluster \(its), and this one of \(ours): one of the two has "
+      + "another cluster's directory or addresses. They have nothing to say to each other"
   }
 
   /// A new node at the address of a member that is still counted: somebody emptied its directory.
@@ -347,6 +360,13 @@ final class IncomingPeer: StreamHandler, @unchecked Sendable {
     hasMessages = false
     // Without the connection: should the disk stall, the loop and with it this peer's heartbeats go on on another thread.
     EventLoop.afterHandler { [network] in network.endTurn() }
+  }
+
+  func closed(_ reason: CloseReason, _ connection: StreamConnection) {
+    guard case .tls(let error) = reason else { return }
+    network.note(
+      "a peer at \(connection.peerAddress) cannot be let in: \(error)",
+      of: "TLS from \(PeerNetwork.machine(connection.peerAddress))")
   }
 
   private func take(_ frame: PeerFrameParser.Frame) {

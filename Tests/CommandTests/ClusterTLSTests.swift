@@ -105,4 +105,53 @@ import Testing
       #expect(String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self) == "4\n")
     }
   }
+
+  /// A certificate of the right authority, for another machine: its node is heard, and cannot be spoken to. It is not taken in,
+  /// as a member that never catches up; and each node says so once, not at each attempt.
+  @Test func aCertificateForAnotherNameMakesNoMember() throws {
+    guard FileManager.default.isExecutableFile(atPath: "/usr/bin/openssl") else { return }
+    let cluster = try ServedCluster { node, scratch in
+      try Self.certificates(scratch, 3)
+      return Self.arguments(node, scratch)
+    }
+    defer { cluster.stop() }
+    let peers = cluster.scratch.path + "/peers"
+    try "subjectAltName=DNS:other.example\nextendedKeyUsage=serverAuth,clientAuth\n".write(
+      toFile: peers + "/other.ext", atomically: true, encoding: .utf8)
+    for command in [
+      "ecparam -name prime256v1 -genkey -noout -out other.key",
+      "req -new -key other.key -subj /CN=other -out other.csr",
+      "x509 -req -in other.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile other.ext -out other.crt",
+    ] {
+      let openssl = Process()
+      openssl.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+      openssl.arguments = command.split(separator: " ").map(String.init)
+      openssl.currentDirectoryURL = URL(fileURLWithPath: peers)
+      openssl.standardError = FileHandle.nullDevice
+      try openssl.run()
+      openssl.waitUntilExit()
+      #expect(openssl.terminationStatus == 0, "openssl \(command)")
+    }
+    let root = "?sslmode=verify-full&sslrootcert=\(cluster.scratch.path)/clients/ca.crt"
+    func ask(_ statement: String) throws -> String {
+      let url = try #require(cluster.nodes[1]).url() + root
+      return try Synod.run(["--mode", "list", "-noheader", url, statement]).output
+    }
+    #expect(try cluster.eventually { try ask("SELECT 1") == "1\n" }, "\(cluster.nodes[1]?.words ?? "")")
+    let other = try ServedNode(
+      cluster.scratch, "other",
+      [
+        "--data", cluster.scratch.path + "/other", "--peer-listen", "127.0.0.1:\(LoopbackPorts.take())", "--join",
+        cluster.join, "--peer-ca", peers + "/ca.crt", "--peer-cert", peers + "/other.crt", "--peer-key",
+        peers + "/other.key",
+      ])
+    defer { other.stop() }
+    func refusals() -> [Int] {
+      (1...3).map { (cluster.nodes[$0]?.words.components(separatedBy: "IP address mismatch").count ?? 1) - 1 }
+    }
+    #expect(cluster.eventually { !refusals().contains(0) }, "\(cluster.nodes[1]?.words ?? "")")
+    // It is known to the leader for as long as ten attempts take.
+    for _ in 0..<10 { #expect(try ask("SELECT count(*) FROM synod_cluster") == "3\n") }
+    #expect(refusals().allSatisfy { $0 == 1 }, "\(cluster.nodes[1]?.words ?? "")")
+  }
 }

@@ -64,6 +64,23 @@ import Testing
     #expect(eventually { copy.network.connectedNodes == [NodeID(1)] })
   }
 
+  private func connected(_ port: UInt16) throws -> Int32 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var limit = timeval(tv_sec: 5, tv_usec: 0)
+    unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    unsafe inet_pton(AF_INET, "127.0.0.1", &address.sin_addr)
+    let isConnected = unsafe withUnsafePointer(to: &address) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        unsafe connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+      }
+    }
+    try #require(isConnected)
+    return descriptor
+  }
+
   /// Whoever reaches the port can send anything; what is kept of it before a hello is a hello's worth.
   @Test func aStrangerIsNotListenedToForLong() throws {
     let node = try Process(node: 1, secret: "a")
@@ -87,24 +104,24 @@ import Testing
       (frame(kind: 1, head: 40, records: 0) + [UInt8](repeating: 7, count: 40), "a frame with a wrong checksum"),
     ]
     for (number, attempt) in attempts.enumerated() {
-      let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+      let descriptor = try connected(port)
       defer { close(descriptor) }
-      var address = sockaddr_in()
-      address.sin_family = sa_family_t(AF_INET)
-      address.sin_port = port.bigEndian
-      unsafe inet_pton(AF_INET, "127.0.0.1", &address.sin_addr)
-      let isConnected = unsafe withUnsafePointer(to: &address) { pointer in
-        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          unsafe connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-        }
-      }
-      #expect(isConnected)
       _ = unsafe send(descriptor, attempt.bytes, attempt.bytes.count, Int32(MSG_NOSIGNAL))
       #expect(
         eventually { node.said.count > number && node.said.last?.hasSuffix(attempt.says) == true },
         "attempt \(number): \(node.said)")
     }
     #expect(node.said.count == attempts.count && node.network.heardNodes.isEmpty)
+    // Nor does he fill the log.
+    for _ in 0..<40 {
+      let descriptor = try connected(port)
+      defer { close(descriptor) }
+      _ = unsafe send(descriptor, attempts[0].bytes, attempts[0].bytes.count, Int32(MSG_NOSIGNAL))
+      var byte: UInt8 = 0
+      // Until the node has closed it.
+      while unsafe recv(descriptor, &byte, 1, 0) > 0 {}
+    }
+    #expect(node.said.count == 16, "\(node.said.count)")
   }
 
   @Test func aFounderThatBeganAgainCountsOnce() throws {
@@ -120,5 +137,17 @@ import Testing
     defer { again.network.stop() }
     again.network.changeHello { $0.peerAddress = address }
     #expect(eventually { first.network.heardNodes.map(\.node) == [NodeID(3)] }, "\(first.network.heardNodes)")
+  }
+
+  /// A directory, or an address, of another cluster is said on both sides.
+  @Test func nodesOfTwoClustersSaySo() throws {
+    let first = try Process(node: 1, secret: "a")
+    defer { first.network.stop() }
+    first.network.changeHello { try? $0.members.found(by: [.init(node: NodeID(1), isWitness: false)]) }
+    let second = try Process(node: 2, secret: "b", join: [first.address])
+    defer { second.network.stop() }
+    second.network.changeHello { try? $0.members.found(by: [.init(node: NodeID(2), isWitness: false)]) }
+    #expect(
+      eventually { first.said.contains { $0.contains("node 2") && $0.contains("is of cluster") } }, "\(first.said)")
   }
 }

@@ -258,6 +258,7 @@ package final class ClusterMember: Sendable {
       return true
     }
     let gone = removed.withLock { $0 }
+    let reached = Set(network.connectedNodes)
     for node in heard where node.asksToJoin && node.isFounded && !gone.contains(node.node) {
       if !configuration.isMember(node.node), node.hasBeenMember {
         removed.withLock { _ = $0.insert(node.node) }
@@ -266,6 +267,8 @@ package final class ClusterMember: Sendable {
             + "directory, as a new node, or not at all")
         continue
       }
+      // Who cannot be sent to (his certificate, or his address, is not what he says) would be a member that never catches up.
+      guard reached.contains(node.node) else { continue }
       if !configuration.isMember(node.node) {
         _ = change(configuration) { $0.learners.append(node.node) }
         return true
