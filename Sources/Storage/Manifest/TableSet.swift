@@ -89,7 +89,8 @@ package final class TableSet: @unchecked Sendable {
     let token = unsafe gate.enter()
     defer { unsafe gate.leave(token) }
     for index in 0..<runCount {
-      let (entry, deletion) = unsafe try references[index].find(key, hash, version, floor.rawValue, &pin)
+      let (entry, deletion) = unsafe try references[index].find(
+        key, hash, version, floor.rawValue, isExpected: index == runCount - 1, &pin)
       if unsafe entry.outcome != .absent {
         if unsafe entry.version.rawValue >= deletion { return unsafe entry }
         return unsafe .deleted(Version(deletion))
@@ -147,11 +148,12 @@ extension Unmanaged<TableRun> {
   /// `TableRun.find` without touching the run's reference count.
   @inline(__always)
   fileprivate func find(
-    _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ version: Version, _ floor: UInt64, _ pin: inout BlockPin
+    _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ version: Version, _ floor: UInt64, isExpected: Bool,
+    _ pin: inout BlockPin
   ) throws(StorageError) -> (entry: TableLookup, deletion: UInt64) {
     let result = unsafe _withUnsafeGuaranteedRef { run in
       unsafe Result { () throws(StorageError) -> (entry: TableLookup, deletion: UInt64) in
-        unsafe try run.find(key, hash: hash, version, floor: floor, &pin)
+        unsafe try run.find(key, hash: hash, version, floor: floor, isExpected: isExpected, &pin)
       }
     }
     return unsafe try result.get()

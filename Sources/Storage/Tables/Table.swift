@@ -166,29 +166,37 @@ package final class Table: @unchecked Sendable {
   /// The newest entry of `key` at or below `version`, range deletions left aside. Blocks without a version after `floor`
   /// are not looked at: an entry at or below it may be missed.
   ///
+  /// The filter decides before a leaf is read: a key that is not here costs no reading besides the filter's.
+  ///
   /// The caller stands in a section of the cache's epochs. The value is kept by `pin`.
+  ///
+  /// - Parameter isExpected: the key is probably here, and its leaf is looked up while the filter's line comes from memory;
+  ///   else no line of the leaf is touched for nothing.
   @inline(__always)
   func find(
-    _ key: UnsafeRawBufferPointer, hash: UInt64, _ version: Version, floor: UInt64, _ pin: inout BlockPin
+    _ key: UnsafeRawBufferPointer, hash: UInt64, _ version: Version, floor: UInt64, isExpected: Bool,
+    _ pin: inout BlockPin
   ) throws(StorageError) -> TableLookup {
     guard let rootEntry = unsafe root.seekIndex(key, version.rawValue) else { return unsafe .absent }
     let leafChild = unsafe try child(root, rootEntry, ofRoot: true)
     if leafChild.minimumVersion > version.rawValue || leafChild.maximumVersion <= floor { return unsafe .absent }
     let filter = unsafe try cached(leafChild.filter, .filter)
-    // The filter's line comes while the leaf is looked up.
-    unsafe BloomFilter.prefetch(hash, filter.bytes, count: filter.pointee.sizeBytes)
-    let leaf = unsafe try view(leafChild.handle, .leaf)
+    var leafBlock: UnsafeMutablePointer<CachedBlock>?
+    if isExpected {
+      unsafe BloomFilter.prefetch(hash, filter.bytes, count: filter.pointee.sizeBytes)
+      unsafe leafBlock = unsafe index.find(number, leafChild.handle.offset)
+    }
     guard let mayContain = unsafe BloomFilter.mayContain(hash, filter.bytes, count: filter.pointee.sizeBytes) else {
       throw reader.damage(leafChild.filter.offset, "filter block (its size is wrong)")
     }
     guard mayContain else { return unsafe .absent }
+    if unsafe leafBlock == nil { unsafe leafBlock = unsafe try cached(leafChild.handle, .leaf) }
+    let leaf = unsafe try view(leafBlock.unsafelyUnwrapped, leafChild.handle, .leaf)
     guard let leafEntry = unsafe leaf.seekIndex(key, version.rawValue) else { return unsafe .absent }
     let dataChild = unsafe try child(leaf, leafEntry, ofRoot: false)
     if dataChild.minimumVersion > version.rawValue || dataChild.maximumVersion <= floor { return unsafe .absent }
     let block = unsafe try cached(dataChild.handle, .data)
-    guard let data = unsafe BlockView(block.bytes, count: block.pointee.sizeBytes) else {
-      throw reader.damage(dataChild.handle.offset, "data block (its arrays do not fit)")
-    }
+    let data = unsafe try view(block, dataChild.handle, .data)
     let found = unsafe data.find(key, version.rawValue)
     switch found.outcome {
     case .absent: return unsafe .absent
@@ -259,10 +267,11 @@ package final class Table: @unchecked Sendable {
     return unsafe block
   }
 
-  /// The block's view; valid until the caller's section ends.
+  /// The view of a block that `cached` gave; valid as long.
   @inline(__always)
-  func view(_ handle: BlockHandle, _ kind: BlockKind) throws(StorageError) -> BlockView {
-    let block = unsafe try cached(handle, kind)
+  private func view(
+    _ block: UnsafeMutablePointer<CachedBlock>, _ handle: BlockHandle, _ kind: BlockKind
+  ) throws(StorageError) -> BlockView {
     guard let view = unsafe BlockView(block.bytes, count: block.pointee.sizeBytes) else {
       throw reader.damage(handle.offset, "\(kind.name) (its arrays do not fit)")
     }

@@ -75,10 +75,12 @@ package final class TableRun: @unchecked Sendable {
   }
 
   /// The newest entry of `key` at or below `version`, and the newest range deletion that covers it. The caller stands in
-  /// a section of the cache's epochs. Tables without a version after `floor` are not looked at.
+  /// a section of the cache's epochs. Tables without a version after `floor` are not looked at. `isExpected`: nothing is left
+  /// to search after this run.
   @inline(__always)
   func find(
-    _ key: UnsafeRawBufferPointer, hash: UInt64, _ version: Version, floor: UInt64, _ pin: inout BlockPin
+    _ key: UnsafeRawBufferPointer, hash: UInt64, _ version: Version, floor: UInt64, isExpected: Bool,
+    _ pin: inout BlockPin
   ) throws(StorageError) -> (entry: TableLookup, deletion: UInt64) {
     let position = unsafe firstIndex(reaching: key)
     guard position < count, unsafe maximumVersions[position] > floor,
@@ -89,7 +91,7 @@ package final class TableRun: @unchecked Sendable {
         let deletion =
           table.hasRangeDeletions
           ? unsafe table.rangeDeletions.newestVersion(covering: key, atMost: version).rawValue : 0
-        return unsafe (try table.find(key, hash: hash, version, floor: floor, &pin), deletion)
+        return unsafe (try table.find(key, hash: hash, version, floor: floor, isExpected: isExpected, &pin), deletion)
       }
     }
     return unsafe try result.get()

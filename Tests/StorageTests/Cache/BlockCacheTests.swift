@@ -73,6 +73,26 @@ import Testing
     pin.reset()
   }
 
+  /// What is not in a table costs its filter, and no leaf of the index: here one key in four is there.
+  @Test func absentKeysReadNoIndexLeaves() throws {
+    let disk = SimulatedDisk(seed: 5)
+    try disk.createDirectory("/db")
+    let store = try TableStore.open("/db", disk: disk, options: TableStoreOptions())
+    defer { store.close() }
+    let output = store.makeOutput()
+    for number in stride(from: 0, to: 400, by: 4) {
+      try Self.key(number).withUnsafeBytes { key in
+        try [UInt8](repeating: 1, count: 100).withUnsafeBytes { try output.add(key, Version(1), .put, $0) }
+      }
+    }
+    try store.install(flush: output.finish(), position: FlushedPosition(slot: Slot(1), version: Version(1)))
+    // With ten bits a key, the first of these that passes the filter is far off.
+    for number in [1, 57, 122] { #expect(try StoreHarness.get(store, Self.key(number), at: .latest) == nil) }
+    #expect(store.cache.statistics.misses == 1, "the filter of the only leaf")
+    #expect(try StoreHarness.get(store, Self.key(120), at: .latest) != nil)
+    #expect(store.cache.statistics.misses == 3, "the leaf and a data block")
+  }
+
   /// A scan of everything does not drive out what is used again and again.
   @Test func scansDoNotDriveOutTheHotSet() throws {
     let store = try Self.makeStore(20_000, cacheSizeBytes: 200_000)
