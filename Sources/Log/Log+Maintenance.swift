@@ -65,6 +65,16 @@ extension Log {
     return done
   }
 
+  /// Whether more could be given back, through `slot`, were it not for a reader.
+  package func readersKeep(through slot: Slot) -> Bool {
+    shared.withLock { shared in
+      guard shared.segments.count > 1, shared.failure == nil, let needed = shared.readers.values.min() else {
+        return false
+      }
+      return shared.segments[0].greatestSlot <= slot && shared.segments[0].greatestSlot > needed
+    }
+  }
+
   /// Takes the oldest segment out of the log if it can go.
   private func removableSegment(through slot: Slot) -> SegmentInfo? {
     shared.withLock { shared in

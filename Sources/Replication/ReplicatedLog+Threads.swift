@@ -365,6 +365,11 @@ extension ReplicatedLog {
     // What failed is tried again at the next checkpoint; a log that failed says so by itself.
     let size = (try? log.truncate(through: slot, atMost: Self.truncatedStepSizeBytes)) ?? 0
     guard size > 0 else {
+      // The scrubber, or who serves a peer, will be done with it.
+      if log.readersKeep(through: slot) {
+        truncation.notBefore = now &+ Self.readersPauseNanoseconds
+        return Self.readersPauseNanoseconds
+      }
       truncation.through = nil
       return 0
     }
@@ -373,6 +378,7 @@ extension ReplicatedLog {
     return pause
   }
 
+  private static let readersPauseNanoseconds: UInt64 = 100_000_000
   private static let truncatedStepSizeBytes: UInt64 = 8 << 20
   private static let truncatedSizeBytesPerSecond: UInt64 = 128 << 20
 
