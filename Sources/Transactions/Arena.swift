@@ -52,6 +52,9 @@ struct Arena {
   private mutating func allocateSlow(_ count: Int) -> UnsafeMutableRawPointer {
     if unsafe count > nextChunkSizeBytes / 4 && count > 256 {
       // Its own chunk, behind the newest so that what is left there stays in use.
+      // What would fit into it is likely to be followed by its like: chunks grow all the same.
+      let next = unsafe nextChunkSizeBytes
+      if count <= next { unsafe nextChunkSizeBytes = max(next, min(next * 4, Arena.largestChunkSizeBytes)) }
       let chunk = unsafe newChunk(count + Arena.headerSizeBytes)
       if let current = unsafe newest {
         unsafe chunk.storeBytes(of: current.load(as: UnsafeMutableRawPointer?.self), as: UnsafeMutableRawPointer?.self)
