@@ -129,7 +129,7 @@ import Testing
       return (client, output)
     }
     let (client, output) = try session("SELECT pg_sleep(120)")
-    defer { if client.isRunning { client.terminate() } }
+    defer { if client.isRunning { kill(client.processIdentifier, SIGKILL) } }
     #expect(
       try cluster.eventually {
         try cluster.value(
@@ -140,7 +140,7 @@ import Testing
     kill(silent, SIGSTOP)
     defer { kill(silent, SIGCONT) }
     #expect(cluster.eventually { !client.isRunning }, "the session waits for a node that stands still")
-    if client.isRunning { client.terminate() }
+    if client.isRunning { kill(client.processIdentifier, SIGKILL) }
     let said = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     #expect(said.hasPrefix("in\n") && said.contains("08006"), "\(said)")
     // The others go on meanwhile.
@@ -169,10 +169,14 @@ import Testing
     node.stop(SIGTERM)
 
     // An address at which nobody can be reached is told to nobody.
-    let nowhere = try Synod.run([
-      "serve", "--data", scratch.path + "/nowhere", "--listen", "127.0.0.1:0", "--http", "off", "--peer-listen",
-      "0.0.0.0:\(LoopbackPorts.take())", "--bootstrap-expect", "1", "--insecure",
-    ])
-    #expect(nowhere.status == 1 && nowhere.errors.contains("--advertise"), "\(nowhere.errors)")
+    let nowhere = try ServedNode(
+      scratch, "nowhere",
+      [
+        "--data", scratch.path + "/nowhere", "--peer-listen", "0.0.0.0:\(LoopbackPorts.take())", "--bootstrap-expect",
+        "1", "--insecure",
+      ])
+    defer { nowhere.stop() }
+    for _ in 0..<400 where nowhere.process.isRunning { usleep(50_000) }
+    #expect(!nowhere.process.isRunning && nowhere.words.contains("--advertise"), "\(nowhere.words)")
   }
 }

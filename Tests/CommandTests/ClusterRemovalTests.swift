@@ -32,14 +32,14 @@ import Testing
     client.standardError = output
     client.standardInput = FileHandle.nullDevice
     try client.run()
-    defer { if client.isRunning { client.terminate() } }
+    defer { if client.isRunning { kill(client.processIdentifier, SIGKILL) } }
     let isOpen = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"
     #expect(try cluster.eventually { try cluster.value(other, isOpen) == "1" })
     let id = try cluster.value(other, "SELECT node FROM synod_cluster WHERE is_leader")
     let removed = try Synod.run(["cluster", "remove", id, "--url", try cluster.url(other)])
     #expect(removed.status == 0, "\(removed.output)\(removed.errors)")
     #expect(cluster.eventually { !client.isRunning })
-    if client.isRunning { client.terminate() }
+    if client.isRunning { kill(client.processIdentifier, SIGKILL) }
     let said = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     #expect(said.hasSuffix("2\n") && !said.contains("40001"), "\(said)")
     #expect(try cluster.eventually { try voters(cluster, other) == "2" })
