@@ -280,9 +280,11 @@ def floors(world):
     seconds = str(min(world.options.seconds, 3))
     disk = json.loads(output([world.peer("floor"), "disk", world.directory("floor"), seconds]))
     steady = json.loads(output([world.peer("floor"), "steady", world.directory("floor"), seconds]))
+    quorum = json.loads(output([world.peer("floor"), "quorum", world.directory("floor"), seconds]))
     loopback = json.loads(output([world.peer("floor"), "loopback", seconds]))
     shutil.rmtree(os.path.join(world.work, "floor"), ignore_errors=True)
     return {
+        **({"quorum": quorum} if quorum else {}),
         "overwrite_fdatasync": disk[0], "direct_dsync": disk[1], "append_fdatasync": disk[2], "loopback": loopback,
         "steady_alone": steady[0], "steady_beside_tables": steady[1]}
 

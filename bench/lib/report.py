@@ -68,6 +68,7 @@ def markdown(place, stamp, world, about, floors, results):
     names = {
         "overwrite_fdatasync": "4 KiB preallocated, overwrite + fdatasync", "direct_dsync": "4 KiB preallocated, O_DIRECT and O_DSYNC",
         "append_fdatasync": "4 KiB, append + fdatasync", "loopback": "round trip over TCP on loopback",
+        "quorum": "4 KiB durable on two of three nodes of one disk, all writing at once",
         "steady_alone": "4 KiB durable, 2 500 a second, from when due",
         "steady_beside_tables": "the same beside 2 MiB/s of tables, in steps as SynodDB writes them"}
     for key, name in names.items():

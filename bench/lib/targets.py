@@ -52,6 +52,12 @@ def to_path(run):
     return divide(run.figure(REPLICATED, "1 client", "synod", "p50"), disk + 2 * trip if disk and trip else None)
 
 
+def to_quorum(run):
+    """The same, where the three nodes' writes meet on one disk."""
+    disk, trip = run.floor("quorum"), run.floor("loopback")
+    return divide(run.figure(REPLICATED, "1 client", "synod", "p50"), disk + 2 * trip if disk and trip else None)
+
+
 def stall(key):
     """A steady load's slow commits while tables are written, to its usual commit."""
     usual = "100 bytes, next to nothing to flush"
@@ -93,6 +99,7 @@ TARGETS = [
     ("replicated commit, 1 client: p50 ÷ PostgreSQL's", AT_MOST, 0.6, to_peer(REPLICATED, "1 client", "p50", "postgresql")),
     ("replicated commit, 1 client: p50 ÷ etcd's", AT_MOST, 0.4, to_peer(REPLICATED, "1 client", "p50", "etcd")),
     ("replicated commit, 1 client: p50 ÷ (disk floor + two round trips)", AT_MOST, None, to_path),
+    ("the same ÷ (two of three nodes' writes on one disk + two round trips)", AT_MOST, None, to_quorum),
     ("replicated commits, 32 clients: PostgreSQL ×", AT_LEAST, 1.5, to_peer(REPLICATED, "32 clients", "per_second", "postgresql")),
     ("replicated commits, 128 clients: PostgreSQL ×", AT_LEAST, 1.5, to_peer(REPLICATED, "128 clients", "per_second", "postgresql")),
     ("replicated commits, 32 clients: etcd ×", AT_LEAST, 4, to_peer(REPLICATED, "32 clients", "per_second", "etcd")),

@@ -3,6 +3,8 @@
 //   floor disk PATH SECONDS      4 KiB, preallocated, durable: overwrite + fdatasync, O_DIRECT|O_DSYNC, append + fdatasync
 //   floor steady PATH SECONDS    4 KiB durable as direct writes, 2,500 a second, from when they were due: alone, then beside
 //                                what flush, compaction and new segments write under the same load
+//   floor quorum PATH SECONDS    4 KiB durable in one file and in one of two more, three nodes' logs on one disk: each of the
+//                                two others takes the newest write when it is done with its last
 //   floor loopback SECONDS       one byte there and back between two threads over TCP
 #define _GNU_SOURCE
 #include "measure.h"
@@ -20,6 +22,18 @@ static const off_t size = 64 << 20;
 static void *open_nothing(struct client *c) {
   (void)c;
   return NULL;
+}
+
+/// A file that was written once, so that overwriting changes no metadata; -1 where it cannot be opened with `flags`.
+static int preallocated(const char *name, int flags) {
+  int made = open(name, O_RDWR | O_CREAT | O_TRUNC, 0644);
+  if (made < 0) die("floor", name);
+  for (off_t at = 0; at < size; at += 4096)
+    if (pwrite(made, block, 4096, at) != 4096) die("floor", "preallocate");
+  fsync(made);
+  if (!flags) return made;
+  close(made);
+  return open(name, O_RDWR | flags);
 }
 
 static void overwrite(struct client *c) {
@@ -72,6 +86,47 @@ static void run_steadily(const char *folder, double seconds) {
   printf("]\n");
 }
 
+// Nobody sleeps but for the disk: waking a thread is no part of this floor.
+static struct other {
+  int file;
+  _Atomic uint64_t wanted, done;
+} others[2];
+
+static void *follow(void *argument) {
+  struct other *o = argument;
+  while (!ended) {
+    uint64_t number = o->wanted;
+    if (number == o->done) continue;
+    if (pwrite(o->file, block, 4096, (off_t)(number * 4096) % size) != 4096) die("floor", "another's direct write");
+    o->done = number;
+  }
+  return NULL;
+}
+
+static void write_to_quorum(struct client *c) {
+  uint64_t number = c->count + 1;
+  for (int i = 0; i < 2; i++)
+    if (others[i].done == others[i].wanted) others[i].wanted = number;
+  write_direct(c);
+  while (others[0].done != number && others[1].done != number)
+    for (int i = 0; i < 2; i++)
+      if (others[i].wanted != number && others[i].done == others[i].wanted) others[i].wanted = number;
+}
+
+static void run_quorum(const char *folder, double seconds) {
+  pthread_t threads[2];
+  for (int i = 0; i < 2; i++) {
+    char name[4096];
+    snprintf(name, sizeof name, "%s/floor.other-%d", folder, i);
+    others[i].file = preallocated(name, O_DIRECT | O_DSYNC);
+    if (others[i].file < 0) die("floor", name);
+    pthread_create(&threads[i], NULL, follow, &others[i]);
+  }
+  run_clients(1, seconds, open_nothing, write_to_quorum);
+  ended = 1;
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+}
+
 static void append(struct client *c) {
   (void)c;
   if (write(appended, block, 4096) != 4096 || fdatasync(appended)) die("floor", "append");
@@ -104,7 +159,7 @@ static void connect_pair(void) {
 }
 
 int main(int count, char **arguments) {
-  if (count < 3) die("floor", "disk PATH SECONDS | steady PATH SECONDS | loopback SECONDS");
+  if (count < 3) die("floor", "disk PATH SECONDS | steady PATH SECONDS | quorum PATH SECONDS | loopback SECONDS");
   if (!strcmp(arguments[1], "loopback")) {
     connect_pair();
     pthread_t thread;
@@ -117,15 +172,17 @@ int main(int count, char **arguments) {
   memset(block, 0x5a, 4096);
   char name[4096];
   snprintf(name, sizeof name, "%s/floor.data", arguments[2]);
-  file = open(name, O_RDWR | O_CREAT | O_TRUNC, 0644);
+  file = preallocated(name, 0);
   if (file < 0) die("floor", name);
-  // Written once, so that overwriting changes no metadata.
-  for (off_t at = 0; at < size; at += 4096)
-    if (pwrite(file, block, 4096, at) != 4096) die("floor", "preallocate");
-  fsync(file);
   direct = open(name, O_RDWR | O_DIRECT | O_DSYNC);
   if (!strcmp(arguments[1], "steady")) {
     run_steadily(arguments[2], seconds);
+    return 0;
+  }
+  if (!strcmp(arguments[1], "quorum")) {
+    // Without direct writes there is no such floor.
+    if (direct < 0) printf("null\n");
+    else run_quorum(arguments[2], seconds);
     return 0;
   }
   printf("[");
