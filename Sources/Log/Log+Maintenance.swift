@@ -36,11 +36,9 @@ extension Log {
     // A database that is only read needs no second segment.
     let isUsed = shared.withLock { $0.failure == nil && $0.index.head.state.last.slot > $0.segments[0].before.slot }
     guard isUsed, files.preparedRoomBytes == 0, isNextDue.load(ordering: .acquiring) else { return }
-    let begun = framesSizeBytes
-    let ahead = FillingAhead(roomSizeBytes: UInt64(max(0, room.load(ordering: .acquiring)))) {
-      self.framesSizeBytes - begun
-    }
-    do throws(LogError) { try files.prepare(need: 0, retained: segmentSizes.sizeBytes, ahead: ahead) } catch {}
+    do throws(LogError) {
+      try files.prepare(need: 0, retained: segmentSizes.sizeBytes, ahead: FillingAhead(self))
+    } catch {}
   }
 
   // MARK: Truncating

@@ -311,22 +311,27 @@ struct SegmentInfo: Sendable {
   var greatestSlot: Slot
 }
 
-/// How soon a segment that is being filled will be needed.
+/// How soon a segment that is being filled will be needed. No closure: one would be allocated for each segment.
 package struct FillingAhead {
   /// What is left for frames in the current segment, when filling begins.
-  let roomSizeBytes: UInt64
-  /// What was written into it since.
-  let usedSizeBytes: () -> UInt64
+  private let roomSizeBytes: UInt64
+  private let begunSizeBytes: UInt64
+  private let log: Log
 
-  package init(roomSizeBytes: UInt64, usedSizeBytes: @escaping () -> UInt64) {
-    self.roomSizeBytes = roomSizeBytes
-    self.usedSizeBytes = usedSizeBytes
+  init(_ log: Log) {
+    self.log = log
+    begunSizeBytes = log.framesSizeBytes
+    roomSizeBytes = UInt64(max(0, log.room.load(ordering: .acquiring)))
   }
 
-  /// Whether filling is further than it need be: twice as far as the writer, each on his way.
-  package func isEarly(_ filled: UInt64, of size: UInt64) -> Bool {
-    guard roomSizeBytes > 0 else { return false }
-    let used = min(usedSizeBytes(), roomSizeBytes)
-    return Double(filled) / Double(max(size, 1)) > 2 * Double(used) / Double(roomSizeBytes)
+  /// Whether filling is further than it need be.
+  func isEarly(_ filled: UInt64, of size: UInt64) -> Bool {
+    Self.isEarly(filled, of: size, used: log.framesSizeBytes - begunSizeBytes, room: roomSizeBytes)
+  }
+
+  /// Twice as far as the writer, each on his way.
+  package static func isEarly(_ filled: UInt64, of size: UInt64, used: UInt64, room: UInt64) -> Bool {
+    guard room > 0 else { return false }
+    return Double(filled) / Double(max(size, 1)) > 2 * Double(min(used, room)) / Double(room)
   }
 }

@@ -51,8 +51,7 @@ import Testing
       as [(UInt64, UInt64, Bool)])
   func fillingKeepsAhead(used: UInt64, filled: UInt64, isEarly: Bool) {
     // Twice as large as what is left of the current one.
-    let ahead = FillingAhead(roomSizeBytes: 100) { used }
-    #expect(ahead.isEarly(filled, of: 200) == isEarly)
-    #expect(!FillingAhead(roomSizeBytes: 0) { 0 }.isEarly(filled, of: 200), "nothing is left: it is late")
+    #expect(FillingAhead.isEarly(filled, of: 200, used: used, room: 100) == isEarly)
+    #expect(!FillingAhead.isEarly(filled, of: 200, used: 0, room: 0), "nothing is left: it is late")
   }
 }
